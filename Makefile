@@ -1,0 +1,38 @@
+# Two commands do all the set-up: 'make demo' and 'make test'.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: demo test lint install tools clean
+
+demo: install
+	$(BIN)/lifstream demo
+
+test: install
+	$(BIN)/python -m pytest -n 2
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+install: tools $(STAMP)
+
+# g++, make and perl build the simulator; as root they are installed, otherwise the command is shown.
+tools:
+	@missing=""; for tool in g++ make perl; do \
+	  command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || missing="$$missing python3-venv"; \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && apt-get install -y -qq $$missing; \
+	  else echo "missing:$$missing; install with: sudo apt-get install$$missing" >&2; exit 1; fi; fi
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf build $(VENV)

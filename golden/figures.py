@@ -1,0 +1,96 @@
+"""Figures: spike rasters, weights as images, confusion matrices."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from golden.files import replace_file
+from golden.network import NO_PREDICTION, ForwardRecord, Network
+
+__all__ = ["confusion_matrix", "network_figure", "save_figure"]
+
+
+def confusion_matrix(labels: NDArray[np.uint8], predictions: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """Counts of (label, prediction), int64 (classes, classes + 1); the last column counts ties."""
+    matrix = np.zeros((classes, classes + 1), dtype=np.int64)
+    np.add.at(matrix, (labels, np.where(predictions == NO_PREDICTION, classes, predictions)), 1)
+    return matrix
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all; raises InputError when ``path`` cannot be written."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    with replace_file(path) as stream:
+        stream.write(buffer.getvalue())
+
+
+def _draw_raster(axes: Axes, spikes: NDArray[np.bool_], title: str) -> None:
+    steps, neurons = np.nonzero(spikes)
+    axes.scatter(steps, neurons, s=max(2.0, 260 / spikes.shape[1]), marker="|", color="black", linewidths=1.4)
+    axes.set(title=f"{title} ({spikes.sum()} spikes)", xlabel="time step", ylabel="neuron",
+             xlim=(-0.7, spikes.shape[0] - 0.3), ylim=(-1, spikes.shape[1]))
+
+
+def _draw_weights(axes: Axes, network: Network, height: int, width: int) -> None:
+    """The first layer's weights, a tile per neuron, at most 64 of them."""
+    count = min(64, network.spec.sizes[1])
+    columns = int(np.ceil(np.sqrt(2 * count)))
+    rows = -(-count // columns)
+    tiles = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1), np.nan)
+    for index in range(count):
+        top, left = index // columns * (height + 1) + 1, index % columns * (width + 1) + 1
+        tiles[top:top + height, left:left + width] = \
+            network.weights[0][:, index].reshape(height, width) / network.spec.one
+    limit = float(np.nanpercentile(np.abs(tiles), 99.5)) or 1.0
+    image = axes.imshow(tiles, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    axes.set(title=f"weights of layer 0, neurons 0 to {count - 1}", xticks=[], yticks=[])
+    colorbar = axes.figure.colorbar(image, ax=axes, fraction=0.046, pad=0.02)
+    colorbar.set_label("weight / threshold")
+
+
+def _draw_confusion(axes: Axes, matrix: NDArray[np.int64], accuracy: float) -> None:
+    classes = matrix.shape[0]
+    axes.imshow(np.sqrt(matrix), cmap="Greens", aspect="auto")
+    for (row, column), count in np.ndenumerate(matrix):
+        if count:
+            dark = matrix[row, column] > matrix.max() / 2
+            axes.text(column, row, str(count), ha="center", va="center", fontsize=8,
+                      color="white" if dark else "black")
+    names = [str(name) for name in range(classes)]
+    axes.set(title=f"test images by label and prediction: {accuracy:.1%} right", xlabel="prediction", ylabel="label",
+             xticks=range(classes + 1), xticklabels=[*names, "tie"], yticks=range(classes), yticklabels=names)
+
+
+def network_figure(network: Network, image: NDArray[np.uint8], label: int, record: ForwardRecord,
+                   confusion: NDArray[np.int64], *, height: int, width: int) -> Figure:
+    """One sample on its way through the network, the first layer's weights, the confusion matrix.
+
+    Parameters
+    ----------
+    image, label, record
+        uint8 (inputs,), its class, and its forward pass.
+    confusion
+        From :func:`confusion_matrix`.
+    height, width
+        Size of an image in pixels.
+    """
+    figure = Figure(figsize=(13, 8.2), layout="constrained")
+    upper, lower = figure.subfigures(2, 1, height_ratios=(1, 1.15), squeeze=False)[:, 0]
+    axes = upper.subplots(1, 2 + len(record.layers), width_ratios=[0.9] + [1.3] * (1 + len(record.layers)))
+    axes[0].imshow(image.reshape(height, width), cmap="gray_r", vmin=0, vmax=255)
+    axes[0].set(title=f"image, label {label}", xticks=[], yticks=[])
+    _draw_raster(axes[1], record.input_spikes, "input")
+    for layer, (place, layer_record) in enumerate(zip(axes[2:], record.layers, strict=True)):
+        _draw_raster(place, layer_record.spikes, f"layer {layer}")
+    axes[-1].set_yticks(range(network.spec.classes))
+    left, right = lower.subplots(1, 2, width_ratios=(1.25, 1))
+    _draw_weights(left, network, height, width)
+    _draw_confusion(right, confusion, float(np.trace(confusion[:, :-1]) / confusion.sum()))
+    return figure

@@ -1,0 +1,1 @@
+"""The hardware: Amaranth components joined by streams. Start with :mod:`hdl.network`."""

@@ -1,0 +1,149 @@
+"""Verilog emission: ``top.v``, and ``top.v.json``, which says everything about it.
+
+The description is all a test bench needs; benches read it and never import :mod:`hdl`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from amaranth.back import verilog
+from amaranth.hdl import Shape
+from amaranth.lib import data, stream, wiring
+
+from golden.files import make_folder, write_text
+from golden.spec import NetworkSpec
+from hdl.events import SpikeLayout
+from hdl.geometry import Geometry
+from hdl.network import Network
+
+__all__ = ["LINT_WAIVERS", "Emission", "emit", "emit_network"]
+
+_FORMAT = 1
+
+LINT_WAIVERS = {
+    "WIDTHEXPAND": "Amaranth widens operands implicitly where the result needs it",
+    "WIDTHTRUNC": "Amaranth computes with full precision and truncates on assignment",
+    "CASEINCOMPLETE": "a default assignment precedes every case statement",
+    "UNUSEDSIGNAL": "named intermediate signals are kept for waveforms; a port may be read in part",
+    "DECLFILENAME": "one file holds all modules of the design",
+    "PROCASSINIT": "registers have an initial value for FPGAs beside their reset",
+}
+"""Verilator warnings waived in ``top.vlt``, each with its reason."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Emission:
+    """A design as Verilog text and its description."""
+
+    verilog: str
+    description: dict[str, Any]
+
+    def waivers(self) -> str:
+        """The Verilator control file that waives :data:`LINT_WAIVERS`."""
+        name = self.description["top"]
+        lines = ["`verilator_config"]
+        for rule, reason in LINT_WAIVERS.items():
+            lines += [f"// {reason}", f'lint_off -rule {rule} -file "*{name}.v"']
+        return "\n".join(lines) + "\n"
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write ``top.v``, ``top.v.json`` and ``top.vlt`` into ``folder``; returns their paths.
+
+        Raises
+        ------
+        InputError
+            The folder cannot be written.
+        """
+        make_folder(folder)
+        name = self.description["top"]
+        files = {
+            f"{name}.v": self.verilog,
+            f"{name}.v.json": json.dumps(self.description, indent=2) + "\n",
+            f"{name}.vlt": self.waivers(),
+        }
+        for file, text in files.items():
+            write_text(folder / file, text)
+        return [folder / file for file in files]
+
+
+def _payload(shape: Any) -> dict[str, Any]:
+    """Width of a payload, and offset and width of its fields."""
+    description: dict[str, Any] = {"width": Shape.cast(shape).width}
+    if isinstance(shape, data.StructLayout):
+        description["fields"] = {
+            name: {"offset": field.offset, "width": field.width} for name, field in shape}
+    if isinstance(shape, SpikeLayout):
+        description["neurons"] = shape.neurons
+    return description
+
+
+def _streams(component: wiring.Component) -> list[dict[str, Any]]:
+    """The component's ports that are streams."""
+    return [
+        {"name": name, "direction": "in" if member.flow is wiring.In else "out",
+         **_payload(member.signature.members["payload"].shape)}
+        for name, member in component.signature.members.items()
+        if member.is_signature and isinstance(member.signature, stream.Signature)
+    ]
+
+
+_ZERO_MEMORY = re.compile(
+    r"  initial begin\n(?P<words>(?:    (?P<name>\S+)\[\d+\] = (?P<width>\d+)'h0+;\n)+)  end\n")
+
+
+def _fold_zero_memories(text: str) -> str:
+    """Write the initial zeros of a memory as a loop; word by word they make up most of the text."""
+    def loop(match: re.Match[str]) -> str:
+        name, width, depth = match["name"], match["width"], match["words"].count("\n")
+        block = re.sub(r"\W", "_", name)
+        return (f"  initial begin : zero_{block}\n    integer index;\n"
+                f"    for (index = 0; index < {depth}; index = index + 1) {name}[index] = {width}'d0;\n  end\n")
+
+    return _ZERO_MEMORY.sub(loop, text)
+
+
+def emit(component: wiring.Component, *, name: str = "top") -> Emission:
+    """Any component whose ports are streams, for instance a single block under test."""
+    description = {
+        "format": _FORMAT,
+        "top": name,
+        "clock": "clk",
+        "reset": "rst",
+        "streams": _streams(component),
+        "taps": [],
+        "membranes": [],
+        "waivers": LINT_WAIVERS,
+    }
+    text = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+    return Emission(verilog=_fold_zero_memories(text), description=description)
+
+
+def emit_network(*, spec: NetworkSpec, geometry: Geometry, preset: str = "custom") -> Emission:
+    """A network, described with its contract, geometry and the signals a bench may watch."""
+    network = Network(spec=spec, geometry=geometry)
+    emission = emit(network)
+    taps = [("encoder", spec.inputs)]
+    taps += [(f"layer_{index}", layer.geometry.n_out) for index, layer in enumerate(network.layers)]
+    emission.description.update({
+        "preset": preset,
+        "spec": spec.to_json(),
+        "spec_digest": spec.digest(),
+        "geometry": geometry.to_json(),
+        "layers": [layer.geometry.to_json() for layer in network.layers],
+        "taps": [{"name": block, "path": f"{block}.spikes", **_payload(SpikeLayout(neurons))}
+                 for block, neurons in taps],
+        "membranes": [
+            {"layer": index,
+             "valid": f"layer_{index}.group_0.slice_valid",
+             "signals": [f"layer_{index}.group_{group}.membrane" for group in range(layer.geometry.groups)],
+             "width": spec.membrane_bits(index),
+             "slices": layer.geometry.lanes_per_group * layer.geometry.folds}
+            for index, layer in enumerate(network.layers)
+        ],
+    })
+    return emission

@@ -1,0 +1,341 @@
+"""The ``lifstream`` command line: train, eval, verilog, cosim, demo."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from golden.datasets import Dataset, load_dataset
+from golden.figures import confusion_matrix, network_figure, save_figure
+from golden.files import make_folder, write_text
+from golden.model import Model, load_model, save_model
+from golden.network import Network, accuracy
+from golden.presets import PRESETS, Preset, preset_by_name
+from golden.spec import InputError, NetworkSpec, Rule
+from golden.training import Trainer, evaluate
+from lifstream.console import Output, error_line
+from sim.cosim import CosimResult, Stalls, cosimulate
+from sim.faults import Fault
+from sim.runner import Simulator
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+                  help="Spiking-network hardware that learns on chip, bit-exact with its golden model.")
+
+PresetOption = Annotated[str, typer.Option("--preset", help=f"Network: {', '.join(PRESETS)}.")]
+OptionalPreset = Annotated[str | None, typer.Option("--preset", help=f"Network: {', '.join(PRESETS)}.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+DataOption = Annotated[Path | None, typer.Option(
+    "--data-dir", help="Folder of the IDX files; otherwise $LIFSTREAM_DATA, ../shared/data, the cache, a download.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+RuleOption = Annotated[Rule | None, typer.Option("--rule", help="Form of the learning rule; default: the preset's.")]
+LanesOption = Annotated[int | None, typer.Option(
+    "--lanes", help="Neurons updated per clock; each layer takes min(lanes, n_out). Default: all.")]
+WindowOption = Annotated[int, typer.Option("--window", help="Pixels the encoder examines per clock.")]
+ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="Model file written by 'lifstream train'.")]
+
+
+def _preset(name: str, rule: Rule | None = None) -> Preset:
+    preset = preset_by_name(name)
+    return preset if rule is None else preset.with_rule(rule)
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f} %"
+
+
+@app.command()
+def train(
+    preset: PresetOption,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the training images.")] = None,
+    seed: SeedOption = 1,
+    out: Annotated[Path | None, typer.Option("--out", help="Model file to write; default: PRESET.npz.")] = None,
+    rule: RuleOption = None,
+    data_dir: DataOption = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from OUT.checkpoint if there is one.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a network in the golden model, one image at a time.
+
+    Validation images are held out from the training set; the test set is used once, at the end. A checkpoint
+    (OUT.checkpoint) is written every 2,000 images and removed when the model is complete.
+    """
+    output = Output(as_json=as_json)
+    chosen = _preset(preset, rule)
+    if epochs is not None:
+        chosen = replace(chosen, training=replace(chosen.training, epochs=epochs))
+    out = out or Path(f"{preset}.npz")
+    _require_folder(out)
+    checkpoint = out.with_name(out.name + ".checkpoint")
+    dataset = load_dataset(chosen.dataset, data_dir=data_dir)
+    trainer, seconds = _train(chosen, dataset, seed, output, checkpoint=checkpoint, resume=resume)
+    with output.progress() as bar:
+        test_accuracy, _ = evaluate(trainer.network, dataset.test, task="test", report=bar)
+    validation_accuracy = trainer.metrics[-1].validation_accuracy
+    metrics = [asdict(entry) for entry in trainer.metrics]
+    model = Model(network=trainer.network, preset=preset, dataset=chosen.dataset, training={
+        "seed": seed, "plan": asdict(chosen.training), "rule": chosen.spec.rule, "epochs": metrics,
+        "validation_accuracy": validation_accuracy, "test_accuracy": test_accuracy})
+    save_model(out, model)
+    checkpoint.unlink(missing_ok=True)
+    output.say(f"validation accuracy {_percent(validation_accuracy)}, test accuracy {_percent(test_accuracy)} "
+               f"({len(dataset.test)} images)")
+    output.say(f"wrote {out} (digest {model.network.digest()}, {seconds:.0f} s of training)")
+    output.result({"preset": preset, "seed": seed, "epochs": metrics, "validation_accuracy": validation_accuracy,
+                   "test_accuracy": test_accuracy, "images": len(dataset.test), "digest": model.network.digest(),
+                   "spec_digest": chosen.spec.digest(), "seconds": round(seconds, 2), "out": str(out)})
+
+
+def _require_folder(out: Path) -> None:
+    """See to it before hours of work that the result can be written."""
+    if out.is_dir():
+        raise InputError(f"{out}: is a folder; name a file")
+    make_folder(out.parent)
+
+
+def _train(preset: Preset, dataset: Dataset, seed: int, output: Output, *, checkpoint: Path | None = None,
+           resume: bool = False) -> tuple[Trainer, float]:
+    trainer = Trainer(preset=preset, dataset=dataset, seed=seed, checkpoint=checkpoint)
+    if resume and trainer.resume():
+        output.say(f"resumed from {checkpoint}")
+    started = time.perf_counter()
+    try:
+        with output.progress() as bar:
+            trainer.run(bar)
+    except KeyboardInterrupt:
+        if checkpoint is not None and checkpoint.exists():
+            error_line(f"interrupted; continue with the same command and --resume (checkpoint {checkpoint})")
+            raise typer.Exit(130) from None
+        raise
+    for entry in trainer.metrics:
+        output.say(f"epoch {entry.epoch:3d}  rate shift {entry.rate_shift}"
+                   f"  training {_percent(entry.training_accuracy)}"
+                   f"  validation {_percent(entry.validation_accuracy)}"
+                   f"  samples that learnt {_percent(entry.update_rate)}")
+    return trainer, time.perf_counter() - started
+
+
+@app.command("eval")
+def evaluate_model(
+    model: ModelArgument,
+    preset: OptionalPreset = None,
+    data_dir: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Accuracy of a model on the test set. With --preset, the model must be of that preset's contract."""
+    output = Output(as_json=as_json)
+    loaded = load_model(model, expected=preset_by_name(preset).spec if preset else None)
+    dataset = load_dataset(loaded.dataset, data_dir=data_dir)
+    _require_fit(loaded.network.spec, dataset)
+    started = time.perf_counter()
+    with output.progress() as bar:
+        fraction, _ = evaluate(loaded.network, dataset.test, task="test", report=bar)
+    seconds = time.perf_counter() - started
+    output.say(f"test accuracy {_percent(fraction)} ({len(dataset.test)} images of {loaded.dataset}, "
+               f"{len(dataset.test) / seconds:.0f} images/s)")
+    output.result({"test_accuracy": fraction, "images": len(dataset.test), "digest": loaded.network.digest(),
+                   "spec_digest": loaded.network.spec.digest(), "preset": loaded.preset,
+                   "dataset": loaded.dataset, "images_per_second": round(len(dataset.test) / seconds, 1)})
+
+
+def _require_fit(spec: NetworkSpec, dataset: Dataset) -> None:
+    if dataset.height * dataset.width != spec.inputs:
+        raise InputError(f"data set {dataset.name}: {dataset.height * dataset.width} pixels, "
+                         f"but the model takes {spec.inputs}")
+
+
+def _geometry(spec: NetworkSpec, lanes: int | None, window: int) -> Any:
+    from hdl.geometry import Geometry
+
+    return Geometry(lanes=max(spec.sizes[1:]) if lanes is None else lanes, window=window)
+
+
+@app.command()
+def verilog(
+    preset: PresetOption,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write top.v, top.v.json and top.vlt into.")],
+    lanes: LanesOption = None,
+    window: WindowOption = 4,
+    rule: RuleOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Generate a network's Verilog, its description (JSON) and its Verilator waivers."""
+    from hdl.emit import emit_network
+
+    output = Output(as_json=as_json)
+    spec = _preset(preset, rule).spec
+    geometry = _geometry(spec, lanes, window)
+    make_folder(out)
+    emission = emit_network(spec=spec, geometry=geometry, preset=preset)
+    written = emission.write(out)
+    for layer in emission.description["layers"]:
+        output.say(f"layer {layer['n_in']} -> {layer['n_out']}: {layer['lanes']} lanes in {layer['groups']} groups, "
+                   f"{layer['folds']} clocks per spike")
+    output.say(f"wrote {', '.join(map(str, written))}")
+    output.result({"files": [str(path) for path in written], "spec_digest": spec.digest(),
+                   "geometry": geometry.to_json(), "layers": emission.description["layers"]})
+
+
+@app.command()
+def cosim(
+    model: Annotated[Path | None, typer.Argument(metavar="[MODEL]", help="Model file written by 'lifstream train'.")]
+    = None,
+    preset: OptionalPreset = None,
+    images: Annotated[int, typer.Option("--images", help="Test images to play.")] = 100,
+    lanes: LanesOption = None,
+    window: WindowOption = 4,
+    stalls: Annotated[Stalls, typer.Option("--stalls", help="Behaviour of the surroundings.")] = Stalls.NONE,
+    seed: SeedOption = 1,
+    plant_fault: Annotated[Fault | None, typer.Option(
+        "--plant-fault", help="Turn one bit over, to see the comparison fail.")] = None,
+    simulator: Annotated[Simulator, typer.Option("--simulator", help="Simulator.")] = Simulator.VERILATOR,
+    waves: Annotated[Path | None, typer.Option("--waves", help="Write a waveform here.")] = None,
+    data_dir: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Play test images through the Verilog and compare every spike and membrane potential.
+
+    Takes a MODEL, or with --preset alone a network with random weights from --seed. Exit status 1 when the design and
+    the golden model differ; the first divergence is named.
+    """
+    output = Output(as_json=as_json)
+    if model is not None:
+        loaded = load_model(model, expected=preset_by_name(preset).spec if preset else None)
+    elif preset is not None:
+        chosen = preset_by_name(preset)
+        loaded = Model(network=Network.initial(spec=chosen.spec, seed=seed), preset=preset, dataset=chosen.dataset)
+    else:
+        raise InputError("cosim: name a MODEL file or a --preset")
+    dataset = load_dataset(loaded.dataset, data_dir=data_dir)
+    spec = loaded.network.spec
+    _require_fit(spec, dataset)
+    if not 1 <= images <= len(dataset.test):
+        raise InputError(f"--images: {images} is out of bounds, must be 1..{len(dataset.test)}")
+    if waves is not None:
+        _require_folder(waves)
+    result = _cosimulate(loaded, dataset, images, output, geometry=_geometry(spec, lanes, window), stalls=stalls,
+                         seed=seed, fault=plant_fault, simulator=simulator, waves=waves)
+    labels = dataset.test.labels[:result.images]
+    right = accuracy(result.predictions, labels) if result.images else None
+    output.result({
+        "bit_exact": result.bit_exact, "images": result.images, "accuracy": right,
+        "cycles_per_image": result.cycles_per_image, "images_per_second": round(result.images_per_second, 1),
+        "loading_cycles": result.loading_cycles, "lanes": lanes or max(spec.sizes[1:]), "stalls": stalls,
+        "seed": seed, "simulator": simulator, "digest": loaded.network.digest(), "spec_digest": spec.digest(),
+        "divergence": result.divergence, "message": result.message})
+    if not result.bit_exact:
+        error_line(f"not bit-exact: {result.message}")
+        raise typer.Exit(1)
+    assert right is not None
+    output.say(f"bit-exact: {result.images} images, accuracy {_percent(right)}, "
+               f"{result.cycles_per_image:.0f} clock cycles and {1 / result.images_per_second * 1e3:.1f} ms per image")
+
+
+def _cosimulate(model: Model, dataset: Dataset, images: int, output: Output, *, geometry: Any,
+                **options: Any) -> CosimResult:
+    from hdl.emit import emit_network
+
+    emission = emit_network(spec=model.network.spec, geometry=geometry, preset=model.preset)
+    with output.progress() as bar:
+        return cosimulate(model, dataset.test.images[:images], verilog=emission.verilog,
+                          description=emission.description, report=bar, **options)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the report.")] = Path("build/demo"),
+    epochs: Annotated[int, typer.Option("--epochs", help="Passes over the training images.")] = 6,
+    seed: SeedOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a small network, generate its Verilog, co-simulate the whole test split, write a report with a picture.
+
+    Needs no data set: the digits come with scikit-learn.
+    """
+    from hdl.emit import emit_network
+
+    output = Output(as_json=as_json)
+    make_folder(out)
+    preset = preset_by_name("digits")
+    preset = replace(preset, training=replace(preset.training, epochs=epochs))
+    dataset = load_dataset(preset.dataset)
+    output.say(f"training {preset.name}, {'-'.join(map(str, preset.spec.sizes))}, on {len(dataset.train)} digits")
+    trainer, _ = _train(preset, dataset, seed, output)
+    model = Model(network=trainer.network, preset=preset.name, dataset=dataset.name, training={"seed": seed})
+    save_model(out / "digits.npz", model)
+    geometry = _geometry(preset.spec, None, 4)
+    emit_network(spec=preset.spec, geometry=geometry, preset=preset.name).write(out)
+    output.say(f"generated {out / 'top.v'}; co-simulating {len(dataset.test)} test images")
+    result = _cosimulate(model, dataset, len(dataset.test), output, geometry=geometry, seed=seed)
+    if not result.bit_exact:
+        error_line(f"not bit-exact: {result.message}")
+        raise typer.Exit(1)
+    right = accuracy(result.predictions, dataset.test.labels)
+    confusion = confusion_matrix(dataset.test.labels, result.predictions, preset.spec.classes)
+    sample = dataset.test.images[0]
+    record = model.network.forward(sample)
+    save_figure(network_figure(model.network, sample, int(dataset.test.labels[0]), record, confusion,
+                               height=dataset.height, width=dataset.width), out / "report.png")
+    write_text(out / "report.md", _demo_report(model, trainer, result, right))
+    output.say(f"wrote {out / 'report.md'} and {out / 'report.png'}")
+    output.say(f"bit-exact: {result.images} images, every spike and membrane potential; "
+               f"accuracy {_percent(right)}")
+    output.result({"bit_exact": True, "images": result.images, "accuracy": right,
+                   "cycles_per_image": result.cycles_per_image, "digest": model.network.digest(),
+                   "report": str(out / "report.md")})
+
+
+def _demo_report(model: Model, trainer: Trainer, result: CosimResult, right: float) -> str:
+    spec = model.network.spec
+    ties = int(np.count_nonzero(result.predictions < 0))
+    rows = "\n".join(f"| {entry.epoch} | {entry.rate_shift} | {_percent(entry.training_accuracy)} | "
+                     f"{_percent(entry.validation_accuracy)} | {_percent(entry.update_rate)} |"
+                     for entry in trainer.metrics)
+    return f"""# Demonstration report
+
+A {'-'.join(map(str, spec.sizes))} network, trained on the UCI digits by desire backpropagation in integers
+({spec.weight_bits}-bit weights, {spec.steps} time steps), then run as generated Verilog under Verilator.
+
+**Bit-exact**: {result.images} test images, every spike and every membrane potential equal to the golden model's.
+Accuracy {_percent(right)} ({ties} ties counted as wrong), {result.cycles_per_image:.0f} clock cycles per image.
+Model digest `{model.network.digest()}`, contract digest `{spec.digest()}`.
+
+| epoch | rate shift | training | validation | samples that learnt |
+|---|---|---|---|---|
+{rows}
+
+![One test image through the network, the first layer's weights, the confusion matrix](report.png)
+"""
+
+
+# Typer carries its own copy of click in some versions; its exceptions are reached through typer.
+_UsageProblem: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+def main() -> None:
+    """Entry point: one-line errors, exit status 2 for bad input, 130 for an interrupt."""
+    command = typer.main.get_command(app)
+    try:
+        status = command(standalone_mode=False)
+    except InputError as error:
+        error_line(str(error))
+        status = 2
+    except _UsageProblem as error:
+        status = 2
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error)
+        else:
+            message = " ".join(error.format_message().split()).rstrip(".")
+            context = getattr(error, "ctx", None)
+            error_line(f"{message}; see '{context.command_path if context else 'lifstream'} --help'")
+    except (KeyboardInterrupt, typer.Abort):
+        error_line("interrupted")
+        status = 130
+    sys.exit(status if isinstance(status, int) else 0)

@@ -1,0 +1,153 @@
+"""What benches share: batches through the harness memories, decoded captures. No golden, no hdl."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.triggers import First, RisingEdge, Timer
+from numpy.typing import NDArray
+
+__all__ = ["BenchError", "HarnessDriver", "read_words", "word_fields"]
+
+CLOCK_NS = 10
+
+
+class BenchError(Exception):
+    """The design broke a rule or stopped; the message says where."""
+
+
+def read_words(path: Path, width: int) -> NDArray[np.uint8]:
+    """Read what ``$writememh`` wrote: uint8 (words, width) of bits, lowest first.
+
+    Raises
+    ------
+    BenchError
+        A word has unknown (X or Z) bits; the message names it.
+    """
+    text = path.read_text()
+    lines = [line for line in text.split() if line] if "//" not in text else \
+        [line for line in text.splitlines() if line and not line.startswith(("//", "@"))]
+    digits = 2 * (-(-width // 8))
+    try:
+        raw = bytes.fromhex("".join(line.rjust(digits, "0")[-digits:] for line in lines))
+    except ValueError:
+        bad = next(index for index, line in enumerate(lines) if set(line) - set("0123456789abcdefABCDEF"))
+        raise BenchError(f"{path.name}: word {bad} has unknown bits: {lines[bad]}") from None
+    data = np.frombuffer(raw, dtype=np.uint8).reshape(len(lines), digits // 2)[:, ::-1]
+    return np.unpackbits(data, axis=1, bitorder="little")[:, :width]
+
+
+def word_fields(bits: NDArray[np.uint8], width: int, *, signed: bool = False) -> NDArray[np.int64]:
+    """Split words into consecutive fields: uint8 (words, n * width) to int64 (words, n)."""
+    fields = bits.reshape(len(bits), -1, width).astype(np.int64)
+    weights = 1 << np.arange(width, dtype=np.int64)
+    if signed:
+        weights[-1] = -weights[-1]
+    return fields @ weights
+
+
+class HarnessDriver:
+    """Drives a harness: a batch goes in by file, runs without Python, and comes out by file.
+
+    Parameters
+    ----------
+    dut
+        The harness as cocotb sees it.
+    """
+
+    def __init__(self, dut: Any) -> None:
+        self.dut = dut
+        self.config: dict[str, Any] = json.loads(Path(os.environ["LIFSTREAM_BENCH"]).read_text())
+        self.description: dict[str, Any] = self.config["description"]
+        self.inputs = [s for s in self.description["streams"] if s["direction"] == "in"]
+        self.outputs = [s for s in self.description["streams"] if s["direction"] == "out"]
+        self.cycles = 0
+
+    async def start(self, *, stall_mode: int, seed: int) -> None:
+        """Start the clock and reset the design."""
+        self.dut.stall_mode.value = stall_mode
+        self.dut.stall_seed.value = seed & 0xFFFF_FFFF
+        Clock(self.dut.clk, CLOCK_NS, "ns").start()
+        await self.reset()
+
+    async def reset(self) -> None:
+        """Reset the design for three clocks."""
+        self.dut.rst.value = 1
+        await Timer(3 * CLOCK_NS, "ns")
+        self.dut.rst.value = 0
+        await Timer(CLOCK_NS, "ns")
+
+    async def run(self, stimuli: dict[str, NDArray[np.integer] | Sequence[int]], *, expected: int,
+                  cycle_limit: int) -> None:
+        """Play ``stimuli`` (payloads by stream name), wait for ``expected`` outputs, dump the captures.
+
+        Raises
+        ------
+        BenchError
+            The outputs did not come within ``cycle_limit`` cycles, or a stream rule was broken.
+        """
+        dut = self.dut
+        for stream in self.inputs:
+            name = stream["name"]
+            payloads = stimuli.get(name, ())
+            if len(payloads):
+                mask = (1 << stream["width"]) - 1
+                Path(f"{name}.stimulus.hex").write_text("".join(f"{int(p) & mask:x}\n" for p in payloads))
+            getattr(dut, f"{name}_count").value = len(payloads)
+        dut.expected.value = expected
+        dut.load.value = 1
+        await Timer(CLOCK_NS, "ns")
+        dut.load.value = 0
+        dut.go.value = 1
+        await First(RisingEdge(dut.finished), Timer(cycle_limit * CLOCK_NS, "ns"))
+        finished = bool(dut.finished.value)
+        # Slack for events that should not be there; they show up as surplus words.
+        await Timer(64 * CLOCK_NS, "ns")
+        self.cycles = int(dut.cycle.value)
+        for capture in Path().glob("*.capture.hex"):
+            capture.unlink()
+        dut.dump.value = 1
+        await Timer(CLOCK_NS, "ns")
+        dut.dump.value = 0
+        violations = int(dut.violations.value)
+        problems = []
+        if violations:
+            names = self.config["monitors"]
+            problems.append("stream rule broken on "
+                            + ", ".join(name for bit, name in enumerate(names) if violations >> bit & 1))
+        if bool(dut.overflow.value):
+            problems.append("more output than any design of this contract can give")
+        if not finished:
+            problems.append(f"only {int(dut.progress.value)} of {expected} outputs came within {cycle_limit} cycles")
+        dut.go.value = 0
+        await Timer(2 * CLOCK_NS, "ns")
+        if problems:
+            raise BenchError("; ".join(problems))
+
+    def capture(self, name: str, width: int) -> NDArray[np.uint8]:
+        """Captured words of a memory, uint8 (words, width) of bits, lowest first."""
+        path = Path(f"{name}.capture.hex")
+        return read_words(path, width) if path.exists() else np.empty((0, width), dtype=np.uint8)
+
+    def output(self, name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """An output stream's payloads as bits, and the cycle of each transfer."""
+        width = next(s["width"] for s in self.outputs if s["name"] == name)
+        words = self.capture(name, width + 32)
+        return words[:, :width], word_fields(words[:, width:], 32)[:, 0]
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Write ``result.json``."""
+        temporary = Path("result.json.part")
+        temporary.write_text(json.dumps(result))
+        temporary.rename("result.json")
+
+    def progress(self, **values: Any) -> None:
+        """Append a line to ``progress.jsonl``."""
+        with Path("progress.jsonl").open("a") as stream:
+            stream.write(json.dumps(values) + "\n")

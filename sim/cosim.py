@@ -1,0 +1,140 @@
+"""Co-simulation of a network: emit the Verilog, build it, play images, compare every step."""
+
+from __future__ import annotations
+
+import enum
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden.model import Model, save_model
+from golden.spec import InputError
+from golden.training import Progress
+from sim.faults import Fault
+from sim.harness import write_harness
+from sim.runner import Simulator, build, require_tools, run_bench
+
+__all__ = ["CosimResult", "Stalls", "cosimulate"]
+
+_BATCH = 100
+
+
+class Stalls(enum.StrEnum):
+    """How the surroundings of the design behave on its streams."""
+
+    NONE = "none"
+    """Always ready."""
+    RANDOM = "random"
+    """Random bursts of stalls on every stream, either side."""
+    POLITE = "polite"
+    """Ready only after valid was seen."""
+    HEAVY = "heavy"
+    """Stalled most of the time."""
+
+
+STALL_MODES = {Stalls.NONE: 0, Stalls.RANDOM: 1, Stalls.POLITE: 2, Stalls.HEAVY: 3}
+"""Number of each mode in the harness."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CosimResult:
+    """What a co-simulation found."""
+
+    bit_exact: bool
+    images: int
+    """Images compared, the diverging one's batch included."""
+    predictions: NDArray[np.int64]
+    """int64 (images,): the design's predictions, -1 for a tie."""
+    cycles_per_image: float | None
+    """Clock cycles from the first pixel of a batch to its last result, per image."""
+    loading_cycles: int
+    """Clock cycles of loading all weights."""
+    images_per_second: float
+    """Wall-clock rate of simulation and comparison, without building and loading."""
+    divergence: dict[str, Any] | None
+    """First divergence, see :class:`sim.scoreboard.Divergence`."""
+    message: str
+    """One line: the divergence or the broken rule; empty when bit-exact."""
+
+
+def cosimulate(model: Model, images: NDArray[np.uint8], *, verilog: str, description: dict[str, Any],
+               stalls: Stalls = Stalls.NONE, seed: int = 1, fault: Fault | None = None,
+               simulator: Simulator = Simulator.VERILATOR, waves: Path | None = None,
+               folder: Path | None = None,
+               report: Callable[[Progress], None] | None = None) -> CosimResult:
+    """Play ``images`` through the Verilog and compare every spike and membrane potential.
+
+    Parameters
+    ----------
+    model
+        Supplies the weights.
+    images
+        uint8 (count, inputs).
+    verilog, description
+        The design: ``top.v`` and ``top.v.json``.
+    stalls, seed
+        Behaviour of the surroundings, and the seed of its randomness and of the planted fault.
+    fault
+        Plant a fault; the result is expected not to be bit-exact.
+    waves
+        Write a waveform here (VCD from Verilator, FST from Icarus).
+    folder
+        Keep stimuli, captures and logs here; by default they are deleted, unless the bench dies.
+
+    Raises
+    ------
+    InputError
+        The design's contract is not the model's, a tool is missing, or there are no images.
+    """
+    # The bench is not imported here: it runs inside the simulator.
+    from sim.scoreboard import Divergence
+
+    require_tools(simulator)
+    spec = model.network.spec
+    if description.get("spec_digest") != spec.digest():
+        raise InputError(f"the design's contract is {description.get('spec_digest')}, the model's "
+                         f"{spec.digest()}; generate the Verilog from the model's own contract")
+    if len(images) == 0:
+        raise InputError("images: none to play, give at least 1")
+    batch = min(_BATCH, len(images))
+    harness = write_harness(description, samples=batch)
+    if report is not None:
+        report(Progress(task=f"build with {simulator}", done=0, total=1))
+    built = build(verilog=verilog, harness=harness, description=description, simulator=simulator,
+                  waves=waves is not None)
+    if report is not None:
+        report(Progress(task=f"build with {simulator}", done=1, total=1))
+
+    work = folder or Path(tempfile.mkdtemp(prefix="lifstream-cosim-"))
+    work.mkdir(parents=True, exist_ok=True)
+    model_file, images_file = work / "model.npz", work / "images.npy"
+    save_model(model_file, model)
+    np.save(images_file, images)
+
+    def on_progress(line: dict[str, Any]) -> None:
+        if report is not None:
+            report(Progress(task="co-simulate", done=line["done"], total=line["total"]))
+
+    raw = run_bench(built, module="sim.tb_network", folder=work, report=on_progress, configuration={
+        "model": str(model_file.resolve()), "images": str(images_file.resolve()), "batch": batch,
+        "stall_mode": STALL_MODES[stalls], "seed": seed, "fault": fault.value if fault else "",
+        "monitors": list(harness.monitors)})
+    if waves is not None:
+        recorded = next(iter([*work.glob("*.vcd"), *work.glob("*.fst"), *built.folder.glob("*.fst")]), None)
+        if recorded is not None:
+            shutil.move(recorded, waves)
+    if folder is None:
+        shutil.rmtree(work, ignore_errors=True)
+    divergence = raw["divergence"]
+    message = raw["error"] or (str(Divergence(**divergence)) if divergence else "")
+    return CosimResult(
+        bit_exact=raw["bit_exact"], images=raw["images"],
+        predictions=np.array(raw["predictions"], dtype=np.int64),
+        cycles_per_image=raw["cycles_per_image"], loading_cycles=raw["loading_cycles"],
+        images_per_second=raw["images_per_second"], divergence=divergence, message=message)

@@ -1,0 +1,97 @@
+"""Planted faults: one wrong bit each, to show that the comparison sees it."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden.network import Network
+from sim.scoreboard import Captured
+
+__all__ = ["Fault", "plant_captured", "plant_pixel", "plant_weight"]
+
+
+class Fault(enum.StrEnum):
+    """Where one bit is turned over."""
+
+    WEIGHT = "weight"
+    """A weight on its way into the design."""
+    PIXEL = "pixel"
+    """A pixel on its way into the design."""
+    INPUT_SPIKE = "input-spike"
+    """A captured spike of the encoder."""
+    SPIKE = "spike"
+    """A captured spike of a layer."""
+    MEMBRANE = "membrane"
+    """A captured membrane potential."""
+    COUNT = "count"
+    """A captured spike count."""
+    PREDICTION = "prediction"
+    """A captured prediction."""
+
+
+def _differs(network: Network, other: Network, image: NDArray[np.uint8], changed: NDArray[np.uint8]) -> bool:
+    ours, theirs = network.forward(image), other.forward(changed)
+    return bool((ours.input_spikes != theirs.input_spikes).any()) or any(
+        (a.membrane != b.membrane).any() for a, b in zip(ours.layers, theirs.layers, strict=True))
+
+
+def plant_weight(network: Network, images: NDArray[np.uint8], seed: int) -> list[NDArray[np.int32]]:
+    """The network's weights with one random bit turned over, one that the first image makes visible.
+
+    Weights of silent inputs, and changes that clamping hides, are passed over: such a fault exists
+    in no computed value, so no comparison of computed values could show it.
+    """
+    random = np.random.default_rng(seed)
+    spec = network.spec
+    while True:
+        weights = [matrix.copy() for matrix in network.weights]
+        layer = int(random.integers(spec.layers))
+        row, column = (int(random.integers(size)) for size in weights[layer].shape)
+        bit = int(random.integers(spec.weight_bits))
+        raw = (int(weights[layer][row, column]) ^ (1 << bit)) & ((1 << spec.weight_bits) - 1)
+        weights[layer][row, column] = raw - ((raw >> (spec.weight_bits - 1)) << spec.weight_bits)
+        if _differs(network, Network(spec=spec, weights=weights), images[0], images[0]):
+            return weights
+
+
+def plant_pixel(network: Network, images: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+    """The images with one random bit of the first turned over, one that changes its spike trains."""
+    random = np.random.default_rng(seed)
+    while True:
+        changed = images.copy()
+        changed[0, random.integers(images.shape[1])] ^= np.uint8(1 << random.integers(8))
+        if _differs(network, network, images[0], changed[0]):
+            return changed
+
+
+def plant_captured(captured: Captured, fault: Fault, seed: int) -> Captured:
+    """The captured batch with one random bit of one element turned over."""
+    random = np.random.default_rng(seed)
+
+    def turned(values: NDArray[np.int64]) -> NDArray[np.int64]:
+        values = values.copy()
+        index = tuple(int(random.integers(size)) for size in values.shape)
+        values[index] ^= 1
+        return values
+
+    def turned_in_one(layers: tuple[NDArray[np.int64], ...]) -> tuple[NDArray[np.int64], ...]:
+        chosen = int(random.integers(len(layers)))
+        return tuple(turned(values) if layer == chosen else values for layer, values in enumerate(layers))
+
+    match fault:
+        case Fault.INPUT_SPIKE:
+            return replace(captured, input_spikes=turned(captured.input_spikes))
+        case Fault.SPIKE:
+            return replace(captured, spikes=turned_in_one(captured.spikes))
+        case Fault.MEMBRANE:
+            return replace(captured, membranes=turned_in_one(captured.membranes))
+        case Fault.COUNT:
+            return replace(captured, counts=turned(captured.counts))
+        case Fault.PREDICTION:
+            return replace(captured, predictions=turned(captured.predictions))
+        case _:
+            return captured
