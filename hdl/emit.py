@@ -101,8 +101,9 @@ def _fold_zero_memories(text: str) -> str:
     def loop(match: re.Match[str]) -> str:
         name, width, depth = match["name"], match["width"], match["words"].count("\n")
         block = re.sub(r"\W", "_", name)
-        return (f"  initial begin : zero_{block}\n    integer index;\n"
-                f"    for (index = 0; index < {depth}; index = index + 1) {name}[index] = {width}'d0;\n  end\n")
+        word = f"zero_{block}_word"
+        return (f"  initial begin : zero_{block}\n    integer {word};\n"
+                f"    for ({word} = 0; {word} < {depth}; {word} = {word} + 1) {name}[{word}] = {width}'d0;\n  end\n")
 
     return _ZERO_MEMORY.sub(loop, text)
 

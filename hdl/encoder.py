@@ -128,7 +128,9 @@ class Encoder(wiring.Component):
         slice_layout = SliceLayout(window, tags)
         m.submodules.queue = queue = fifo.SyncFIFO(width=slice_layout.size, depth=4)
         m.submodules.serializer = serializer = EventSerializer(
-            width=window, tag=tags, neurons=self._pixels, locate=lambda tag, place: tag[place])
+            width=window, tag=tags, neurons=self._pixels,
+            # Not tag[place]: that would multiply the place by the width of an index.
+            locate=lambda tag, place: Array(tag[item] for item in range(window))[place])
         connect(m, wiring.flipped(self.spikes), serializer.spikes)
         m.d.comb += [
             serializer.slices.valid.eq(queue.r_rdy),

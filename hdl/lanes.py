@@ -31,6 +31,11 @@ _MEMBRANE_STAGES = 4
 """Registers between a membrane potential being read and its successor being written."""
 
 
+def _depth(words: int) -> int:
+    """At least two words: the address of a single word would have no bits."""
+    return max(2, words)
+
+
 class SlotKind(enum.Enum, shape=3):
     """What the groups of a layer do with a slot."""
 
@@ -104,7 +109,7 @@ class LaneGroup(wiring.Component):
 
         # -- weights: loaded through a shift register, written a row at a time -------------------
         m.submodules.weights = weights = memory.Memory(
-            shape=data.ArrayLayout(weight_shape, lanes), depth=geometry.rows, init=[])
+            shape=data.ArrayLayout(weight_shape, lanes), depth=_depth(geometry.rows), init=[])
         write, read = weights.write_port(), weights.read_port()
         loaded = [Signal(weight_shape, name=f"loaded_{lane}", reset_less=True) for lane in range(lanes)]
         with m.If(self.load.enable):
@@ -173,7 +178,7 @@ class LaneGroup(wiring.Component):
         threshold = spec.threshold(layer, Phase.INFERENCE)
         address_shape = unsigned(bits_for_index(folds * lanes))
 
-        m.submodules.leaked = leaked = memory.Memory(shape=membrane_shape, depth=folds * lanes, init=[])
+        m.submodules.leaked = leaked = memory.Memory(shape=membrane_shape, depth=_depth(folds * lanes), init=[])
         recall, store = leaked.read_port(domain="comb"), leaked.write_port()
 
         valid = [Signal(name=f"valid_{stage}") for stage in range(_MEMBRANE_STAGES)]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from cocotb.clock import Clock
-from cocotb.triggers import First, RisingEdge, Timer
+from cocotb.triggers import FallingEdge, First, RisingEdge, Timer
 from numpy.typing import NDArray
 
 __all__ = ["BenchError", "HarnessDriver", "read_words", "word_fields"]
@@ -45,7 +45,7 @@ def read_words(path: Path, width: int) -> NDArray[np.uint8]:
 
 def word_fields(bits: NDArray[np.uint8], width: int, *, signed: bool = False) -> NDArray[np.int64]:
     """Split words into consecutive fields: uint8 (words, n * width) to int64 (words, n)."""
-    fields = bits.reshape(len(bits), -1, width).astype(np.int64)
+    fields = bits.reshape(len(bits), bits.shape[1] // width, width).astype(np.int64)
     weights = 1 << np.arange(width, dtype=np.int64)
     if signed:
         weights[-1] = -weights[-1]
@@ -78,6 +78,7 @@ class HarnessDriver:
 
     async def reset(self) -> None:
         """Reset the design for three clocks."""
+        await FallingEdge(self.dut.clk)  # everything Python drives changes away from the active edge
         self.dut.rst.value = 1
         await Timer(3 * CLOCK_NS, "ns")
         self.dut.rst.value = 0
@@ -107,6 +108,7 @@ class HarnessDriver:
         dut.go.value = 1
         await First(RisingEdge(dut.finished), Timer(cycle_limit * CLOCK_NS, "ns"))
         finished = bool(dut.finished.value)
+        await FallingEdge(dut.clk)
         # Slack for events that should not be there; they show up as surplus words.
         await Timer(64 * CLOCK_NS, "ns")
         self.cycles = int(dut.cycle.value)

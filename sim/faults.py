@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.network import Network
+from golden.spec import InputError
 from sim.scoreboard import Captured
 
 __all__ = ["Fault", "plant_captured", "plant_pixel", "plant_weight"]
@@ -33,39 +34,51 @@ class Fault(enum.StrEnum):
     """A captured prediction."""
 
 
-def _differs(network: Network, other: Network, image: NDArray[np.uint8], changed: NDArray[np.uint8]) -> bool:
-    ours, theirs = network.forward(image), other.forward(changed)
+_ATTEMPTS = 2_000
+_VISIBLE_WITHIN = 5
+
+
+def _differs(network: Network, other: Network, images: NDArray[np.uint8], changed: NDArray[np.uint8]) -> bool:
+    ours, theirs = network.forward(images), other.forward(changed)
     return bool((ours.input_spikes != theirs.input_spikes).any()) or any(
         (a.membrane != b.membrane).any() for a, b in zip(ours.layers, theirs.layers, strict=True))
 
 
 def plant_weight(network: Network, images: NDArray[np.uint8], seed: int) -> list[NDArray[np.int32]]:
-    """The network's weights with one random bit turned over, one that the first image makes visible.
+    """The network's weights with one random bit turned over, one that the first images make visible.
 
     Weights of silent inputs, and changes that clamping hides, are passed over: such a fault exists
     in no computed value, so no comparison of computed values could show it.
+
+    Raises
+    ------
+    InputError
+        No visible fault was found, for instance because all images are blank.
     """
     random = np.random.default_rng(seed)
     spec = network.spec
-    while True:
+    shown = images[:_VISIBLE_WITHIN]
+    for _ in range(_ATTEMPTS):
         weights = [matrix.copy() for matrix in network.weights]
         layer = int(random.integers(spec.layers))
         row, column = (int(random.integers(size)) for size in weights[layer].shape)
         bit = int(random.integers(spec.weight_bits))
         raw = (int(weights[layer][row, column]) ^ (1 << bit)) & ((1 << spec.weight_bits) - 1)
         weights[layer][row, column] = raw - ((raw >> (spec.weight_bits - 1)) << spec.weight_bits)
-        if _differs(network, Network(spec=spec, weights=weights), images[0], images[0]):
+        if _differs(network, Network(spec=spec, weights=weights), shown, shown):
             return weights
+    raise InputError("plant fault: no weight shows in these images; play others, or more")
 
 
 def plant_pixel(network: Network, images: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
     """The images with one random bit of the first turned over, one that changes its spike trains."""
     random = np.random.default_rng(seed)
-    while True:
+    for _ in range(_ATTEMPTS):
         changed = images.copy()
         changed[0, random.integers(images.shape[1])] ^= np.uint8(1 << random.integers(8))
-        if _differs(network, network, images[0], changed[0]):
+        if _differs(network, network, images[:1], changed[:1]):
             return changed
+    raise InputError("plant fault: no pixel of the first image shows; play others")
 
 
 def plant_captured(captured: Captured, fault: Fault, seed: int) -> Captured:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from golden.model import load_model
 from golden.network import ForwardRecord, Network
+from golden.spec import InputError
 from sim.bench import BenchError, HarnessDriver, word_fields
 from sim.faults import Fault, plant_captured, plant_pixel, plant_weight
 from sim.scoreboard import Captured, Divergence, first_divergence
@@ -71,16 +72,18 @@ async def network(dut: Any) -> None:
     fault = Fault(config["fault"]) if config["fault"] else None
     folds = max(layer["folds"] for layer in driver.description["layers"])
 
-    loaded = plant_weight(model, images, seed) if fault is Fault.WEIGHT else model.weights
-    played = plant_pixel(model, images, seed) if fault is Fault.PIXEL else images
-
     divergence: Divergence | None = None
     error = ""
+    loaded, played = model.weights, images
     predictions: list[int] = []
     cycles = 0
     stalls = config["stall_mode"]
     started = time.perf_counter()
     try:
+        if fault is Fault.WEIGHT:
+            loaded = plant_weight(model, images, seed)
+        if fault is Fault.PIXEL:
+            played = plant_pixel(model, images, seed)
         await driver.start(stall_mode=stalls, seed=seed)
         weights = np.concatenate([matrix.ravel() for matrix in loaded])
         await driver.run({"weights": weights}, expected=0, cycle_limit=_cycle_limit(model, 0, folds, stalls=stalls))
@@ -101,7 +104,7 @@ async def network(dut: Any) -> None:
             driver.progress(done=part.stop, total=len(images))
             if divergence is not None:
                 break
-    except BenchError as problem:
+    except (BenchError, InputError) as problem:
         error = str(problem)
         loading_cycles = 0
     seconds = time.perf_counter() - started

@@ -1,0 +1,50 @@
+"""Shared fixtures and the hypothesis profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from golden.network import Network
+from golden.spec import NetworkSpec
+
+settings.register_profile("deterministic", derandomize=True, deadline=None, print_blob=True)
+settings.load_profile("deterministic")
+
+
+def write_idx(path: Path, array: np.ndarray, *, magic: int = 0x800) -> Path:
+    """Write an IDX file of unsigned bytes."""
+    header = (magic + array.ndim).to_bytes(4, "big") + b"".join(size.to_bytes(4, "big") for size in array.shape)
+    path.write_bytes(header + array.astype(np.uint8).tobytes())
+    return path
+
+
+def random_network(spec: NetworkSpec, seed: int, *, scale: float = 1.0) -> Network:
+    """A network of normal weights with standard deviation ``scale * sqrt(2 / n_in)``."""
+    random = np.random.default_rng(seed)
+    weights = [np.clip(np.rint(random.standard_normal((a, b)) * scale * np.sqrt(2 / a) * spec.one),
+                       spec.weight_min, spec.weight_max).astype(np.int32)
+               for a, b in zip(spec.sizes, spec.sizes[1:], strict=False)]
+    return Network(spec=spec, weights=weights)
+
+
+def random_images(count: int, pixels: int, seed: int) -> np.ndarray:
+    """Images with about a third of the pixels silent and some saturated."""
+    random = np.random.default_rng(seed)
+    images = random.integers(0, 256, (count, pixels))
+    images[random.random(images.shape) < 0.3] = 0
+    images[random.random(images.shape) < 0.1] = 255
+    return images.astype(np.uint8)
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """A folder with a tiny valid data set of 28 x 28 images in MNIST's file names."""
+    random = np.random.default_rng(5)
+    for prefix, count in (("train", 40), ("t10k", 12)):
+        write_idx(tmp_path / f"{prefix}-images-idx3-ubyte", random.integers(0, 256, (count, 28, 28)))
+        write_idx(tmp_path / f"{prefix}-labels-idx1-ubyte", np.arange(count) % 10)
+    return tmp_path

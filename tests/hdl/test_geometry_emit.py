@@ -1,0 +1,115 @@
+"""Geometry, and the Verilog that is emitted."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from golden.presets import PRESETS
+from golden.spec import InputError, NetworkSpec
+from hdl.emit import LINT_WAIVERS, Emission, emit_network
+from hdl.encoder import _pattern_rom
+from hdl.geometry import Geometry
+from sim.runner import _environment
+
+
+@pytest.mark.parametrize(("lanes", "n_out", "groups", "per_group", "folds"), [
+    (1, 10, 1, 1, 10), (3, 10, 1, 3, 4), (8, 10, 1, 8, 2), (9, 10, 2, 5, 1), (128, 10, 2, 5, 1),
+    (128, 128, 16, 8, 1), (64, 128, 8, 8, 2), (100, 128, 13, 8, 2), (13, 13, 2, 7, 1), (1, 1, 1, 1, 1)])
+def test_every_neuron_has_a_lane(lanes: int, n_out: int, groups: int, per_group: int, folds: int) -> None:
+    geometry = Geometry(lanes=lanes).layer(NetworkSpec(sizes=(4, n_out)), 0)
+    assert (geometry.groups, geometry.lanes_per_group, geometry.folds) == (groups, per_group, folds)
+    assert geometry.lanes * geometry.folds >= n_out > geometry.lanes * (geometry.folds - 1)
+    assert geometry.rows == 4 * folds
+
+
+@pytest.mark.parametrize(("values", "message"), [
+    ({"lanes": 0}, "lanes: 0"), ({"lanes": -3}, "lanes: -3"), ({"lanes": "4"}, "not an integer"),
+    ({"lanes": 4, "window": 0}, "window: 0"), ({"lanes": 4, "window": 17}, r"1\.\.16"), ({"lanes": True}, "integer")])
+def test_impossible_geometry(values: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Geometry(**values)
+
+
+def test_pattern_rom_spikes_at_the_rate() -> None:
+    assert [word.bit_count() for word in _pattern_rom(20)] == [20 * intensity // 255 for intensity in range(256)]
+
+
+@pytest.fixture(scope="module")
+def digits() -> Emission:
+    return emit_network(spec=PRESETS["digits"].spec, geometry=Geometry(lanes=12), preset="digits")
+
+
+def test_description(digits: Emission) -> None:
+    description = json.loads(json.dumps(digits.description))
+    spec = PRESETS["digits"].spec
+    assert description["spec_digest"] == spec.digest()
+    assert NetworkSpec.from_json(description["spec"]) == spec
+    assert [(s["name"], s["direction"], s["width"]) for s in description["streams"]] == [
+        ("pixels", "in", 8), ("weights", "in", 16), ("result", "out", 4 + 1 + 10 * 5)]
+    assert [layer["folds"] for layer in description["layers"]] == [3, 1]
+    for stream in description["streams"]:
+        for part in ("payload", "valid", "ready"):
+            assert f"{stream['name']}__{part}" in digits.verilog
+
+
+def test_every_tap_exists_in_the_verilog(digits: Emission) -> None:
+    paths = [tap["path"] + "__valid" for tap in digits.description["taps"]]
+    for membrane in digits.description["membranes"]:
+        paths += [membrane["valid"], *membrane["signals"]]
+    for path in paths:
+        *blocks, signal = path.split(".")
+        module = "\\top." + ".".join(blocks)
+        text = digits.verilog.split(f"module {module} (")[1].split("endmodule")[0]
+        assert re.search(rf"(wire|reg)\s.*\b{signal}\b", text), path
+
+
+def test_no_multiplication_is_emitted(digits: Emission) -> None:
+    code = re.sub(r"\(\*.*?\*\)|/\*.*?\*/|//.*|@\*", "", digits.verilog)
+    assert "*" not in code
+
+
+def test_emission_is_deterministic(digits: Emission) -> None:
+    again = emit_network(spec=PRESETS["digits"].spec, geometry=Geometry(lanes=12), preset="digits")
+    assert again.verilog == digits.verilog
+
+
+def test_zero_memories_are_loops(digits: Emission) -> None:
+    assert re.search(r"for \((\w+) = 0; \1 < 192; \1 = \1 \+ 1\) weights\[\1\] = 96'd0;", digits.verilog)
+    assert "weights[3]" not in digits.verilog
+
+
+def lint(folder: Path) -> subprocess.CompletedProcess[str]:
+    _environment()
+    return subprocess.run(["verilator", "--lint-only", "-Wall", "--top-module", "top", "top.vlt", "top.v"],
+                          cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.simulation
+@pytest.mark.parametrize("lanes", [1, 12, 32])
+def test_lint_is_clean_but_for_the_waivers(tmp_path: Path, lanes: int) -> None:
+    emit_network(spec=PRESETS["digits"].spec, geometry=Geometry(lanes=lanes)).write(tmp_path)
+    done = lint(tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.simulation
+@pytest.mark.parametrize("rule", LINT_WAIVERS)
+def test_every_waiver_is_needed(digits: Emission, tmp_path: Path, rule: str) -> None:
+    digits.write(tmp_path)
+    waivers = (tmp_path / "top.vlt").read_text()
+    assert LINT_WAIVERS[rule] in waivers
+    (tmp_path / "top.vlt").write_text("\n".join(line for line in waivers.splitlines() if rule not in line) + "\n")
+    done = lint(tmp_path)
+    assert done.returncode != 0
+    assert rule in done.stderr
+
+
+def test_unwritable_folder(digits: Emission, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="output folder cannot be written"):
+        digits.write(tmp_path / "file")

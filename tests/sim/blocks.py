@@ -1,0 +1,47 @@
+"""Runs a single block under Verilator: payloads in, payloads out, stream rules watched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from amaranth.lib import wiring
+
+from hdl.emit import emit
+from sim.cosim import STALL_MODES, Stalls
+from sim.harness import write_harness
+from sim.runner import build, run_bench
+
+SPIKE, STEP_END, SAMPLE_END = 0, 1, 2
+
+
+class BlockError(AssertionError):
+    """The bench found a broken stream rule or a missing output."""
+
+
+def simulate(component: wiring.Component, runs: list[dict[str, Any]], folder: Path, *, stalls: Stalls,
+             seed: int = 1, cycle_limit: int = 20_000) -> list[dict[str, Any]]:
+    """Play each run's ``stimuli`` (integers by stream) and return its outputs (integers by stream)."""
+    emission = emit(component)
+    harness = write_harness(emission.description, samples=1, stimulus_depth=4096, capture_depth=4096)
+    built = build(verilog=emission.verilog, harness=harness, description=emission.description)
+    result = run_bench(built, module="sim.tb_stream", folder=folder, configuration={
+        "stall_mode": STALL_MODES[stalls], "seed": seed, "monitors": list(harness.monitors),
+        "runs": [{"cycle_limit": cycle_limit, **run} for run in runs]})
+    if result["error"]:
+        raise BlockError(result["error"])
+    return list(result["runs"])
+
+
+def spike_events(trains: Any) -> list[tuple[int, int]]:
+    """Events (kind, neuron) of a spike train, bool (T, n): spikes in order, then the step's marker."""
+    events = []
+    for step, fired in enumerate(trains):
+        events += [(SPIKE, neuron) for neuron, spike in enumerate(fired) if spike]
+        events.append((SAMPLE_END if step == len(trains) - 1 else STEP_END, 0))
+    return events
+
+
+def pack(events: list[tuple[int, int]]) -> list[int]:
+    """Spike events as payload integers."""
+    return [kind | neuron << 2 for kind, neuron in events]

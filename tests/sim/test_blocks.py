@@ -1,0 +1,190 @@
+"""Every block alone, as ``rtl(x) == golden(x)`` over a table of cases and kinds of stalls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from amaranth.hdl import Module, Signal, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.encoder import encode
+from golden.lif import run_layer, synaptic_current
+from golden.network import readout
+from golden.spec import NetworkSpec, Overflow
+from hdl.encoder import Encoder
+from hdl.events import EventSerializer
+from hdl.geometry import Geometry
+from hdl.layer import LifLayer
+from hdl.readout import Readout
+from sim.cosim import Stalls
+from tests.conftest import random_network
+from tests.sim.blocks import SAMPLE_END, SPIKE, STEP_END, BlockError, pack, simulate, spike_events
+
+pytestmark = pytest.mark.simulation
+
+ALL_STALLS = list(Stalls)
+
+
+@pytest.mark.parametrize("stalls", ALL_STALLS)
+def test_serializer(tmp_path: Path, stalls: Stalls) -> None:
+    serializer = EventSerializer(width=5, tag=unsigned(4), neurons=20, locate=lambda tag, place: tag + place)
+    slices = [(0b10011, 3, SPIKE), (0b00000, 0, STEP_END), (0b11111, 10, SAMPLE_END), (0b00100, 8, SPIKE),
+              (0b10000, 15, STEP_END), (0b00001, 0, SPIKE)]
+    expected = []
+    for mask, tag, kind in slices:
+        expected += [(SPIKE, tag + place) for place in range(5) if mask >> place & 1]
+        expected += [(kind, 0)] if kind != SPIKE else []
+    stimuli = [mask | tag << 5 | kind << 9 for mask, tag, kind in slices]
+    result, = simulate(serializer, [{"stimuli": {"slices": stimuli}, "expected": len(expected)}], tmp_path,
+                       stalls=stalls)
+    assert result["spikes"] == pack(expected)
+    if stalls is Stalls.NONE:  # one event per clock, no bubble between slices
+        assert np.diff(result["spikes.cycles"]).tolist() == [1] * (len(expected) - 1)
+
+
+ENCODER_IMAGES = np.array([
+    [0] * 11, [255] * 11, [0, 0, 0, 0, 0, 200, 0, 0, 0, 0, 0], [12] * 11, [13] * 11,
+    [0, 255, 3, 128, 127, 1, 254, 0, 64, 13, 12], [255] + [0] * 10, [0] * 10 + [90]], dtype=np.uint8)
+
+
+@pytest.mark.parametrize("stalls", ALL_STALLS)
+@pytest.mark.parametrize("window", [1, 4])
+def test_encoder(tmp_path: Path, stalls: Stalls, window: int) -> None:
+    expected = [event for image in ENCODER_IMAGES for event in spike_events(encode(image, 20))]
+    result, = simulate(Encoder(pixels=11, steps=20, window=window), [
+        {"stimuli": {"pixels": ENCODER_IMAGES.ravel().tolist()}, "expected": len(expected)}], tmp_path, stalls=stalls)
+    assert result["spikes"] == pack(expected)
+
+
+def test_encoder_skips_silent_pixels(tmp_path: Path) -> None:
+    """Two pixels of 40 spike: after the load, an image costs little more than its events."""
+    image = [0] * 40
+    image[3] = image[30] = 255
+    result, = simulate(Encoder(pixels=40, steps=20, window=1), [
+        {"stimuli": {"pixels": image}, "expected": 60}], tmp_path, stalls=Stalls.NONE)
+    cycles = result["spikes.cycles"]
+    assert cycles[-1] - cycles[0] <= 60
+
+
+LAYER_CASES = {
+    # name: spec, lanes
+    "one lane": (NetworkSpec(sizes=(5, 3)), 1),
+    "lanes do not divide": (NetworkSpec(sizes=(6, 7)), 3),
+    "two groups": (NetworkSpec(sizes=(9, 11), steps=6), 11),
+    "padded group": (NetworkSpec(sizes=(9, 13), steps=6), 13),
+    "wide membrane": (NetworkSpec(sizes=(5, 4), membrane_overflow=Overflow.WIDE, membrane_clamp=0), 4),
+    "narrow weights, slow leak": (NetworkSpec(sizes=(5, 4), weight_bits=8, weight_fraction=6, leak_shift=4), 2),
+    "one neuron": (NetworkSpec(sizes=(1, 1), steps=5), 1),
+}
+
+
+def make_layer(name: str) -> LifLayer:
+    spec, lanes = LAYER_CASES[name]
+    return LifLayer(spec=spec, layer=0, geometry=Geometry(lanes=lanes).layer(spec, 0))
+
+
+def layer_vectors(name: str, seed: int) -> tuple[list[int], list[int], list[int]]:
+    """A layer's weights, its input events and the output events golden expects."""
+    spec, _ = LAYER_CASES[name]
+    random = np.random.default_rng(seed)
+    weights = random_network(spec, seed, scale=2.5).weights[0]
+    weights.ravel()[random.integers(weights.size)] = spec.weight_max
+    weights.ravel()[random.integers(weights.size)] = spec.weight_min
+    events, expected = [], []
+    for rate in (0.3, 0.0, 1.0, 0.5):
+        trains = random.random((spec.steps, spec.inputs)) < rate
+        record = run_layer(synaptic_current(trains, weights), threshold=spec.one, leak_shift=spec.leak_shift,
+                           bounds=spec.membrane_range(0))
+        shuffled = []  # the order within a step carries no meaning
+        for step in range(spec.steps):
+            of_step = spike_events(trains[step:step + 1])[:-1]
+            random.shuffle(of_step)
+            kind = SAMPLE_END if step == spec.steps - 1 else STEP_END
+            shuffled += [(int(a), int(b)) for a, b in of_step] + [(kind, 0)]
+        events += pack(shuffled)
+        expected += pack(spike_events(record.spikes))
+    return weights.ravel().tolist(), events, expected
+
+
+@pytest.mark.parametrize("name", LAYER_CASES)
+def test_layer_geometry(tmp_path: Path, name: str) -> None:
+    weights, events, expected = layer_vectors(name, 3)
+    for stalls in ALL_STALLS:
+        results = simulate(make_layer(name), [
+            {"stimuli": {"weights": weights}, "expected": 0},
+            {"stimuli": {"events": events}, "expected": len(expected)}], tmp_path / stalls, stalls=stalls)
+        assert results[1]["spikes"] == expected, stalls
+
+def test_layer_survives_reset_in_the_middle_of_a_sample(tmp_path: Path) -> None:
+    for name in ("lanes do not divide", "two groups"):
+        weights, events, expected = layer_vectors(name, 4)
+        results = simulate(make_layer(name), [
+            {"stimuli": {"weights": weights}, "expected": 0},
+            {"stimuli": {"events": events[:len(events) // 3]}, "expected": 0},
+            {"stimuli": {"events": events}, "expected": len(expected), "reset": True}], tmp_path / name,
+            stalls=Stalls.RANDOM)
+        assert results[2]["spikes"] == expected
+
+
+READOUT_COUNTS = [[3, 1, 0], [1, 3, 3], [0, 0, 0], [0, 0, 9], [20, 20, 20], [0, 20, 19]]
+
+
+@pytest.mark.parametrize("stalls", ALL_STALLS)
+def test_readout(tmp_path: Path, stalls: Stalls) -> None:
+    events = []
+    for counts in READOUT_COUNTS:
+        trains = np.array([[step < count for count in counts] for step in range(20)])
+        events += spike_events(trains)
+    result, = simulate(Readout(classes=3, count_bits=5), [
+        {"stimuli": {"spikes": pack(events)}, "expected": len(READOUT_COUNTS)}], tmp_path, stalls=stalls)
+    for word, counts in zip(result["result"], READOUT_COUNTS, strict=True):
+        expected = int(readout(np.array(counts)))
+        assert (word & 3 if word >> 2 & 1 else -1) == expected
+        assert [word >> (3 + 5 * place) & 31 for place in range(3)] == counts
+
+
+class Misbehaving(wiring.Component):
+    """Passes payloads on, and breaks one stream rule."""
+
+    def __init__(self, rule: str) -> None:
+        self._rule = rule
+        super().__init__({"source": In(stream.Signature(8)), "sink": Out(stream.Signature(8))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        toggle = Signal()
+        m.d.sync += toggle.eq(~toggle)
+        m.d.comb += [self.sink.payload.eq(self.source.payload), self.sink.valid.eq(self.source.valid),
+                     self.source.ready.eq(self.sink.ready)]
+        match self._rule:
+            case "valid drops":
+                m.d.comb += [self.sink.valid.eq(self.source.valid & toggle),
+                             self.source.ready.eq(self.sink.ready & toggle)]
+            case "payload changes":
+                m.d.comb += self.sink.payload.eq(self.source.payload ^ toggle)
+            case "valid waits for ready":
+                m.d.comb += self.sink.valid.eq(self.source.valid & self.sink.ready)
+            case "loses one":
+                with m.If(self.source.payload == 7):
+                    m.d.comb += [self.sink.valid.eq(0), self.source.ready.eq(1)]
+        return m
+
+
+@pytest.mark.parametrize(("rule", "stalls", "message"), [
+    ("none", Stalls.HEAVY, None),
+    ("none", Stalls.POLITE, None),
+    ("valid drops", Stalls.HEAVY, "stream rule broken on sink"),
+    ("payload changes", Stalls.HEAVY, "stream rule broken on sink"),
+    ("valid waits for ready", Stalls.POLITE, "only 0 of 10 outputs"),
+    ("loses one", Stalls.NONE, "only 9 of 10 outputs"),
+])
+def test_the_monitors_can_fail(tmp_path: Path, rule: str, stalls: Stalls, message: str | None) -> None:
+    runs = [{"stimuli": {"source": list(range(10))}, "expected": 10, "cycle_limit": 2000}]
+    if message is None:
+        assert simulate(Misbehaving(rule), runs, tmp_path, stalls=stalls)[0]["sink"] == list(range(10))
+    else:
+        with pytest.raises(BlockError, match=message):
+            simulate(Misbehaving(rule), runs, tmp_path, stalls=stalls)

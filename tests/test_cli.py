@@ -1,0 +1,153 @@
+"""The command line, as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import write_idx
+
+COMMANDS = ("train", "eval", "verilog", "cosim", "demo")
+
+
+def run(*arguments: str, cwd: Path, path: str | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **({"PATH": path} if path is not None else {})}
+    return subprocess.run([sys.executable, "-c", "from lifstream.cli import main; main()", *arguments],
+                          cwd=cwd, capture_output=True, text=True, check=False, env=environment)
+
+
+def fails(*arguments: str, cwd: Path, naming: str, path: str | None = None) -> None:
+    """Exit status 2, and one line on stderr that names the culprit."""
+    done = run(*arguments, cwd=cwd, path=path)
+    assert done.returncode == 2, done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("lifstream: ")
+    assert naming in lines[0]
+    assert done.stdout == ""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
+    folder = tmp_path_factory.mktemp("cli")
+    done = run("train", "--preset", "digits", "--epochs", "2", "--out", "d.npz", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder, json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help(command: str, tmp_path: Path) -> None:
+    done = run(command, "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "--json" in done.stdout
+
+
+def test_no_command_shows_the_commands(tmp_path: Path) -> None:
+    done = run(cwd=tmp_path)
+    assert all(command in done.stdout for command in COMMANDS)
+
+
+def test_train_reports_and_eval_agrees(trained: tuple[Path, dict[str, object]]) -> None:
+    folder, report = trained
+    assert sorted(path.name for path in folder.iterdir()) == ["d.npz"]
+    done = run("eval", "d.npz", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    evaluation = json.loads(done.stdout)
+    assert evaluation["test_accuracy"] == report["test_accuracy"]
+    assert evaluation["images"] == 360
+    assert evaluation["digest"] == report["digest"]
+    people = run("eval", "d.npz", cwd=folder)
+    assert f"test accuracy {100 * evaluation['test_accuracy']:.2f} %" in people.stdout
+
+
+@pytest.mark.simulation
+def test_cosim_and_planted_fault(trained: tuple[Path, dict[str, object]]) -> None:
+    folder, _ = trained
+    predictions = []
+    for lanes in ("32", "5"):
+        done = run("cosim", "d.npz", "--images", "30", "--lanes", lanes, "--stalls", "random", "--json", cwd=folder)
+        assert done.returncode == 0, done.stderr
+        report = json.loads(done.stdout)
+        assert report["bit_exact"] is True
+        assert report["images"] == 30
+        assert report["cycles_per_image"] > 0
+        predictions.append(report["accuracy"])
+    assert predictions[0] == predictions[1]
+    done = run("cosim", "d.npz", "--images", "5", "--plant-fault", "weight", cwd=folder)
+    assert done.returncode == 1
+    assert all(word in done.stderr for word in ("image", "step", "layer", "neuron", "expected", "got"))
+
+
+def test_verilog_writes_three_files(tmp_path: Path) -> None:
+    done = run("verilog", "--preset", "digits", "--lanes", "7", "--out", "out", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["top.v", "top.v.json", "top.vlt"]
+    assert json.loads(done.stdout)["spec_digest"] == json.loads(
+        (tmp_path / "out" / "top.v.json").read_text())["spec_digest"]
+
+
+@pytest.mark.simulation
+def test_demo(tmp_path: Path) -> None:
+    done = run("demo", "--epochs", "1", "--out", "report", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    last = done.stdout.strip().splitlines()[-1]
+    assert "bit-exact" in last
+    assert "accuracy" in last
+    assert (tmp_path / "report" / "report.png").read_bytes().startswith(b"\x89PNG")
+    assert "**Bit-exact**: 360 test images" in (tmp_path / "report" / "report.md").read_text()
+
+
+@pytest.mark.parametrize("lanes", ["0", "-1", "many", "1.5"])
+@pytest.mark.parametrize("command", ["verilog", "cosim"])
+def test_impossible_lanes(tmp_path: Path, command: str, lanes: str) -> None:
+    extra = ["--out", "out"] if command == "verilog" else []
+    fails(command, "--preset", "digits", "--lanes", lanes, *extra, cwd=tmp_path, naming="lanes")
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_arguments(tmp_path: Path) -> None:
+    fails("train", "--preset", "nothing", cwd=tmp_path, naming="'nothing' is unknown")
+    fails("train", cwd=tmp_path, naming="--preset")
+    fails("train", "--preset", "digits", "--epochs", "0", cwd=tmp_path, naming="epochs: 0")
+    fails("cosim", cwd=tmp_path, naming="MODEL")
+    fails("cosim", "--preset", "digits", "--images", "0", cwd=tmp_path, naming="--images: 0")
+    fails("cosim", "--preset", "digits", "--stalls", "often", cwd=tmp_path, naming="random")
+    fails("eval", "nowhere.npz", cwd=tmp_path, naming="nowhere.npz")
+    fails("wander", cwd=tmp_path, naming="wander")
+
+
+def test_model_of_another_preset(trained: tuple[Path, dict[str, object]]) -> None:
+    fails("eval", "d.npz", "--preset", "mnist-128", cwd=trained[0], naming="use the preset it was trained with: digits")
+    fails("cosim", "d.npz", "--preset", "mnist-128", cwd=trained[0], naming="64-32-10")
+
+
+def test_damaged_data(data_dir: Path, tmp_path: Path) -> None:
+    def train(naming: str) -> None:
+        fails("train", "--preset", "mnist-128", "--data-dir", str(data_dir), cwd=tmp_path, naming=naming)
+
+    labels = data_dir / "t10k-labels-idx1-ubyte"
+    content = labels.read_bytes()
+    labels.write_bytes(content[:-1])
+    train("truncated")
+    labels.write_bytes(b"\xff" + content[1:])
+    train("magic number")
+    write_idx(labels, np.zeros(3))
+    train("3 labels")
+
+
+def test_unwritable_output(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    fails("verilog", "--preset", "digits", "--out", "file", cwd=tmp_path, naming="cannot be written")
+    fails("train", "--preset", "digits", "--out", "file/m.npz", cwd=tmp_path, naming="cannot be written")
+    fails("train", "--preset", "digits", "--out", ".", cwd=tmp_path, naming="is a folder")
+
+
+def test_missing_compiler(tmp_path: Path) -> None:
+    fails("cosim", "--preset", "digits", "--images", "1", cwd=tmp_path, path=str(tmp_path),
+          naming="apt-get install g++")
