@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,7 +16,7 @@ from numpy.typing import NDArray
 from golden.files import replace_file
 from golden.network import NO_PREDICTION, ForwardRecord, Network
 
-__all__ = ["confusion_matrix", "network_figure", "save_figure"]
+__all__ = ["confusion_matrix", "learning_figure", "network_figure", "save_figure"]
 
 
 def confusion_matrix(labels: NDArray[np.uint8], predictions: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
@@ -66,6 +69,39 @@ def _draw_confusion(axes: Axes, matrix: NDArray[np.int64], accuracy: float) -> N
     names = [str(name) for name in range(classes)]
     axes.set(title=f"test images by label and prediction: {accuracy:.1%} right", xlabel="prediction", ylabel="label",
              xticks=range(classes + 1), xticklabels=[*names, "tie"], yticks=range(classes), yticklabels=names)
+
+
+def learning_figure(history: Sequence[dict[str, Any]], *, title: str) -> Figure:
+    """Learning in hardware: accuracy and update rate over images, clock cycles per image by phase.
+
+    Parameters
+    ----------
+    history
+        Batches in order: ``images`` so far, ``count`` and ``correct`` of the batch, and the design's
+        counters at its end.
+    """
+    images = np.array([0, *(entry["images"] for entry in history)])
+    window = max(1, len(history) // 60)  # average until about 60 points are left
+    marks = [*range(0, len(history), window), len(history)]
+    counts = np.diff(images[marks])
+    middle = (images[marks][1:] + images[marks][:-1]) / 2
+
+    def per_image(name: str) -> NDArray[np.float64]:
+        totals = np.array([0, *(entry[name] for entry in history)], dtype=np.float64)
+        return np.diff(totals[marks]) / counts
+
+    correct = np.array([sum(entry["correct"] for entry in history[a:b]) for a, b in pairwise(marks)]) / counts
+    figure = Figure(figsize=(11, 4.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot(middle, 100 * correct, label="right while learning")
+    left.plot(middle, 100 * per_image("learned"), label="samples that learnt")
+    left.set(xlabel="images", ylabel="percent", ylim=(0, 100), title=title)
+    left.legend()
+    phases = ("load", "forward", "desire", "update")
+    right.stackplot(middle, [per_image(f"{phase}_cycles") for phase in phases], labels=phases)
+    right.set(xlabel="images", ylabel="clock cycles per image", title="where the cycles go")
+    right.legend(loc="upper right")
+    return figure
 
 
 def network_figure(network: Network, image: NDArray[np.uint8], label: int, record: ForwardRecord,

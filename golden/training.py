@@ -17,7 +17,7 @@ from golden.network import Network, accuracy
 from golden.presets import Preset
 from golden.spec import InputError
 
-__all__ = ["EpochMetrics", "Progress", "Trainer", "evaluate"]
+__all__ = ["EpochMetrics", "Progress", "Trainer", "evaluate", "image_order"]
 
 _CHECKPOINT_EVERY = 2_000
 _REPORT_EVERY = 50
@@ -58,6 +58,12 @@ def evaluate(network: Network, split: Split, *, task: str = "evaluate",
             report(Progress(task=task, done=done, total=len(split)))
     predictions = np.concatenate(parts)
     return accuracy(predictions, split.labels), predictions
+
+
+def image_order(seed: int, epoch: int, count: int) -> np.ndarray:
+    """Order in which an epoch (from 0) visits ``count`` training images, int64 (count,)."""
+    sequence = np.random.SeedSequence([seed, 2, epoch])
+    return np.random.RandomState(np.random.MT19937(sequence)).permutation(count)
 
 
 @dataclass
@@ -114,11 +120,6 @@ class Trainer:
         """Metrics of the epochs finished so far."""
         return list(self._state.metrics)
 
-    def image_order(self, epoch: int) -> np.ndarray:
-        """Order in which epoch ``epoch`` visits the training images, int64 (count,)."""
-        sequence = np.random.SeedSequence([self.seed, 2, epoch])
-        return np.random.RandomState(np.random.MT19937(sequence)).permutation(len(self.training))
-
     def resume(self) -> bool:
         """Continue from the checkpoint file if there is one; True when it was taken up.
 
@@ -170,7 +171,7 @@ class Trainer:
         state, plan, total = self._state, self.preset.training, len(self.training)
         rate_shift = plan.rate_shift_at(state.epoch)
         task = f"epoch {state.epoch + 1}/{plan.epochs}"
-        order = self.image_order(state.epoch)
+        order = image_order(self.seed, state.epoch, total)
         while state.position < total:
             index = order[state.position]
             label = int(self.training.labels[index])

@@ -17,9 +17,9 @@ from amaranth.lib import data, stream, wiring
 
 from golden.files import make_folder, write_text
 from golden.spec import NetworkSpec
-from hdl.events import SpikeLayout
+from hdl.core import Core
+from hdl.events import DesireLayout, SpikeLayout
 from hdl.geometry import Geometry
-from hdl.network import Network
 
 __all__ = ["LINT_WAIVERS", "Emission", "emit", "emit_network"]
 
@@ -125,26 +125,31 @@ def emit(component: wiring.Component, *, name: str = "top") -> Emission:
 
 
 def emit_network(*, spec: NetworkSpec, geometry: Geometry, preset: str = "custom") -> Emission:
-    """A network, described with its contract, geometry and the signals a bench may watch."""
-    network = Network(spec=spec, geometry=geometry)
-    emission = emit(network)
-    taps = [("encoder", spec.inputs)]
-    taps += [(f"layer_{index}", layer.geometry.n_out) for index, layer in enumerate(network.layers)]
+    """A core with its network, described with contract, geometry and the signals a bench may watch."""
+    core = Core(spec=spec, geometry=geometry)
+    emission = emit(core)
+    layers = core.network.layers
+    blocks = [("encoder", spec.inputs)]
+    blocks += [(f"layer_{index}", layer.geometry.n_out) for index, layer in enumerate(layers)]
+    taps = [{"name": block, "kind": "spikes", "path": f"network.{block}.spikes", **_payload(SpikeLayout(neurons))}
+            for block, neurons in blocks]
+    taps += [{"name": f"desires_{index}", "kind": "desires", "path": f"network.layer_{index}.desires",
+              "neurons": layer.geometry.n_out, **_payload(DesireLayout(spec))}
+             for index, layer in enumerate(layers)]
     emission.description.update({
         "preset": preset,
         "spec": spec.to_json(),
         "spec_digest": spec.digest(),
         "geometry": geometry.to_json(),
-        "layers": [layer.geometry.to_json() for layer in network.layers],
-        "taps": [{"name": block, "path": f"{block}.spikes", **_payload(SpikeLayout(neurons))}
-                 for block, neurons in taps],
+        "layers": [layer.geometry.to_json() for layer in layers],
+        "taps": taps,
         "membranes": [
             {"layer": index,
-             "valid": f"layer_{index}.group_0.slice_valid",
-             "signals": [f"layer_{index}.group_{group}.membrane" for group in range(layer.geometry.groups)],
+             "valid": f"network.layer_{index}.group_0.slice_valid",
+             "signals": [f"network.layer_{index}.group_{group}.membrane" for group in range(layer.geometry.groups)],
              "width": spec.membrane_bits(index),
              "slices": layer.geometry.lanes_per_group * layer.geometry.folds}
-            for index, layer in enumerate(network.layers)
+            for index, layer in enumerate(layers)
         ],
     })
     return emission

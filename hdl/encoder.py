@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, unsigned
-from amaranth.lib import data, fifo, memory, stream, wiring
+from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from golden.spec import PIXEL_MAX
 from hdl.events import EventKind, EventSerializer, SliceLayout, bits_for_index, spike_stream
+from hdl.queue import StreamQueue
 
-__all__ = ["Encoder"]
+__all__ = ["Encoder", "PixelLayout"]
+
+
+class PixelLayout(data.StructLayout):
+    """A pixel: its ``intensity``; ``learn``, whether its image is to be learnt from (the last pixel's
+    counts); or ``abort``: no pixel, the image under way is given up."""
+
+    def __init__(self) -> None:
+        super().__init__({"intensity": 8, "learn": 1, "abort": 1})
 
 
 def _pattern_rom(steps: int) -> list[int]:
@@ -52,7 +61,9 @@ class Encoder(wiring.Component):
         self._pixels, self._steps = pixels, steps
         self._window = min(window, pixels)
         super().__init__({
-            "pixels": In(stream.Signature(unsigned(8))),
+            "pixels": In(stream.Signature(PixelLayout())),
+            "loading": Out(1),  # an image is partly loaded
+            "playing": Out(1),
             "spikes": Out(spike_stream(pixels)),
         })
 
@@ -73,6 +84,7 @@ class Encoder(wiring.Component):
             banks.append((bank.write_port(), bank.read_port()))
 
         full = Signal(2)
+        learn = Signal(2)
         word_count = Array([Signal(word_bits, name=f"word_count_{bank}") for bank in range(2)])
 
         # -- load: one pixel per clock, compacted ------------------------------------------------
@@ -82,7 +94,7 @@ class Encoder(wiring.Component):
         word = Signal(word_bits)
         position = Signal(bits_for_index(window))
         store = Signal()
-        m.d.comb += rom.addr.eq(self.pixels.payload)
+        m.d.comb += rom.addr.eq(self.pixels.p.intensity)
         m.d.sync += [store.eq(0), index_delayed.eq(index)]
         padding = Signal()
         for place, (write, _) in enumerate(banks):
@@ -105,11 +117,17 @@ class Encoder(wiring.Component):
             with m.State("PIXELS"):
                 m.d.comb += self.pixels.ready.eq(~full.bit_select(load_bank, 1))
                 with m.If(self.pixels.valid & self.pixels.ready):
-                    m.d.sync += store.eq(self.pixels.payload >= audible)
+                    m.d.sync += store.eq(self.pixels.p.intensity >= audible)
                     m.d.sync += index.eq(index + 1)
-                    with m.If(index == self._pixels - 1):
-                        m.d.sync += index.eq(0)
+                    with m.If(self.pixels.p.abort):
+                        m.d.sync += [store.eq(0), index.eq(0)]
+                        m.next = "ABORT"
+                    with m.Elif(index == self._pixels - 1):
+                        m.d.sync += [index.eq(0), learn.bit_select(load_bank, 1).eq(self.pixels.p.learn)]
                         m.next = "FLUSH"
+            with m.State("ABORT"):  # a pixel before may have been on its way until now
+                m.d.sync += [position.eq(0), word.eq(0)]
+                m.next = "PIXELS"
             with m.State("FLUSH"):
                 m.next = "PAD"
             with m.State("PAD"):
@@ -126,23 +144,22 @@ class Encoder(wiring.Component):
         # -- play: fetch a word, select the step's bits, queue what spikes -----------------------
         tags = data.ArrayLayout(unsigned(index_bits), window)
         slice_layout = SliceLayout(window, tags)
-        m.submodules.queue = queue = fifo.SyncFIFO(width=slice_layout.size, depth=4)
+        m.submodules.queue = queue = StreamQueue(shape=slice_layout, depth=4)
         m.submodules.serializer = serializer = EventSerializer(
             width=window, tag=tags, neurons=self._pixels,
             # Not tag[place]: that would multiply the place by the width of an index.
             locate=lambda tag, place: Array(tag[item] for item in range(window))[place])
         connect(m, wiring.flipped(self.spikes), serializer.spikes)
-        m.d.comb += [
-            serializer.slices.valid.eq(queue.r_rdy),
-            serializer.slices.payload.eq(slice_layout(queue.r_data)),
-            queue.r_en.eq(serializer.slices.ready),
-        ]
+        connect(m, queue.sink, serializer.slices)
 
         play_bank = Signal()
         step = Signal(bits_for_index(steps))
         play_word = Signal(word_bits)
         playing = full.bit_select(play_bank, 1)
         count = word_count[play_bank]
+        announced = Signal()  # the LEARN event of the image has been sent
+        announcing = playing & learn.bit_select(play_bank, 1) & ~announced
+        m.d.comb += [self.playing.eq(playing), self.loading.eq(index != 0)]
         last_word = play_word + 1 >= count
         last_step = step == steps - 1
 
@@ -153,8 +170,8 @@ class Encoder(wiring.Component):
         selected = Signal()
         selection = Signal(slice_layout)
         advance = Signal()
-        m.d.comb += advance.eq(~selected | queue.w_rdy)
-        m.d.comb += [queue.w_en.eq(selected), queue.w_data.eq(selection)]
+        m.d.comb += advance.eq(~selected | queue.source.ready)
+        m.d.comb += [queue.source.valid.eq(selected), queue.source.payload.eq(selection)]
 
         mask = Cat(read.data.train.bit_select(fetched_step, 1) for _, read in banks)
         for _, read in banks:
@@ -163,21 +180,24 @@ class Encoder(wiring.Component):
             m.d.sync += [
                 fetched.eq(playing),
                 fetched_step.eq(step),
-                fetched_blank.eq(count == 0),
-                fetched_kind.eq(Mux(last_word, Mux(last_step, EventKind.SAMPLE_END, EventKind.STEP_END),
-                                    EventKind.SPIKE)),
+                fetched_blank.eq((count == 0) | announcing),
+                fetched_kind.eq(Mux(announcing, EventKind.LEARN,
+                                    Mux(last_word, Mux(last_step, EventKind.SAMPLE_END, EventKind.STEP_END),
+                                        EventKind.SPIKE))),
+                announced.eq(announced | announcing),
                 selected.eq(fetched & ((mask.any() & ~fetched_blank) | (fetched_kind != EventKind.SPIKE))),
                 selection.mask.eq(Mux(fetched_blank, 0, mask)),
                 selection.kind.eq(fetched_kind),
             ]
             m.d.sync += [selection.tag[place].eq(read.data.index) for place, (_, read) in enumerate(banks)]
-            with m.If(playing):
+            with m.If(playing & ~announcing):
                 m.d.sync += play_word.eq(play_word + 1)
                 with m.If(last_word):
                     m.d.sync += [play_word.eq(0), step.eq(step + 1)]
                     with m.If(last_step):
                         m.d.sync += [
                             step.eq(0),
+                            announced.eq(0),
                             full.bit_select(play_bank, 1).eq(0),
                             play_bank.eq(~play_bank),
                         ]

@@ -8,7 +8,10 @@ from amaranth.hdl import Module, Shape, ShapeLike, Signal, Value, unsigned
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["EventKind", "EventSerializer", "SliceLayout", "SpikeLayout", "bits_for_index", "spike_stream"]
+from golden.spec import DESIRE_EXPONENT_MIN, Magnitude, NetworkSpec, unsigned_bits
+
+__all__ = ["DesireLayout", "EventKind", "EventSerializer", "SliceLayout", "SpikeLayout", "bits_for_index",
+           "magnitude_bits", "spike_stream"]
 
 
 def bits_for_index(count: int) -> int:
@@ -25,6 +28,8 @@ class EventKind(enum.Enum, shape=2):
     """The current step is over; another step of the sample follows."""
     SAMPLE_END = 2
     """The current step is over and was the sample's last."""
+    LEARN = 3
+    """The sample that begins is to be learnt from; comes before its first event."""
 
 
 class SpikeLayout(data.StructLayout):
@@ -49,6 +54,24 @@ class SliceLayout(data.StructLayout):
 
     def __init__(self, width: int, tag: ShapeLike) -> None:
         super().__init__({"mask": unsigned(width), "tag": tag, "kind": EventKind})
+
+
+def magnitude_bits(spec: NetworkSpec) -> int:
+    """Bits of a desire's magnitude as it is stored and sent."""
+    return unsigned_bits(-DESIRE_EXPONENT_MIN) if spec.magnitude is Magnitude.GRADED else spec.count_bits
+
+
+class DesireLayout(data.StructLayout):
+    """What a layer is told after a sample it learns from.
+
+    Either one item with ``skip`` set (the layer has no desire at all), or one item per neuron, in
+    index order: ``active`` (it has a desire), ``negative`` (to fire less) and ``magnitude``: graded, the
+    deficit ``d`` of a magnitude 2**-d, 0..10; ternary, the distance from the wanted spike count, 0..T,
+    which the output layer is told and hidden layers find for themselves.
+    """
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__({"skip": 1, "active": 1, "negative": 1, "magnitude": magnitude_bits(spec)})
 
 
 class EventSerializer(wiring.Component):

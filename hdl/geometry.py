@@ -29,6 +29,7 @@ class LayerGeometry:
     n_out: int
     groups: int
     lanes_per_group: int
+    unroll: int = 1
 
     @property
     def lanes(self) -> int:
@@ -45,10 +46,15 @@ class LayerGeometry:
         """Words of each group's weight memory; row ``fold * n_in + j`` serves presynaptic ``j``."""
         return self.n_in * self.folds
 
+    def blocks(self, steps: int) -> int:
+        """Clocks to go through ``steps`` time steps, ``unroll`` at a time."""
+        return _ceil_div(steps, self.unroll)
+
     def to_json(self) -> dict[str, int]:
         """Plain values for ``top.v.json``."""
         return {"n_in": self.n_in, "n_out": self.n_out, "groups": self.groups,
-                "lanes_per_group": self.lanes_per_group, "lanes": self.lanes, "folds": self.folds}
+                "lanes_per_group": self.lanes_per_group, "lanes": self.lanes, "folds": self.folds,
+                "unroll": self.unroll}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +68,8 @@ class Geometry:
         rounded up to whole groups.
     window
         Pixels the encoder examines per clock, 1..16.
+    unroll
+        Time steps a weight update goes through per clock, 1..8.
 
     Raises
     ------
@@ -71,9 +79,10 @@ class Geometry:
 
     lanes: int
     window: int = 4
+    unroll: int = 2
 
     def __post_init__(self) -> None:
-        for name, low, high in (("lanes", 1, 65_536), ("window", 1, 16)):
+        for name, low, high in (("lanes", 1, 65_536), ("window", 1, 16), ("unroll", 1, 8)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):
                 raise InputError(f"{name}: {value!r} is not an integer")
@@ -86,8 +95,8 @@ class Geometry:
         lanes = min(self.lanes, n_out)
         groups = _ceil_div(lanes, LANES_PER_GROUP_MAX)
         return LayerGeometry(n_in=n_in, n_out=n_out, groups=groups,
-                             lanes_per_group=_ceil_div(lanes, groups))
+                             lanes_per_group=_ceil_div(lanes, groups), unroll=self.unroll)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for ``top.v.json``."""
-        return {"lanes": self.lanes, "window": self.window}
+        return {"lanes": self.lanes, "window": self.window, "unroll": self.unroll}

@@ -1,39 +1,60 @@
-"""A group of synaptic lanes: weight memory, current accumulators and one shared membrane unit.
+"""A group of synaptic lanes: weight memory, current accumulators, one shared membrane unit, learning.
 
-This is the datapath of a neuron. Control comes as *slots*, one per clock, that travel a fixed
-pipeline; nothing in a group ever stalls::
+This is the datapath of a neuron. Control comes as *slots* and *learning steps*, one of each per
+clock, that travel a fixed pipeline; nothing in a group ever stalls::
 
-    slot -> leaf register -> weight memory -> output register -> accumulate
-                                                                   | STEP: current <- accumulator
-                                                                   v
-      select current, read membrane -> add -> clamp -> fire, reset -> leak, write membrane
-                                                         |
-                                                         v  one neuron per clock
+    slot -> leaf register -> weight memory -> row register -> accumulate
+                                ^                |                 | STEP: current <- accumulator
+                                |                |                 v
+                                |                |  select current, read membrane -> add -> clamp
+                                |                |     -> fire, reset -> leak, write membrane
+                                |                |              |            one neuron per clock
+                                |                |              v
+                                |                |      spike, eligibility history
+                                |                |              |
+                                |  BACK: x desire, sum -> weighted sum of the group's desires
+                                |                |              |
+                                |          HOLD: |              v
+                                +--- WRITE --- loaded <- +/- shifted <- correlation <- trace
 
 Nothing passes from group to group: a layer is as wide as one likes.
 """
 
 from __future__ import annotations
 
-import itertools
+from itertools import pairwise
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, enum, memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.spec import NetworkSpec, Overflow, Phase
-from hdl.events import EventKind, bits_for_index
+from golden.spec import DESIRE_EXPONENT_MIN, Eligibility, Magnitude, NetworkSpec, Overflow, Phase, unsigned_bits
+from hdl.arithmetic import add_rounded, leak, saturate, shift_rounding
+from hdl.events import EventKind, bits_for_index, magnitude_bits
 from hdl.geometry import LayerGeometry
 
-__all__ = ["LaneGroup", "SlotKind", "SlotLayout"]
+__all__ = ["LaneGroup", "LearnLayout", "SlotKind", "SlotLayout", "correlation_bits", "weighted_sum_bits"]
 
 _MEMBRANE_STAGES = 4
 """Registers between a membrane potential being read and its successor being written."""
+
+DEFICIT_MAX = -DESIRE_EXPONENT_MIN
 
 
 def _depth(words: int) -> int:
     """At least two words: the address of a single word would have no bits."""
     return max(2, words)
+
+
+def correlation_bits(spec: NetworkSpec) -> int:
+    """Width of a correlation: the trace at its maximum on every step."""
+    return unsigned_bits(spec.steps * spec.trace_max)
+
+
+def weighted_sum_bits(spec: NetworkSpec, terms: int) -> int:
+    """Width of the sum of ``terms`` weights times magnitudes."""
+    magnitude = DEFICIT_MAX if spec.magnitude is Magnitude.GRADED else spec.count_bits
+    return spec.weight_bits + magnitude + (terms - 1).bit_length() + 1
 
 
 class SlotKind(enum.Enum, shape=3):
@@ -49,30 +70,63 @@ class SlotKind(enum.Enum, shape=3):
     """Clear the accumulators of ``fold``."""
     WRITE = 4
     """Write the loaded weights to the row."""
+    HOLD = 5
+    """Load the weights from the row."""
+    BACK = 6
+    """Sum the row's weights times the desires of ``fold``."""
 
 
 class SlotLayout(data.StructLayout):
     """One clock's work for all groups of a layer."""
 
-    def __init__(self, geometry: LayerGeometry) -> None:
+    def __init__(self, spec: NetworkSpec, geometry: LayerGeometry) -> None:
         super().__init__({
             "kind": SlotKind,
             "row": bits_for_index(geometry.rows),
             "fold": bits_for_index(geometry.folds),
             "first": 1,             # STEP: the sample's first step, the membrane starts at zero
+            "learn": 1,             # STEP: a sample to learn from
+            "masks": 1,             # STEP: which of the two sets of dropout masks is in force
+            "step": bits_for_index(spec.steps),  # STEP: index of the step
             "marker": EventKind,    # STEP: marker that follows the fold's last neuron
+            "last": 1,              # BACK: the row's last fold
+        })
+
+
+class LearnLayout(data.StructLayout):
+    """One clock's learning work for all groups of a layer: any of three things at once."""
+
+    def __init__(self, spec: NetworkSpec, geometry: LayerGeometry) -> None:
+        super().__init__({
+            # Accumulate the correlations of `fold` over `unroll` steps; `fresh` starts from zero.
+            "correlate": 1,
+            "fresh": 1,
+            "fold": bits_for_index(geometry.folds),
+            "block": bits_for_index(geometry.blocks(spec.steps)),
+            "traces": data.ArrayLayout(unsigned(unsigned_bits(spec.trace_max)), geometry.unroll),
+            # Take the correlations over for shifting, with the desires of `shift_fold`.
+            "take": 1,
+            # Shift by one bit: everyone, or those whose deficit is above `excess`.
+            "shift": 1,
+            "everyone": 1,
+            "excess": 4,
+            "shift_fold": bits_for_index(geometry.folds),
+            # Add to the loaded weights, rounded and saturated.
+            "apply": 1,
         })
 
 
 class LaneGroup(wiring.Component):
-    """``K`` lanes with their weights, for every fold, and the membrane unit they share.
+    """``K`` lanes with their weights, for every fold, and what they share.
 
-    Latency: 4 clocks from a slot to the accumulators, then 4 more to the first neuron's spike.
-    Throughput: one slot per clock; a STEP slot must not follow another within
-    :meth:`step_interval` clocks.
-    Adders: K accumulators of the current's width and 3 of the membrane's. No multiplier.
-    Memory: ``rows x K x W`` bits of weights, ``folds x K`` membrane potentials and, folded,
-    ``folds x K`` currents.
+    Latency: 4 clocks from a slot to the accumulators, then 4 more to the first neuron's spike; 6
+    clocks from a BACK slot to its sum. Throughput: one slot and one learning step per clock; a STEP
+    slot must not follow another within :meth:`step_interval` clocks.
+    Adders: K accumulators of the current's width, 3 of the membrane's, K x unroll of the
+    correlation's, K of the weight's; where desires travel back, K of the weighted sum's. No
+    multiplier with graded desires; with ternary ones, K of weight x spike count where they travel back.
+    Memory: ``rows x K x W`` bits of weights, ``folds x K`` membrane potentials, ``folds x K x T``
+    bits of eligibility; folded, also ``folds x K`` currents and desires.
 
     Parameters
     ----------
@@ -86,14 +140,26 @@ class LaneGroup(wiring.Component):
 
     def __init__(self, *, spec: NetworkSpec, layer: int, geometry: LayerGeometry) -> None:
         self._spec, self._layer, self._geometry = spec, layer, geometry
-        super().__init__({
-            "slot": In(SlotLayout(geometry)),
+        self._hidden = layer < spec.layers - 1
+        members = {
+            "slot": In(SlotLayout(spec, geometry)),
+            "learn": In(LearnLayout(spec, geometry)),
             "load": In(data.StructLayout({"enable": 1, "weight": signed(spec.weight_bits)})),
+            "unload": Out(signed(spec.weight_bits)),
+            "desire": In(data.StructLayout({
+                "enable": 1, "active": 1, "negative": 1, "magnitude": magnitude_bits(spec),
+                "store": 1, "fold": bits_for_index(geometry.folds)})),
+            "mask": In(data.StructLayout({
+                "enable": 1, "kept": 1, "address": bits_for_index(2 * geometry.folds * geometry.lanes_per_group)})),
             "slice_valid": Out(1),
             "slice_marker": Out(EventKind),
             "spike": Out(1),
             "membrane": Out(signed(spec.membrane_bits(layer))),
-        })
+            "sum_valid": Out(1),
+            "sum_last": Out(1),
+            "sum": Out(signed(weighted_sum_bits(spec, geometry.lanes_per_group))),
+        }
+        super().__init__(members)
 
     @staticmethod
     def step_interval(geometry: LayerGeometry) -> int:
@@ -102,24 +168,19 @@ class LaneGroup(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        spec, geometry, layer = self._spec, self._geometry, self._layer
-        lanes, folds = geometry.lanes_per_group, geometry.folds
+        spec, geometry = self._spec, self._geometry
         weight_shape = signed(spec.weight_bits)
-        current_shape = signed(spec.current_bits(layer))
+        lanes = geometry.lanes_per_group
 
-        # -- weights: loaded through a shift register, written a row at a time -------------------
+        # -- slot pipeline and weight memory -----------------------------------------------------
         m.submodules.weights = weights = memory.Memory(
             shape=data.ArrayLayout(weight_shape, lanes), depth=_depth(geometry.rows), init=[])
-        write, read = weights.write_port(), weights.read_port()
-        loaded = [Signal(weight_shape, name=f"loaded_{lane}", reset_less=True) for lane in range(lanes)]
-        with m.If(self.load.enable):
-            m.d.sync += [stage.eq(source) for stage, source in
-                         zip(loaded, [*loaded[1:], self.load.weight], strict=True)]
-
-        # -- slot pipeline -----------------------------------------------------------------------
-        leaf, reading, arriving = (Signal(SlotLayout(geometry), name=name)
+        write = weights.write_port()
+        read = weights.read_port()
+        leaf, reading, arriving = (Signal(SlotLayout(spec, geometry), name=name)
                                    for name in ("leaf", "reading", "arriving"))
         m.d.sync += [leaf.eq(self.slot), reading.eq(leaf), arriving.eq(reading)]
+        loaded = [Signal(weight_shape, name=f"loaded_{lane}", reset_less=True) for lane in range(lanes)]
         m.d.comb += [
             read.addr.eq(leaf.row),
             write.addr.eq(leaf.row),
@@ -127,19 +188,45 @@ class LaneGroup(wiring.Component):
             write.data.eq(Cat(loaded)),
             # One slot either reads or writes, so a row is never read while it is written.
             read.en.eq(leaf.kind != SlotKind.WRITE),
+            self.unload.eq(loaded[0]),
         ]
         row = Signal(data.ArrayLayout(weight_shape, lanes), reset_less=True)
         m.d.sync += row.eq(read.data)
 
-        # -- accumulate: exact, so the order of events within a step has no effect ----------------
+        eligible_bit, eligible_block, eligible_part, finished = self._membrane_unit(
+            m, arriving, self._accumulate(m, arriving, row))
+        learn = Signal(LearnLayout(spec, geometry), name="learn_leaf")
+        m.d.sync += learn.eq(self.learn)
+        desires, shifted_desires = self._desires(m, arriving.fold, learn.shift_fold)
+        change = self._correlate(m, learn, shifted_desires, eligible_bit, eligible_block, eligible_part, finished)
+        if self._layer > 0:
+            self._back(m, arriving, row, desires)
+
+        # -- weights on their way in and out, and their update -----------------------------------
+        with m.If(self.load.enable):
+            m.d.sync += [stage.eq(source) for stage, source in
+                         zip(loaded, [*loaded[1:], self.load.weight], strict=True)]
+        with m.Elif(arriving.kind == SlotKind.HOLD):
+            m.d.sync += [stage.eq(row[lane]) for lane, stage in enumerate(loaded)]
+        with m.Elif(learn.apply):
+            for stage, (magnitude, carry), desire in zip(loaded, change, shifted_desires, strict=True):
+                changed = add_rounded(m, weight=stage, magnitude=magnitude, carry=carry, negative=desire.negative,
+                                      low=spec.weight_min, high=spec.weight_max)
+                with m.If(desire.active):
+                    m.d.sync += stage.eq(changed)
+        return m
+
+    def _accumulate(self, m: Module, arriving: Signal, row: Signal) -> Array:
+        """Synaptic currents: exact, so the order of events within a step has no effect."""
+        lanes, folds = self._geometry.lanes_per_group, self._geometry.folds
+        shape = signed(self._spec.current_bits(self._layer))
         adding = arriving.kind == SlotKind.SPIKE
         stepping = arriving.kind == SlotKind.STEP
         clearing = stepping | (arriving.kind == SlotKind.CLEAR)
-        current = Array([Signal(current_shape, name=f"current_{lane}", reset_less=True)
-                         for lane in range(lanes)])
+        current = Array([Signal(shape, name=f"current_{lane}", reset_less=True) for lane in range(lanes)])
         if folds == 1:
             for lane in range(lanes):
-                accumulator = Signal(current_shape, name=f"accumulator_{lane}", reset_less=True)
+                accumulator = Signal(shape, name=f"accumulator_{lane}", reset_less=True)
                 with m.If(clearing):
                     m.d.sync += accumulator.eq(0)
                 with m.Elif(adding):
@@ -148,25 +235,30 @@ class LaneGroup(wiring.Component):
                     m.d.sync += current[lane].eq(accumulator)
         else:
             m.submodules.accumulators = accumulators = memory.Memory(
-                shape=data.ArrayLayout(current_shape, lanes), depth=folds, init=[])
-            put, get = accumulators.write_port(), accumulators.read_port(domain="comb")
-            m.d.comb += [get.addr.eq(arriving.fold), put.addr.eq(arriving.fold),
-                         put.en.eq(clearing | adding)]
+                shape=data.ArrayLayout(shape, lanes), depth=folds, init=[])
+            put = accumulators.write_port()
+            get = accumulators.read_port(domain="comb")
+            m.d.comb += [get.addr.eq(arriving.fold), put.addr.eq(arriving.fold), put.en.eq(clearing | adding)]
             for lane in range(lanes):
                 m.d.comb += put.data[lane].eq(Mux(clearing, 0, get.data[lane] + row[lane]))
                 with m.If(stepping):
                     m.d.sync += current[lane].eq(get.data[lane])
+        return current
 
-        # -- membrane unit: one neuron per clock -------------------------------------------------
-        lane_bits = bits_for_index(lanes)
+    def _membrane_unit(self, m: Module, arriving: Signal, current: Array) -> tuple[Signal, Value, Value, Value]:
+        """Membrane potentials, one neuron per clock.
+
+        Returns the eligibility of the neuron just served, the block and place in the block of its
+        step in the eligibility history, and whether it was the fold's last.
+        """
+        spec, layer, geometry = self._spec, self._layer, self._geometry
+        lanes, folds, unroll = geometry.lanes_per_group, geometry.folds, geometry.unroll
+        stepping = arriving.kind == SlotKind.STEP
         busy = Signal()
-        lane = Signal(lane_bits)
-        fold = Signal(bits_for_index(folds))
-        first = Signal()
-        marker = Signal(EventKind)
+        lane = Signal(bits_for_index(lanes))
+        serving = Signal(SlotLayout(spec, geometry))
         with m.If(stepping):
-            m.d.sync += [busy.eq(1), lane.eq(0), fold.eq(arriving.fold),
-                         first.eq(arriving.first), marker.eq(arriving.marker)]
+            m.d.sync += [busy.eq(1), lane.eq(0), serving.eq(arriving)]
         with m.Elif(lane == lanes - 1):
             m.d.sync += busy.eq(0)
         with m.Else():
@@ -174,66 +266,186 @@ class LaneGroup(wiring.Component):
 
         low, high = spec.membrane_range(layer)
         membrane_shape = signed(spec.membrane_bits(layer))
-        sum_shape = signed(max(spec.membrane_bits(layer), spec.current_bits(layer)) + 1)
-        threshold = spec.threshold(layer, Phase.INFERENCE)
-        address_shape = unsigned(bits_for_index(folds * lanes))
+        current_shape = signed(spec.current_bits(layer))
+        sum_shape = signed(max(membrane_shape.width, current_shape.width) + 1)
+        tag = data.StructLayout({
+            "address": bits_for_index(folds * lanes),
+            "last": 1,
+            "marker": EventKind,
+            "masks": 1,
+            "block": bits_for_index(folds * geometry.blocks(spec.steps)),
+            "part": bits_for_index(unroll),
+        })
+        valid = [Signal(name=f"valid_{stage}") for stage in range(_MEMBRANE_STAGES)]
+        tags = [Signal(tag, name=f"tag_{stage}", reset_less=True) for stage in range(_MEMBRANE_STAGES)]
+        for pipeline in (valid, tags):
+            m.d.sync += [later.eq(earlier) for earlier, later in pairwise(pipeline)]
 
         m.submodules.leaked = leaked = memory.Memory(shape=membrane_shape, depth=_depth(folds * lanes), init=[])
-        recall, store = leaked.read_port(domain="comb"), leaked.write_port()
-
-        valid = [Signal(name=f"valid_{stage}") for stage in range(_MEMBRANE_STAGES)]
-        address = [Signal(address_shape, name=f"address_{stage}", reset_less=True)
-                   for stage in range(_MEMBRANE_STAGES)]
-        markers = [Signal(EventKind, name=f"marker_{stage}", reset_less=True)
-                   for stage in range(_MEMBRANE_STAGES)]
-        for pipeline in (valid, address, markers):
-            m.d.sync += [later.eq(earlier) for earlier, later in itertools.pairwise(pipeline)]
+        recall = leaked.read_port(domain="comb")
+        store = leaked.write_port()
+        last = lane == lanes - 1
+        m.d.comb += recall.addr.eq(lane if folds == 1 else _table(m, serving.fold, folds, lanes) + lane)
+        block, part = _split(m, serving.step, spec.steps, unroll)
         m.d.sync += [
             valid[0].eq(busy),
-            address[0].eq(recall.addr),
-            markers[0].eq(Mux(lane == lanes - 1, marker, EventKind.SPIKE)),
+            tags[0].address.eq(recall.addr),
+            tags[0].last.eq(last),
+            tags[0].marker.eq(Mux(last, serving.marker, EventKind.SPIKE)),
+            tags[0].masks.eq(serving.masks),
+            tags[0].block.eq(block if folds == 1 else
+                             _table(m, serving.fold, folds, geometry.blocks(spec.steps)) + block),
+            tags[0].part.eq(part),
         ]
 
         selected = Signal(current_shape, reset_less=True)
         remembered = Signal(membrane_shape, reset_less=True)
-        m.d.comb += recall.addr.eq(lane if folds == 1 else self._address(m, fold, lane, lanes, folds))
-        m.d.sync += [selected.eq(current[lane]), remembered.eq(Mux(first, 0, recall.data))]
-
         total = Signal(sum_shape, reset_less=True)
-        m.d.sync += total.eq(remembered + selected)
-
         integrated = Signal(membrane_shape, reset_less=True)
+        m.d.sync += [
+            selected.eq(current[lane]),
+            remembered.eq(Mux(serving.first, 0, recall.data)),
+            total.eq(remembered + selected),
+        ]
         if spec.membrane_overflow is Overflow.SATURATE:
-            m.d.sync += integrated.eq(Mux(total < low, low, Mux(total > high, high, total)))
+            m.d.sync += integrated.eq(saturate(total, low, high))
         else:
             m.d.sync += integrated.eq(total)
 
+        # `learn` is constant while a sample is under way, so it need not travel with the tags.
+        inference, training = (spec.threshold(layer, phase) for phase in Phase)
+        threshold = Signal(range(inference + 1), reset_less=True)
+        half = Signal(range(inference + 1), reset_less=True)
+        m.d.sync += [threshold.eq(Mux(serving.learn, training, inference)),
+                     half.eq(Mux(serving.learn, training >> 1, inference >> 1))]
         above = Signal(signed(membrane_shape.width + 1))
         m.d.comb += above.eq(integrated - threshold)
         fired = above >= 0
+        if self._hidden and spec.dropout:
+            m.submodules.masks = masks = memory.Memory(shape=1, depth=2 * folds * lanes, init=[])
+            put = masks.write_port()
+            get = masks.read_port(domain="comb")
+            m.d.comb += [put.addr.eq(self.mask.address), put.data.eq(self.mask.kept), put.en.eq(self.mask.enable),
+                         get.addr.eq(tags[2].address + Mux(tags[2].masks, folds * lanes, 0))]
+            fired = fired & (get.data | ~serving.learn)
         after = Signal(membrane_shape, reset_less=True)
+        eligible = Signal(reset_less=True)
         m.d.sync += [
             self.spike.eq(fired),
             self.membrane.eq(integrated),
             after.eq(Mux(fired, above, integrated)),
+            eligible.eq(fired if spec.eligibility is Eligibility.SPIKE else integrated >= half),
         ]
         m.d.comb += [
             self.slice_valid.eq(valid[-1]),
-            self.slice_marker.eq(markers[-1]),
-            store.addr.eq(address[-1]),
+            self.slice_marker.eq(tags[-1].marker),
+            store.addr.eq(tags[-1].address),
             store.en.eq(valid[-1]),
-            store.data.eq(((after << spec.leak_shift) - after) >> spec.leak_shift),
+            store.data.eq(leak(after, spec.leak_shift)),
         ]
-        return m
+        return eligible, tags[-1].block, tags[-1].part, valid[-1] & tags[-1].last
 
-    @staticmethod
-    def _address(m: Module, fold: Signal, lane: Signal, lanes: int, folds: int) -> Signal:
-        """``fold * lanes + lane`` from a table: an addition of constants, not a multiplication."""
-        base = Signal(bits_for_index(lanes * folds))
-        with m.Switch(fold):
-            for value in range(folds):
-                with m.Case(value):
-                    m.d.comb += base.eq(value * lanes)
-        result = Signal(bits_for_index(lanes * folds))
-        m.d.comb += result.eq(base + lane)
+    def _desires(self, m: Module, fold: Value, shift_fold: Value) -> tuple[list[data.View], list[data.View]]:
+        """Desires of the lanes of two folds: of the row that arrives, and of the one being shifted."""
+        lanes, folds = self._geometry.lanes_per_group, self._geometry.folds
+        layout = data.StructLayout({"active": 1, "negative": 1, "magnitude": magnitude_bits(self._spec)})
+        received = [Signal(layout, name=f"desire_{lane}") for lane in range(lanes)]
+        with m.If(self.desire.enable):
+            m.d.sync += [stage.eq(source) for stage, source in pairwise(received)]
+            m.d.sync += [received[-1][name].eq(self.desire[name]) for name in ("active", "negative", "magnitude")]
+        if folds == 1:
+            return received, received
+        m.submodules.desires = desires = memory.Memory(
+            shape=data.ArrayLayout(layout, lanes), depth=folds, init=[])
+        put = desires.write_port()
+        m.d.comb += [put.addr.eq(self.desire.fold), put.en.eq(self.desire.store), put.data.eq(Cat(received))]
+        views = []
+        for address in (fold, shift_fold):
+            get = desires.read_port(domain="comb")
+            m.d.comb += get.addr.eq(address)
+            views.append([get.data[lane] for lane in range(lanes)])
+        return views[0], views[1]
+
+    def _correlate(self, m: Module, learn: Signal, desires: list[data.View], eligible: Signal, block: Value,
+                   part: Value, finished: Value) -> list[tuple[Signal, Signal]]:
+        """Eligibility history, correlations, and their serial shift; returns magnitude and carry per lane."""
+        spec, geometry = self._spec, self._geometry
+        lanes, folds, unroll = geometry.lanes_per_group, geometry.folds, geometry.unroll
+        always = spec.eligibility is Eligibility.MEMBRANE and not self._hidden
+        words = []
+        if not always:
+            collected = Signal(lanes, reset_less=True)
+            m.d.sync += collected.eq(Cat(collected[1:], eligible))
+            for place in range(unroll):
+                history = memory.Memory(shape=lanes, depth=_depth(folds * geometry.blocks(spec.steps)), init=[])
+                m.submodules[f"eligibility_{place}"] = history
+                put = history.write_port()
+                get = history.read_port(domain="comb")
+                m.d.comb += [
+                    put.addr.eq(block),
+                    put.data.eq(Cat(collected[1:], eligible)),
+                    put.en.eq(finished & (part == place)),
+                    get.addr.eq(learn.block if folds == 1 else
+                                _table(m, learn.fold, folds, geometry.blocks(spec.steps)) + learn.block),
+                ]
+                words.append(get.data)
+        shape = unsigned(correlation_bits(spec))
+        result = []
+        for lane in range(lanes):
+            gain = sum(Mux(1 if always else words[place][lane], learn.traces[place], 0) for place in range(unroll))
+            correlation = Signal(shape, name=f"correlation_{lane}", reset_less=True)
+            with m.If(learn.correlate):
+                m.d.sync += correlation.eq(Mux(learn.fresh, 0, correlation) + gain)
+            shifted = Signal(shape, name=f"shifted_{lane}", reset_less=True)
+            carry = Signal(name=f"carry_{lane}", reset_less=True)
+            with m.If(learn.take):
+                m.d.sync += [shifted.eq(correlation), carry.eq(0)]
+            small = learn.excess < desires[lane].magnitude if spec.magnitude is Magnitude.GRADED else 0
+            with m.Elif(learn.shift & (learn.everyone | small)):
+                shift_rounding(m, value=shifted, carry=carry)
+            result.append((shifted, carry))
         return result
+
+    def _back(self, m: Module, arriving: Signal, row: Signal, desires: list[data.View]) -> None:
+        """Weighted sum of the group's desires: magnitude, then sign, then an adder tree."""
+        spec = self._spec
+        sum_shape = signed(weighted_sum_bits(spec, self._geometry.lanes_per_group))
+        terms = []
+        for lane, desire in enumerate(desires):
+            weight = row[lane]
+            if spec.magnitude is Magnitude.GRADED:
+                # Shifting the widened weight right loses nothing: the deficit is at most 10.
+                scaled = (weight << DEFICIT_MAX) >> desire.magnitude
+            else:
+                scaled = weight * desire.magnitude
+            term = Signal(signed(sum_shape.width), name=f"term_{lane}", reset_less=True)
+            m.d.sync += term.eq(Mux(desire.active, Mux(desire.negative, -scaled, scaled), 0))
+            terms.append(term)
+        back = Signal()
+        last = Signal()
+        m.d.sync += [
+            back.eq(arriving.kind == SlotKind.BACK), last.eq(arriving.last),
+            self.sum_valid.eq(back), self.sum_last.eq(last),
+            self.sum.eq(sum(terms)),
+        ]
+
+
+def _table(m: Module, index: Value, count: int, factor: int) -> Signal:
+    """``index * factor`` from a table of constants: no multiplication."""
+    product = Signal(bits_for_index(count * factor))
+    with m.Switch(index):
+        for value in range(count):
+            with m.Case(value):
+                m.d.comb += product.eq(value * factor)
+    return product
+
+
+def _split(m: Module, step: Value, steps: int, unroll: int) -> tuple[Signal, Signal]:
+    """Block and place in the block of a step: ``step // unroll`` and ``step % unroll``, from a table."""
+    block = Signal(bits_for_index(-(-steps // unroll)))
+    part = Signal(bits_for_index(unroll))
+    with m.Switch(step):
+        for value in range(steps):
+            with m.Case(value):
+                m.d.comb += [block.eq(value // unroll), part.eq(value % unroll)]
+    return block, part

@@ -1,10 +1,10 @@
-"""The network: encoder, layers and readout in a chain, and the weights' way in.
+"""The network: encoder, layers and readout in a chain; spikes go up, desires come back down.
 
 ::
 
     pixels -> encoder -> layer_0 -> layer_1 -> ... -> readout -> result
-                            ^          ^
-    weights ----------------+----------+
+                            ^  <-----  ^  <----  ...  <---  labels
+    weights ----------------+----------+----> readback
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from golden.spec import NetworkSpec
-from hdl.encoder import Encoder
+from hdl.encoder import Encoder, PixelLayout
 from hdl.events import bits_for_index
 from hdl.geometry import Geometry
-from hdl.layer import LifLayer
+from hdl.layer import LayerPhase, LifLayer
 from hdl.readout import Readout, ResultLayout
 
 __all__ = ["Network"]
@@ -27,19 +27,22 @@ class Network(wiring.Component):
     """A whole network.
 
     Latency: an image's result follows its last input event by about 30 clocks per layer. Throughput:
-    an image takes about ``spikes x folds + steps`` clocks of its slowest layer; the next image is
-    loaded meanwhile, and successive layers work at the same time.
+    an image takes about ``spikes x folds + steps`` clocks of its slowest layer, and what its layers
+    need to learn (:class:`hdl.layer.LifLayer`); the next image is loaded meanwhile, and successive
+    layers work at the same time.
 
-    ``pixels``: intensities, ``inputs`` per image, row by row. ``weights``: one weight per transfer,
-    layer by layer, each matrix in row order (presynaptic neuron by presynaptic neuron); after the
-    last it starts over. ``result``: one per image, in order.
+    ``pixels``: ``inputs`` per image, row by row. ``labels``: one per image to learn from. ``weights``:
+    one weight per transfer, layer by layer, each matrix in row order; after the last it starts over.
+    ``read``: a pulse sends all weights on ``readback``, in the same order. ``result``: one per image,
+    in order. ``rate``: right shift from correlation to weight LSBs. Weights are loaded and read, and
+    the rate is changed, only while ``idle`` is set.
 
     Parameters
     ----------
     spec
         The numeric contract.
     geometry
-        Lanes and window; results do not depend on them.
+        Lanes, window and unrolling; results do not depend on them.
     """
 
     def __init__(self, *, spec: NetworkSpec, geometry: Geometry) -> None:
@@ -48,9 +51,18 @@ class Network(wiring.Component):
                        for layer in range(spec.layers)]
         result = ResultLayout(classes=spec.classes, count_bits=spec.count_bits)
         super().__init__({
-            "pixels": In(stream.Signature(unsigned(8))),
+            "pixels": In(stream.Signature(PixelLayout())),
+            "labels": In(stream.Signature(unsigned(bits_for_index(spec.classes)))),
             "weights": In(stream.Signature(signed(spec.weight_bits))),
+            "read": In(1),
+            "readback": Out(stream.Signature(signed(spec.weight_bits))),
             "result": Out(stream.Signature(result)),
+            "rate": In(5),
+            "idle": Out(1),
+            "loading": Out(1),
+            "forward": Out(1),
+            "desiring": Out(1),
+            "updating": Out(1),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -63,22 +75,69 @@ class Network(wiring.Component):
         for index, layer in enumerate(self.layers):
             m.submodules[f"layer_{index}"] = layer
             connect(m, spikes, layer.events)
+            m.d.comb += layer.rate.eq(self.rate)
+            if index > 0:
+                connect(m, layer.back, self.layers[index - 1].desires)
             spikes = layer.spikes
-        m.submodules.readout = readout = Readout(classes=spec.classes, count_bits=spec.count_bits)
+        m.submodules.readout = readout = Readout(spec=spec)
         connect(m, spikes, readout.spikes)
+        connect(m, wiring.flipped(self.labels), readout.labels)
+        connect(m, readout.desires, self.layers[-1].desires)
         connect(m, readout.result, wiring.flipped(self.result))
 
-        # -- weights: each layer takes as many as its matrix has ---------------------------------
+        # -- weights: each layer takes, and gives, as many as its matrix has ------------------------
         target = Signal(bits_for_index(spec.layers))
         taken = Signal(bits_for_index(max(layer.geometry.n_in * layer.geometry.n_out for layer in self.layers)))
-        with m.Switch(target):
-            for index, layer in enumerate(self.layers):
-                m.d.comb += layer.weights.payload.eq(self.weights.payload)
-                with m.Case(index):
-                    m.d.comb += [layer.weights.valid.eq(self.weights.valid),
-                                 self.weights.ready.eq(layer.weights.ready)]
-                    with m.If(self.weights.valid & self.weights.ready):
-                        m.d.sync += taken.eq(taken + 1)
-                        with m.If(taken == spec.sizes[index] * spec.sizes[index + 1] - 1):
-                            m.d.sync += [taken.eq(0), target.eq((index + 1) % spec.layers)]
+        giver = Signal(bits_for_index(spec.layers))
+        given = Signal.like(taken)
+        start = Signal(spec.layers)  # a layer is to send its weights
+        m.d.sync += start.eq(self.read)
+        for index, layer in enumerate(self.layers):
+            matrix = layer.geometry.n_in * layer.geometry.n_out
+            following = (index + 1) % spec.layers
+            m.d.comb += [layer.weights.payload.eq(self.weights.payload), layer.read.eq(start[index])]
+            with m.If(target == index):
+                m.d.comb += [layer.weights.valid.eq(self.weights.valid), self.weights.ready.eq(layer.weights.ready)]
+                with m.If(self.weights.valid & self.weights.ready):
+                    m.d.sync += taken.eq(taken + 1)
+                    with m.If(taken == matrix - 1):
+                        m.d.sync += [taken.eq(0), target.eq(following)]
+            with m.If(giver == index):
+                m.d.comb += [self.readback.payload.eq(layer.readback.payload),
+                             self.readback.valid.eq(layer.readback.valid),
+                             layer.readback.ready.eq(self.readback.ready)]
+                with m.If(self.readback.valid & self.readback.ready):
+                    m.d.sync += given.eq(given + 1)
+                    with m.If(given == matrix - 1):
+                        m.d.sync += [given.eq(0), giver.eq(following)]
+                        if following:
+                            m.d.sync += start.eq(1 << following)
+
+        # -- what the network is doing --------------------------------------------------------------
+        phases = [layer.phase for layer in self.layers]
+        m.d.comb += [
+            self.loading.eq(encoder.loading),
+            self.forward.eq(encoder.playing | _any(layer.working for layer in self.layers)),
+            self.desiring.eq(_any((phase == LayerPhase.RECEIVE) | (phase == LayerPhase.STORE)
+                                  | (phase == LayerPhase.BACK) | (phase == LayerPhase.SKIP) for phase in phases)),
+            self.updating.eq(_any(phase == LayerPhase.UPDATE for phase in phases)),
+            self.idle.eq(~encoder.playing & ~encoder.loading & ~self.result.valid
+                         & _all(layer.idle for layer in self.layers)),
+        ]
         return m
+
+
+def _any(values: object) -> object:
+    """Or of several one-bit values."""
+    total = 0
+    for value in values:
+        total = total | value
+    return total
+
+
+def _all(values: object) -> object:
+    """And of several one-bit values."""
+    total = 1
+    for value in values:
+        total = total & value
+    return total

@@ -1,24 +1,28 @@
-"""Readout: counts output spikes over a sample and names the unique most active class."""
+"""Readout: counts output spikes, names the unique most active class, and says what was wanted."""
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Module, Signal, unsigned
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.events import EventKind, bits_for_index, spike_stream
+from golden.spec import DESIRE_EXPONENT_MIN, Magnitude, NetworkSpec
+from hdl.events import DesireLayout, EventKind, bits_for_index, magnitude_bits, spike_stream
 
 __all__ = ["Readout", "ResultLayout"]
 
 
 class ResultLayout(data.StructLayout):
     """A sample's result: ``prediction`` is meaningful when ``unique`` is set, that is, when no two
-    classes share the largest spike count; ``counts`` holds every class's spike count."""
+    classes share the largest spike count; ``learned`` when a sample to learn from had a desire;
+    ``counts`` holds every class's spike count."""
 
     def __init__(self, *, classes: int, count_bits: int) -> None:
         super().__init__({
             "prediction": bits_for_index(classes),
             "unique": 1,
+            "trained": 1,
+            "learned": 1,
             "counts": data.ArrayLayout(unsigned(count_bits), classes),
         })
 
@@ -26,58 +30,107 @@ class ResultLayout(data.StructLayout):
 class Readout(wiring.Component):
     """Counts the spikes of each class until the sample ends, then scans the counts once.
 
-    Latency: ``classes + 1`` clocks from a sample's end to its result. Throughput: one event per
-    clock; events wait during the scan and while a result waits to be taken.
-    One adder and one comparator of the count's width. No multiplier, no memory.
+    After a sample to learn from, which takes a label from ``labels``, the output layer's desires
+    follow: the error is ``D - n`` for the label's class and ``n`` for the others; from
+    ``output_threshold`` on it is a desire, with the largest power of two not above ``error / D``.
+
+    Latency: ``classes + 1`` clocks from a sample's end to its first desire, or to its result if there
+    are none; the result follows the last desire. Throughput: one event per clock; events wait during
+    the scan, while desires are sent, and while a result waits to be taken. Two adders and some
+    comparators of the count's width. No multiplier, no memory.
 
     Parameters
     ----------
-    classes
-        Output neurons.
-    count_bits
-        Width of a spike count.
+    spec
+        The numeric contract.
     """
 
-    def __init__(self, *, classes: int, count_bits: int) -> None:
-        self._classes, self._count_bits = classes, count_bits
+    def __init__(self, *, spec: NetworkSpec) -> None:
+        self._spec = spec
         super().__init__({
-            "spikes": In(spike_stream(classes)),
-            "result": Out(stream.Signature(ResultLayout(classes=classes, count_bits=count_bits))),
+            "spikes": In(spike_stream(spec.classes)),
+            "labels": In(stream.Signature(unsigned(bits_for_index(spec.classes)))),
+            "desires": Out(stream.Signature(DesireLayout(spec))),
+            "result": Out(stream.Signature(ResultLayout(classes=spec.classes, count_bits=spec.count_bits))),
         })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        counts = Array([Signal(self._count_bits, name=f"count_{index}") for index in range(self._classes)])
-        scan = Signal(bits_for_index(self._classes))
-        largest = Signal(self._count_bits)
+        spec = self._spec
+        classes = spec.classes
+        counts = Array([Signal(spec.count_bits, name=f"count_{index}") for index in range(classes)])
+        scan = Signal(bits_for_index(classes))
+        largest = Signal(spec.count_bits)
         winner = Signal.like(scan)
         unique = Signal(init=1)
+        learning = Signal()
+        wanted_any = Signal()
         m.d.comb += [
             self.result.p.prediction.eq(winner),
             self.result.p.unique.eq(unique),
+            self.result.p.trained.eq(learning),
+            self.result.p.learned.eq(wanted_any),
         ]
         m.d.comb += [self.result.p.counts[index].eq(count) for index, count in enumerate(counts)]
+
+        # Desire of the class that is scanned.
+        is_label = scan == self.labels.payload
+        missing = Signal(signed(spec.count_bits + 1))
+        error = Signal(spec.count_bits)
+        wanted = Signal()
+        magnitude: Value = Mux(wanted, error, 0)
+        m.d.comb += [
+            missing.eq(spec.desired_count - counts[scan]),
+            error.eq(Mux(is_label, Mux(missing < 0, 0, missing), counts[scan])),
+            wanted.eq(error >= spec.output_threshold),
+        ]
+        if spec.magnitude is Magnitude.GRADED:
+            magnitude = Signal(magnitude_bits(spec))
+            m.d.comb += magnitude.eq(-DESIRE_EXPONENT_MIN)
+            for exponent in range(DESIRE_EXPONENT_MIN + 1, 1):
+                with m.If(error >= -(-spec.desired_count >> -exponent)):
+                    m.d.comb += magnitude.eq(-exponent)
+        m.d.comb += self.desires.payload.eq(Cat(~wanted_any, wanted, ~is_label, magnitude))
 
         with m.FSM(name="readout_state"):
             with m.State("COUNT"):
                 m.d.comb += self.spikes.ready.eq(1)
-                with m.If(self.spikes.valid):
-                    with m.If(self.spikes.p.kind == EventKind.SPIKE):
+                with m.If(self.spikes.valid), m.Switch(self.spikes.p.kind):
+                    with m.Case(EventKind.SPIKE):
                         m.d.sync += counts[self.spikes.p.neuron].eq(counts[self.spikes.p.neuron] + 1)
-                    with m.If(self.spikes.p.kind == EventKind.SAMPLE_END):
-                        m.d.sync += [largest.eq(counts[0]), winner.eq(0), unique.eq(1), scan.eq(1)]
-                        m.next = "SCAN" if self._classes > 1 else "RESULT"
-            with m.State("SCAN"):
-                with m.If(counts[scan] > largest):
-                    m.d.sync += [largest.eq(counts[scan]), winner.eq(scan), unique.eq(1)]
-                with m.Elif(counts[scan] == largest):
-                    m.d.sync += unique.eq(0)
+                    with m.Case(EventKind.LEARN):
+                        m.d.sync += learning.eq(1)
+                    with m.Case(EventKind.SAMPLE_END):
+                        m.d.sync += [largest.eq(counts[0]), winner.eq(0), unique.eq(1), scan.eq(0),
+                                     wanted_any.eq(0)]
+                        m.next = "SCAN"
+            with m.State("SCAN"), m.If(~learning | self.labels.valid):
+                with m.If(scan != 0):
+                    with m.If(counts[scan] > largest):
+                        m.d.sync += [largest.eq(counts[scan]), winner.eq(scan), unique.eq(1)]
+                    with m.Elif(counts[scan] == largest):
+                        m.d.sync += unique.eq(0)
+                with m.If(learning & wanted):
+                    m.d.sync += wanted_any.eq(1)
                 m.d.sync += scan.eq(scan + 1)
-                with m.If(scan == self._classes - 1):
+                with m.If(scan == classes - 1):
+                    m.d.sync += scan.eq(0)
                     m.next = "RESULT"
+                    with m.If(learning):
+                        m.next = "DESIRE"
             with m.State("RESULT"):
                 m.d.comb += self.result.valid.eq(1)
                 with m.If(self.result.ready):
-                    m.d.sync += [count.eq(0) for count in counts]
-                    m.next = "COUNT"
+                    m.next = "CLEAR"
+            with m.State("DESIRE"):  # first, since the layers wait for it
+                m.d.comb += self.desires.valid.eq(1)
+                with m.If(self.desires.ready):
+                    m.d.sync += scan.eq(scan + 1)
+                    with m.If((scan == classes - 1) | ~wanted_any):
+                        m.d.comb += self.labels.ready.eq(1)
+                        m.next = "RESULT"
+            with m.State("CLEAR"):
+                m.d.sync += [count.eq(0) for count in counts]
+                m.d.sync += learning.eq(0)
+                m.next = "COUNT"
         return m

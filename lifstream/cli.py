@@ -12,15 +12,15 @@ import numpy as np
 import typer
 
 from golden.datasets import Dataset, load_dataset
-from golden.figures import confusion_matrix, network_figure, save_figure
+from golden.figures import confusion_matrix, learning_figure, network_figure, save_figure
 from golden.files import make_folder, write_text
 from golden.model import Model, load_model, save_model
 from golden.network import Network, accuracy
-from golden.presets import PRESETS, Preset, preset_by_name
+from golden.presets import PRESETS, Preset, TrainingPlan, preset_by_name
 from golden.spec import InputError, NetworkSpec, Rule
-from golden.training import Trainer, evaluate
+from golden.training import Trainer, evaluate, image_order
 from lifstream.console import Output, error_line
-from sim.cosim import CosimResult, Stalls, cosimulate
+from sim.cosim import CosimResult, Segment, Stalls, cosimulate
 from sim.faults import Fault
 from sim.runner import Simulator
 
@@ -39,6 +39,7 @@ RuleOption = Annotated[Rule | None, typer.Option("--rule", help="Form of the lea
 LanesOption = Annotated[int | None, typer.Option(
     "--lanes", help="Neurons updated per clock; each layer takes min(lanes, n_out). Default: all.")]
 WindowOption = Annotated[int, typer.Option("--window", help="Pixels the encoder examines per clock.")]
+UnrollOption = Annotated[int, typer.Option("--unroll", help="Time steps a weight update goes through per clock.")]
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="Model file written by 'lifstream train'.")]
 
 
@@ -151,10 +152,10 @@ def _require_fit(spec: NetworkSpec, dataset: Dataset) -> None:
                          f"but the model takes {spec.inputs}")
 
 
-def _geometry(spec: NetworkSpec, lanes: int | None, window: int) -> Any:
+def _geometry(spec: NetworkSpec, lanes: int | None, window: int = 4, unroll: int = 2) -> Any:
     from hdl.geometry import Geometry
 
-    return Geometry(lanes=max(spec.sizes[1:]) if lanes is None else lanes, window=window)
+    return Geometry(lanes=max(spec.sizes[1:]) if lanes is None else lanes, window=window, unroll=unroll)
 
 
 @app.command()
@@ -163,6 +164,7 @@ def verilog(
     out: Annotated[Path, typer.Option("--out", help="Folder to write top.v, top.v.json and top.vlt into.")],
     lanes: LanesOption = None,
     window: WindowOption = 4,
+    unroll: UnrollOption = 2,
     rule: RuleOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -171,7 +173,7 @@ def verilog(
 
     output = Output(as_json=as_json)
     spec = _preset(preset, rule).spec
-    geometry = _geometry(spec, lanes, window)
+    geometry = _geometry(spec, lanes, window, unroll)
     make_folder(out)
     emission = emit_network(spec=spec, geometry=geometry, preset=preset)
     written = emission.write(out)
@@ -188,63 +190,121 @@ def cosim(
     model: Annotated[Path | None, typer.Argument(metavar="[MODEL]", help="Model file written by 'lifstream train'.")]
     = None,
     preset: OptionalPreset = None,
-    images: Annotated[int, typer.Option("--images", help="Test images to play.")] = 100,
+    train_: Annotated[bool, typer.Option("--train", help="Learn on chip from training images, then classify.")] = False,
+    images: Annotated[int | None, typer.Option(
+        "--images", help="Images to play; default: 100 to classify, all (per epoch) to learn from.")] = None,
+    epochs: Annotated[int, typer.Option("--epochs", help="With --train: passes over the images.")] = 1,
+    check_every: Annotated[int, typer.Option(
+        "--check-every", help="With --train: compare all weights after this many images and each epoch.")] = 1_000,
+    test_images: Annotated[int, typer.Option(
+        "--test-images", help="With --train: test images to classify afterwards, at most.")] = 1_000,
+    rule: RuleOption = None,
     lanes: LanesOption = None,
     window: WindowOption = 4,
+    unroll: UnrollOption = 2,
     stalls: Annotated[Stalls, typer.Option("--stalls", help="Behaviour of the surroundings.")] = Stalls.NONE,
     seed: SeedOption = 1,
     plant_fault: Annotated[Fault | None, typer.Option(
         "--plant-fault", help="Turn one bit over, to see the comparison fail.")] = None,
     simulator: Annotated[Simulator, typer.Option("--simulator", help="Simulator.")] = Simulator.VERILATOR,
     waves: Annotated[Path | None, typer.Option("--waves", help="Write a waveform here.")] = None,
+    figure: Annotated[Path | None, typer.Option(
+        "--figure", help="With --train: draw accuracy, update rate and cycles per image here (PNG).")] = None,
     data_dir: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Play test images through the Verilog and compare every spike and membrane potential.
+    """Play images through the Verilog and compare every spike, membrane potential, desire and weight.
 
     Takes a MODEL, or with --preset alone a network with random weights from --seed. Exit status 1 when the design and
     the golden model differ; the first divergence is named.
     """
     output = Output(as_json=as_json)
-    if model is not None:
-        loaded = load_model(model, expected=preset_by_name(preset).spec if preset else None)
-    elif preset is not None:
-        chosen = preset_by_name(preset)
-        loaded = Model(network=Network.initial(spec=chosen.spec, seed=seed), preset=preset, dataset=chosen.dataset)
-    else:
-        raise InputError("cosim: name a MODEL file or a --preset")
+    loaded, plan = _cosim_model(model, preset, rule, seed)
     dataset = load_dataset(loaded.dataset, data_dir=data_dir)
     spec = loaded.network.spec
     _require_fit(spec, dataset)
-    if not 1 <= images <= len(dataset.test):
-        raise InputError(f"--images: {images} is out of bounds, must be 1..{len(dataset.test)}")
-    if waves is not None:
-        _require_folder(waves)
-    result = _cosimulate(loaded, dataset, images, output, geometry=_geometry(spec, lanes, window), stalls=stalls,
-                         seed=seed, fault=plant_fault, simulator=simulator, waves=waves)
-    labels = dataset.test.labels[:result.images]
-    right = accuracy(result.predictions, labels) if result.images else None
-    output.result({
-        "bit_exact": result.bit_exact, "images": result.images, "accuracy": right,
+    split = dataset.train if train_ else dataset.test
+    images = images if images is not None else len(split) if train_ else 100
+    for name, value, high in (("--images", images, len(split)), ("--epochs", epochs, 10_000),
+                              ("--check-every", check_every, 1 << 31), ("--test-images", test_images, 1 << 31)):
+        if not 1 <= value <= high:
+            raise InputError(f"{name}: {value} is out of bounds, must be 1..{high}")
+    for place in (waves, figure):
+        if place is not None:
+            _require_folder(place)
+    if train_:
+        trained = len(loaded.training.get("epochs", []))
+        segments = [Segment(split="train", order=image_order(seed, trained + epoch, len(split))[:images],
+                            rate_shift=plan.rate_shift_at(trained + epoch), check_every=check_every)
+                    for epoch in range(epochs)]
+        segments.append(Segment(split="test", order=np.arange(min(test_images, len(dataset.test)))))
+    else:
+        segments = [Segment(split="test", order=np.arange(images))]
+    result = _cosimulate(loaded, dataset, segments, output, geometry=_geometry(spec, lanes, window, unroll),
+                         stalls=stalls, seed=seed, fault=plant_fault, simulator=simulator, waves=waves)
+    learning = [entry for entry in result.history if entry["learning"]]
+    report: dict[str, Any] = {
+        "bit_exact": result.bit_exact, "images": sum(s["images"] for s in result.segments if s["learning"] == train_),
+        "accuracy": result.segments[-1]["accuracy"] if result.segments else None,
         "cycles_per_image": result.cycles_per_image, "images_per_second": round(result.images_per_second, 1),
         "loading_cycles": result.loading_cycles, "lanes": lanes or max(spec.sizes[1:]), "stalls": stalls,
-        "seed": seed, "simulator": simulator, "digest": loaded.network.digest(), "spec_digest": spec.digest(),
-        "divergence": result.divergence, "message": result.message})
+        "seed": seed, "simulator": simulator, "digest": result.digest, "spec_digest": spec.digest(),
+        "divergence": result.divergence, "message": result.message}
+    if train_ and learning:
+        report |= _learning_report(result, learning)
+        if figure is not None:
+            save_figure(learning_figure(learning, title=f"{loaded.preset}, learning in the simulated hardware"), figure)
+    output.result(report)
     if not result.bit_exact:
         error_line(f"not bit-exact: {result.message}")
         raise typer.Exit(1)
-    assert right is not None
-    output.say(f"bit-exact: {result.images} images, accuracy {_percent(right)}, "
-               f"{result.cycles_per_image:.0f} clock cycles and {1 / result.images_per_second * 1e3:.1f} ms per image")
+    if train_:
+        cycles = report["cycles"]
+        output.say(f"learnt from {report['images']} images, {_percent(report['update_rate'])} of them with an update; "
+                   f"{report['cycles_per_image']:.0f} clock cycles per image: "
+                   + ", ".join(f"{name} {count:.0f}" for name, count in cycles.items()))
+    output.say(f"bit-exact: {result.images} images, accuracy {_percent(report['accuracy'])}, "
+               f"{result.cycles_per_image:.0f} clock cycles and {1 / result.images_per_second * 1e3:.1f} ms per image; "
+               f"weights {result.digest}")
 
 
-def _cosimulate(model: Model, dataset: Dataset, images: int, output: Output, *, geometry: Any,
+def _cosim_model(model: Path | None, preset: str | None, rule: Rule | None, seed: int) -> tuple[Model, TrainingPlan]:
+    """The model to co-simulate and how it is trained further."""
+    if model is not None:
+        if rule is not None:
+            raise InputError("--rule: a MODEL has its own rule; use --preset")
+        loaded = load_model(model, expected=preset_by_name(preset).spec if preset else None)
+        plan = loaded.training.get("plan")
+        return loaded, TrainingPlan(**plan) if plan else preset_by_name(loaded.preset).training
+    if preset is None:
+        raise InputError("cosim: name a MODEL file or a --preset")
+    chosen = _preset(preset, rule)
+    return Model(network=Network.initial(spec=chosen.spec, seed=seed), preset=preset,
+                 dataset=chosen.dataset), chosen.training
+
+
+def _learning_report(result: CosimResult, learning: list[dict[str, Any]]) -> dict[str, Any]:
+    """Accuracy, update rate and cycles of the images that were learnt from."""
+    last = learning[-1]
+    tested = next((segment for segment in result.segments if not segment["learning"]), None)
+    cycles = {phase: last[f"{phase}_cycles"] / last["images"] for phase in ("load", "forward", "desire", "update")}
+    return {
+        "train_accuracy": sum(entry["correct"] for entry in learning) / last["images"],
+        "test_accuracy": tested["accuracy"] if tested else None,
+        "test_images": tested["images"] if tested else 0,
+        "update_rate": last["learned"] / last["images"],
+        "cycles_per_image": sum(cycles.values()),
+        "cycles": cycles,
+    }
+
+
+def _cosimulate(model: Model, dataset: Dataset, segments: list[Segment], output: Output, *, geometry: Any,
                 **options: Any) -> CosimResult:
     from hdl.emit import emit_network
 
     emission = emit_network(spec=model.network.spec, geometry=geometry, preset=model.preset)
     with output.progress() as bar:
-        return cosimulate(model, dataset.test.images[:images], verilog=emission.verilog,
+        return cosimulate(model, {"train": dataset.train, "test": dataset.test}, segments, verilog=emission.verilog,
                           description=emission.description, report=bar, **options)
 
 
@@ -270,10 +330,11 @@ def demo(
     trainer, _ = _train(preset, dataset, seed, output)
     model = Model(network=trainer.network, preset=preset.name, dataset=dataset.name, training={"seed": seed})
     save_model(out / "digits.npz", model)
-    geometry = _geometry(preset.spec, None, 4)
+    geometry = _geometry(preset.spec, None)
     emit_network(spec=preset.spec, geometry=geometry, preset=preset.name).write(out)
     output.say(f"generated {out / 'top.v'}; co-simulating {len(dataset.test)} test images")
-    result = _cosimulate(model, dataset, len(dataset.test), output, geometry=geometry, seed=seed)
+    result = _cosimulate(model, dataset, [Segment(split="test", order=np.arange(len(dataset.test)))], output,
+                         geometry=geometry, seed=seed)
     if not result.bit_exact:
         error_line(f"not bit-exact: {result.message}")
         raise typer.Exit(1)

@@ -84,9 +84,9 @@ class HarnessDriver:
         self.dut.rst.value = 0
         await Timer(CLOCK_NS, "ns")
 
-    async def run(self, stimuli: dict[str, NDArray[np.integer] | Sequence[int]], *, expected: int,
+    async def run(self, stimuli: dict[str, NDArray[np.integer] | Sequence[int]], *, expected: dict[str, int],
                   cycle_limit: int) -> None:
-        """Play ``stimuli`` (payloads by stream name), wait for ``expected`` outputs, dump the captures.
+        """Play ``stimuli`` (payloads by stream), wait for ``expected`` transfers (by stream), dump the captures.
 
         Raises
         ------
@@ -99,9 +99,11 @@ class HarnessDriver:
             payloads = stimuli.get(name, ())
             if len(payloads):
                 mask = (1 << stream["width"]) - 1
-                Path(f"{name}.stimulus.hex").write_text("".join(f"{int(p) & mask:x}\n" for p in payloads))
+                lines = [f"{payload & mask:x}\n" for payload in np.asarray(payloads).tolist()]
+                Path(f"{name}.stimulus.hex").write_text("".join(lines))
             getattr(dut, f"{name}_count").value = len(payloads)
-        dut.expected.value = expected
+        for stream in self.outputs:
+            getattr(dut, f"{stream['name']}_expected").value = expected.get(stream["name"], 0)
         dut.load.value = 1
         await Timer(CLOCK_NS, "ns")
         dut.load.value = 0
@@ -126,7 +128,10 @@ class HarnessDriver:
         if bool(dut.overflow.value):
             problems.append("more output than any design of this contract can give")
         if not finished:
-            problems.append(f"only {int(dut.progress.value)} of {expected} outputs came within {cycle_limit} cycles")
+            problems += [f"only {came} of {wanted} transfers came on {name} within {cycle_limit} cycles"
+                         for name, wanted in expected.items()
+                         if (came := int(getattr(dut, f"{name}_captured").value)) < wanted] or [
+                             f"not all input was taken within {cycle_limit} cycles"]
         dut.go.value = 0
         await Timer(2 * CLOCK_NS, "ns")
         if problems:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from golden.datasets import Split
 from golden.model import Model, save_model
+from golden.protocol import Command, command_bytes, reply_bytes
 from golden.spec import InputError
 from golden.training import Progress
 from sim.faults import Fault
 from sim.harness import write_harness
-from sim.runner import Simulator, build, require_tools, run_bench
+from sim.runner import Optimise, Simulator, build, require_tools, run_bench
 
-__all__ = ["CosimResult", "Stalls", "cosimulate"]
+__all__ = ["STALL_MODES", "CosimResult", "Segment", "Stalls", "cosimulate"]
 
 _BATCH = 100
+_LONG_RUN = 50_000  # images times neurons from which an optimised build pays
 
 
 class Stalls(enum.StrEnum):
@@ -40,6 +43,20 @@ class Stalls(enum.StrEnum):
 
 STALL_MODES = {Stalls.NONE: 0, Stalls.RANDOM: 1, Stalls.POLITE: 2, Stalls.HEAVY: 3}
 """Number of each mode in the harness."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """Images to play in one go."""
+
+    split: str
+    """Which of the splits given: ``train`` or ``test``."""
+    order: NDArray[np.int64]
+    """int64 (count,): indices of the images."""
+    rate_shift: int | None = None
+    """Learn from each image with this rate shift; None only classifies."""
+    check_every: int = 1_000
+    """Compare all weights after this many images, and at the segment's end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,21 +78,31 @@ class CosimResult:
     """First divergence, see :class:`sim.scoreboard.Divergence`."""
     message: str
     """One line: the divergence or the broken rule; empty when bit-exact."""
+    segments: list[dict[str, Any]]
+    """Per segment: split, whether it was learnt from, images, the design's accuracy."""
+    history: list[dict[str, Any]]
+    """Per batch: images so far, correct ones, and the design's counters."""
+    counters: dict[str, Any]
+    """The design's counters at the end."""
+    digest: str
+    """Digest of the golden weights at the end, which the design's equal."""
 
 
-def cosimulate(model: Model, images: NDArray[np.uint8], *, verilog: str, description: dict[str, Any],
-               stalls: Stalls = Stalls.NONE, seed: int = 1, fault: Fault | None = None,
+def cosimulate(model: Model, splits: dict[str, Split], segments: Sequence[Segment], *, verilog: str,
+               description: dict[str, Any], stalls: Stalls = Stalls.NONE, seed: int = 1, fault: Fault | None = None,
                simulator: Simulator = Simulator.VERILATOR, waves: Path | None = None,
                folder: Path | None = None,
                report: Callable[[Progress], None] | None = None) -> CosimResult:
-    """Play ``images`` through the Verilog and compare every spike and membrane potential.
+    """Play images through the Verilog and compare every spike, membrane potential, desire and weight.
 
     Parameters
     ----------
     model
-        Supplies the weights.
-    images
-        uint8 (count, inputs).
+        Supplies the weights to start from.
+    splits
+        Images and labels by name.
+    segments
+        What to play, in order.
     verilog, description
         The design: ``top.v`` and ``top.v.json``.
     stalls, seed
@@ -100,29 +127,42 @@ def cosimulate(model: Model, images: NDArray[np.uint8], *, verilog: str, descrip
     if description.get("spec_digest") != spec.digest():
         raise InputError(f"the design's contract is {description.get('spec_digest')}, the model's "
                          f"{spec.digest()}; generate the Verilog from the model's own contract")
-    if len(images) == 0:
+    total = sum(len(segment.order) for segment in segments)
+    if total == 0:
         raise InputError("images: none to play, give at least 1")
-    batch = min(_BATCH, len(images))
-    harness = write_harness(description, samples=batch)
+    batch = min(_BATCH, total)
+    weights = command_bytes(spec, Command.LOAD_WEIGHTS)
+    harness = write_harness(
+        description, samples=batch,
+        stimulus_depth=max(weights, batch * (spec.inputs + 2)) + 16,
+        capture_depth=max(weights, batch * (spec.classes + 3)) + reply_bytes(spec, Command.STATUS) + 16)
     if report is not None:
         report(Progress(task=f"build with {simulator}", done=0, total=1))
+    optimise = Optimise.RUN if total * sum(spec.sizes) > _LONG_RUN else Optimise.BUILD
     built = build(verilog=verilog, harness=harness, description=description, simulator=simulator,
-                  waves=waves is not None)
+                  optimise=optimise, waves=waves is not None)
     if report is not None:
         report(Progress(task=f"build with {simulator}", done=1, total=1))
 
     work = folder or Path(tempfile.mkdtemp(prefix="lifstream-cosim-"))
     work.mkdir(parents=True, exist_ok=True)
-    model_file, images_file = work / "model.npz", work / "images.npy"
+    model_file, arrays_file = work / "model.npz", work / "arrays.npz"
     save_model(model_file, model)
-    np.save(images_file, images)
+    arrays: dict[str, NDArray[Any]] = {}
+    for name in {segment.split for segment in segments}:
+        arrays[f"{name}_images"], arrays[f"{name}_labels"] = splits[name].images, splits[name].labels
+    for index, segment in enumerate(segments):
+        arrays[f"order_{index}"] = segment.order
+    np.savez(arrays_file, allow_pickle=False, **arrays)
 
     def on_progress(line: dict[str, Any]) -> None:
         if report is not None:
             report(Progress(task="co-simulate", done=line["done"], total=line["total"]))
 
     raw = run_bench(built, module="sim.tb_network", folder=work, report=on_progress, configuration={
-        "model": str(model_file.resolve()), "images": str(images_file.resolve()), "batch": batch,
+        "model": str(model_file.resolve()), "arrays": str(arrays_file.resolve()), "batch": batch, "total": total,
+        "segments": [{"split": segment.split, "order": f"order_{index}", "rate_shift": segment.rate_shift,
+                      "check_every": segment.check_every} for index, segment in enumerate(segments)],
         "stall_mode": STALL_MODES[stalls], "seed": seed, "fault": fault.value if fault else "",
         "monitors": list(harness.monitors)})
     if waves is not None:
@@ -137,4 +177,5 @@ def cosimulate(model: Model, images: NDArray[np.uint8], *, verilog: str, descrip
         bit_exact=raw["bit_exact"], images=raw["images"],
         predictions=np.array(raw["predictions"], dtype=np.int64),
         cycles_per_image=raw["cycles_per_image"], loading_cycles=raw["loading_cycles"],
-        images_per_second=raw["images_per_second"], divergence=divergence, message=message)
+        images_per_second=raw["images_per_second"], divergence=divergence, message=message,
+        segments=raw["segments"], history=raw["history"], counters=raw["counters"], digest=raw["digest"])

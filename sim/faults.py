@@ -12,7 +12,7 @@ from golden.network import Network
 from golden.spec import InputError
 from sim.scoreboard import Captured
 
-__all__ = ["Fault", "plant_captured", "plant_pixel", "plant_weight"]
+__all__ = ["Fault", "plant_captured", "plant_pixel", "plant_update", "plant_weight"]
 
 
 class Fault(enum.StrEnum):
@@ -32,6 +32,10 @@ class Fault(enum.StrEnum):
     """A captured spike count."""
     PREDICTION = "prediction"
     """A captured prediction."""
+    DESIRE = "desire"
+    """A captured desire's sign, in training."""
+    UPDATE = "update"
+    """A weight read back after training."""
 
 
 _ATTEMPTS = 2_000
@@ -106,5 +110,18 @@ def plant_captured(captured: Captured, fault: Fault, seed: int) -> Captured:
             return replace(captured, counts=turned(captured.counts))
         case Fault.PREDICTION:
             return replace(captured, predictions=turned(captured.predictions))
+        case Fault.DESIRE:
+            layer = len(captured.desires) - 1
+            desire = captured.desires[layer]
+            return replace(captured, desires=(*captured.desires[:layer], desire._replace(sign=turned(desire.sign))))
         case _:
             return captured
+
+
+def plant_update(weights: list[NDArray[np.int32]], seed: int) -> list[NDArray[np.int32]]:
+    """Weights read back, with one random bit of one of them turned over."""
+    random = np.random.default_rng(seed)
+    weights = [matrix.copy() for matrix in weights]
+    chosen = weights[int(random.integers(len(weights)))]
+    chosen[tuple(int(random.integers(size)) for size in chosen.shape)] ^= np.int32(1)
+    return weights

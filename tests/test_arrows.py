@@ -12,7 +12,8 @@ ROOT = Path(__file__).parent.parent
 # What the files of a room must not import; a longer prefix that is allowed wins.
 FORBIDDEN = {
     "golden": ({"hdl", "sim", "boards", "lifstream", "amaranth", "cocotb"}, set()),
-    "hdl": ({"golden", "sim", "boards", "lifstream", "cocotb"}, {"golden.spec", "golden.presets", "golden.files"}),
+    "hdl": ({"golden", "sim", "boards", "lifstream", "cocotb"}, {"golden.spec", "golden.presets", "golden.protocol",
+                                                                      "golden.files"}),
     "sim": ({"hdl", "boards", "lifstream", "amaranth"}, set()),
 }
 

@@ -29,7 +29,8 @@ def test_every_neuron_has_a_lane(lanes: int, n_out: int, groups: int, per_group:
 
 @pytest.mark.parametrize(("values", "message"), [
     ({"lanes": 0}, "lanes: 0"), ({"lanes": -3}, "lanes: -3"), ({"lanes": "4"}, "not an integer"),
-    ({"lanes": 4, "window": 0}, "window: 0"), ({"lanes": 4, "window": 17}, r"1\.\.16"), ({"lanes": True}, "integer")])
+    ({"lanes": 4, "window": 0}, "window: 0"), ({"lanes": 4, "window": 17}, r"1\.\.16"), ({"lanes": True}, "integer"),
+    ({"lanes": 4, "unroll": 9}, r"unroll: 9 .*1\.\.8")])
 def test_impossible_geometry(values: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Geometry(**values)
@@ -50,7 +51,7 @@ def test_description(digits: Emission) -> None:
     assert description["spec_digest"] == spec.digest()
     assert NetworkSpec.from_json(description["spec"]) == spec
     assert [(s["name"], s["direction"], s["width"]) for s in description["streams"]] == [
-        ("pixels", "in", 8), ("weights", "in", 16), ("result", "out", 4 + 1 + 10 * 5)]
+        ("commands", "in", 9), ("replies", "out", 9)]
     assert [layer["folds"] for layer in description["layers"]] == [3, 1]
     for stream in description["streams"]:
         for part in ("payload", "valid", "ready"):

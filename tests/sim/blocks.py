@@ -12,7 +12,7 @@ from sim.cosim import STALL_MODES, Stalls
 from sim.harness import write_harness
 from sim.runner import build, run_bench
 
-SPIKE, STEP_END, SAMPLE_END = 0, 1, 2
+SPIKE, STEP_END, SAMPLE_END, LEARN = 0, 1, 2, 3
 
 
 class BlockError(AssertionError):
@@ -21,7 +21,10 @@ class BlockError(AssertionError):
 
 def simulate(component: wiring.Component, runs: list[dict[str, Any]], folder: Path, *, stalls: Stalls,
              seed: int = 1, cycle_limit: int = 20_000) -> list[dict[str, Any]]:
-    """Play each run's ``stimuli`` (integers by stream) and return its outputs (integers by stream)."""
+    """Play each run's ``stimuli`` (integers by stream), await the ``expected`` transfers (by stream).
+
+    Returns the outputs of each run, integers by stream.
+    """
     emission = emit(component)
     harness = write_harness(emission.description, samples=1, stimulus_depth=4096, capture_depth=4096)
     built = build(verilog=emission.verilog, harness=harness, description=emission.description)

@@ -10,10 +10,11 @@ from amaranth.hdl import Module, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from golden.desire import output_desire
 from golden.encoder import encode
 from golden.lif import run_layer, synaptic_current
 from golden.network import readout
-from golden.spec import NetworkSpec, Overflow
+from golden.spec import Magnitude, NetworkSpec, Overflow, Rule
 from hdl.encoder import Encoder
 from hdl.events import EventSerializer
 from hdl.geometry import Geometry
@@ -21,7 +22,7 @@ from hdl.layer import LifLayer
 from hdl.readout import Readout
 from sim.cosim import Stalls
 from tests.conftest import random_network
-from tests.sim.blocks import SAMPLE_END, SPIKE, STEP_END, BlockError, pack, simulate, spike_events
+from tests.sim.blocks import LEARN, SAMPLE_END, SPIKE, STEP_END, BlockError, pack, simulate, spike_events
 
 pytestmark = pytest.mark.simulation
 
@@ -38,7 +39,7 @@ def test_serializer(tmp_path: Path, stalls: Stalls) -> None:
         expected += [(SPIKE, tag + place) for place in range(5) if mask >> place & 1]
         expected += [(kind, 0)] if kind != SPIKE else []
     stimuli = [mask | tag << 5 | kind << 9 for mask, tag, kind in slices]
-    result, = simulate(serializer, [{"stimuli": {"slices": stimuli}, "expected": len(expected)}], tmp_path,
+    result, = simulate(serializer, [{"stimuli": {"slices": stimuli}, "expected": {"spikes": len(expected)}}], tmp_path,
                        stalls=stalls)
     assert result["spikes"] == pack(expected)
     if stalls is Stalls.NONE:  # one event per clock, no bubble between slices
@@ -55,7 +56,8 @@ ENCODER_IMAGES = np.array([
 def test_encoder(tmp_path: Path, stalls: Stalls, window: int) -> None:
     expected = [event for image in ENCODER_IMAGES for event in spike_events(encode(image, 20))]
     result, = simulate(Encoder(pixels=11, steps=20, window=window), [
-        {"stimuli": {"pixels": ENCODER_IMAGES.ravel().tolist()}, "expected": len(expected)}], tmp_path, stalls=stalls)
+        {"stimuli": {"pixels": ENCODER_IMAGES.ravel().tolist()}, "expected": {"spikes": len(expected)}}],
+        tmp_path, stalls=stalls)
     assert result["spikes"] == pack(expected)
 
 
@@ -64,7 +66,7 @@ def test_encoder_skips_silent_pixels(tmp_path: Path) -> None:
     image = [0] * 40
     image[3] = image[30] = 255
     result, = simulate(Encoder(pixels=40, steps=20, window=1), [
-        {"stimuli": {"pixels": image}, "expected": 60}], tmp_path, stalls=Stalls.NONE)
+        {"stimuli": {"pixels": image}, "expected": {"spikes": 60}}], tmp_path, stalls=Stalls.NONE)
     cycles = result["spikes.cycles"]
     assert cycles[-1] - cycles[0] <= 60
 
@@ -114,36 +116,74 @@ def test_layer_geometry(tmp_path: Path, name: str) -> None:
     weights, events, expected = layer_vectors(name, 3)
     for stalls in ALL_STALLS:
         results = simulate(make_layer(name), [
-            {"stimuli": {"weights": weights}, "expected": 0},
-            {"stimuli": {"events": events}, "expected": len(expected)}], tmp_path / stalls, stalls=stalls)
+            {"stimuli": {"weights": weights}, "expected": {}},
+            {"stimuli": {"events": events}, "expected": {"spikes": len(expected)}}], tmp_path / stalls, stalls=stalls)
         assert results[1]["spikes"] == expected, stalls
 
 def test_layer_survives_reset_in_the_middle_of_a_sample(tmp_path: Path) -> None:
     for name in ("lanes do not divide", "two groups"):
         weights, events, expected = layer_vectors(name, 4)
         results = simulate(make_layer(name), [
-            {"stimuli": {"weights": weights}, "expected": 0},
-            {"stimuli": {"events": events[:len(events) // 3]}, "expected": 0},
-            {"stimuli": {"events": events}, "expected": len(expected), "reset": True}], tmp_path / name,
+            {"stimuli": {"weights": weights}, "expected": {}},
+            {"stimuli": {"events": events[:len(events) // 3]}, "expected": {}},
+            {"stimuli": {"events": events}, "expected": {"spikes": len(expected)}, "reset": True}], tmp_path / name,
             stalls=Stalls.RANDOM)
         assert results[2]["spikes"] == expected
 
 
-READOUT_COUNTS = [[3, 1, 0], [1, 3, 3], [0, 0, 0], [0, 0, 9], [20, 20, 20], [0, 20, 19]]
-
-
 @pytest.mark.parametrize("stalls", ALL_STALLS)
-def test_readout(tmp_path: Path, stalls: Stalls) -> None:
-    events = []
+def test_encoder_announces_learning_and_gives_up_images(tmp_path: Path, stalls: Stalls) -> None:
+    learn, abort = 1 << 8, 1 << 9
+    pixels, expected = [], []
+    for number, image in enumerate(ENCODER_IMAGES):
+        pixels += [*image[:number].tolist(), abort]  # begun, then given up
+        flag = learn if number % 2 else 0
+        pixels += [int(pixel) | flag for pixel in image]
+        expected += [(LEARN, 0)] if flag else []
+        expected += spike_events(encode(image, 20))
+    result, = simulate(Encoder(pixels=11, steps=20, window=4), [
+        {"stimuli": {"pixels": pixels}, "expected": {"spikes": len(expected)}}], tmp_path, stalls=stalls)
+    assert result["spikes"] == pack(expected)
+
+
+READOUT_COUNTS = [[3, 1, 0], [1, 3, 3], [0, 0, 0], [0, 0, 9], [20, 20, 20], [0, 20, 19], [16, 0, 0], [0, 5, 4]]
+
+
+@pytest.mark.parametrize("rule", Rule)
+@pytest.mark.parametrize("stalls", ALL_STALLS)
+def test_readout(tmp_path: Path, stalls: Stalls, rule: Rule) -> None:
+    """Each set of counts is only classified, then learnt from with every label."""
+    spec = NetworkSpec(sizes=(4, 3)).with_rule(rule)
+    events, labels, results, desires = [], [], [], []
     for counts in READOUT_COUNTS:
-        trains = np.array([[step < count for count in counts] for step in range(20)])
-        events += spike_events(trains)
-    result, = simulate(Readout(classes=3, count_bits=5), [
-        {"stimuli": {"spikes": pack(events)}, "expected": len(READOUT_COUNTS)}], tmp_path, stalls=stalls)
-    for word, counts in zip(result["result"], READOUT_COUNTS, strict=True):
-        expected = int(readout(np.array(counts)))
-        assert (word & 3 if word >> 2 & 1 else -1) == expected
-        assert [word >> (3 + 5 * place) & 31 for place in range(3)] == counts
+        trains = spike_events(np.array([[step < count for count in counts] for step in range(20)]))
+        prediction = int(readout(np.array(counts)))
+        for label in (None, 0, 1, 2):
+            events += trains if label is None else [(LEARN, 0), *trains]
+            learned = False
+            if label is not None:
+                labels.append(label)
+                desire = output_desire(spec, np.array(counts), label)
+                learned = bool(desire.sign.any())
+                desires += [] if learned else [{"skip": 1}]
+                for sign, exponent, error in zip(*desire, strict=True):
+                    if learned:
+                        magnitude = -exponent if spec.magnitude is Magnitude.GRADED else error
+                        desires.append({"skip": 0, "sign": int(sign), "magnitude": int(magnitude)})
+            results.append((prediction, int(label is not None), int(learned), counts))
+    result, = simulate(Readout(spec=spec), [
+        {"stimuli": {"spikes": pack(events), "labels": labels},
+         "expected": {"result": len(results), "desires": len(desires)}}], tmp_path, stalls=stalls)
+    for word, (prediction, trained, learned, counts) in zip(result["result"], results, strict=True):
+        assert (word & 3 if word >> 2 & 1 else -1) == prediction
+        assert (word >> 3 & 1, word >> 4 & 1) == (trained, learned)
+        assert [word >> (5 + 5 * place) & 31 for place in range(3)] == counts
+    for word, desire in zip(result["desires"], desires, strict=True):
+        assert word & 1 == desire["skip"]
+        if not desire["skip"]:
+            active = word >> 1 & 1
+            assert active * (1 - 2 * (word >> 2 & 1)) == desire["sign"]
+            assert not active or word >> 3 == desire["magnitude"]
 
 
 class Misbehaving(wiring.Component):
@@ -178,11 +218,11 @@ class Misbehaving(wiring.Component):
     ("none", Stalls.POLITE, None),
     ("valid drops", Stalls.HEAVY, "stream rule broken on sink"),
     ("payload changes", Stalls.HEAVY, "stream rule broken on sink"),
-    ("valid waits for ready", Stalls.POLITE, "only 0 of 10 outputs"),
-    ("loses one", Stalls.NONE, "only 9 of 10 outputs"),
+    ("valid waits for ready", Stalls.POLITE, "only 0 of 10 transfers came on sink"),
+    ("loses one", Stalls.NONE, "only 9 of 10 transfers came on sink"),
 ])
 def test_the_monitors_can_fail(tmp_path: Path, rule: str, stalls: Stalls, message: str | None) -> None:
-    runs = [{"stimuli": {"source": list(range(10))}, "expected": 10, "cycle_limit": 2000}]
+    runs = [{"stimuli": {"source": list(range(10))}, "expected": {"sink": 10}, "cycle_limit": 2000}]
     if message is None:
         assert simulate(Misbehaving(rule), runs, tmp_path, stalls=stalls)[0]["sink"] == list(range(10))
     else:

@@ -1,0 +1,79 @@
+"""The core's host protocol: packets of bytes, declared once for hardware, benches and drivers.
+
+A command is a packet: a byte that names it, then its payload; the stream's ``last`` flag ends it. Each
+command is answered by one packet, in order: the same byte, a status byte, then the reply's payload.
+A command that is unknown, too short, too long or out of bounds changes nothing and is answered by
+its byte and an error status alone.
+
+Numbers of more than one byte are little-endian. Weights are signed, ``weight_bytes`` each, layer by
+layer, each matrix in row order.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from golden.spec import NetworkSpec
+
+__all__ = ["COUNTERS", "COUNTER_BYTES", "Command", "Status", "command_bytes", "reply_bytes", "weight_bytes"]
+
+COUNTER_BYTES = 6
+"""Bytes of each counter in the reply to STATUS."""
+
+COUNTERS = ("images", "learned", "skipped", "load_cycles", "forward_cycles", "desire_cycles", "update_cycles",
+            "idle_cycles")
+"""Counters in the order of the reply to STATUS: images played; of those learnt from, with an output
+desire and without; and clock cycles by what the network was doing (the later phase counts when
+several are under way; ``load`` only when nothing else is)."""
+
+
+class Command(enum.IntEnum):
+    """First byte of a packet in either direction."""
+
+    INFER = 0x01
+    """Payload: one byte per pixel. Reply: prediction, spike counts of the classes."""
+    TRAIN = 0x02
+    """Payload: label, then one byte per pixel. Reply: as INFER; the weights may still be changing, and
+    whatever comes next waits for that."""
+    LOAD_WEIGHTS = 0x03
+    """Payload: all weights. Reply: empty."""
+    READ_WEIGHTS = 0x04
+    """No payload. Reply: all weights."""
+    SET_RATE_SHIFT = 0x05
+    """Payload: rate shift. Reply: empty."""
+    STATUS = 0x06
+    """No payload. Reply, once all images before are done with: contract digest (8 bytes), rate shift,
+    counters."""
+    CLEAR_COUNTERS = 0x07
+    """No payload. Reply: empty."""
+
+
+class Status(enum.IntEnum):
+    """Second byte of a reply."""
+
+    OK = 0x00
+    TIE = 0x01
+    """INFER, TRAIN: several classes share the largest spike count; the prediction byte is 0xFF."""
+    UNKNOWN_COMMAND = 0x80
+    BAD_LENGTH = 0x81
+    """The packet was shorter or longer than its command's."""
+    BAD_VALUE = 0x82
+    """Label or rate shift out of bounds."""
+
+
+def weight_bytes(spec: NetworkSpec) -> int:
+    """Bytes of one weight."""
+    return -(-spec.weight_bits // 8)
+
+
+def command_bytes(spec: NetworkSpec, command: Command) -> int:
+    """Bytes of a command's payload."""
+    return {Command.INFER: spec.inputs, Command.TRAIN: spec.inputs + 1,
+            Command.LOAD_WEIGHTS: spec.parameters * weight_bytes(spec), Command.SET_RATE_SHIFT: 1}.get(command, 0)
+
+
+def reply_bytes(spec: NetworkSpec, command: Command) -> int:
+    """Bytes of a successful reply's payload."""
+    return {Command.INFER: 1 + spec.classes, Command.TRAIN: 1 + spec.classes,
+            Command.READ_WEIGHTS: spec.parameters * weight_bytes(spec),
+            Command.STATUS: 9 + COUNTER_BYTES * len(COUNTERS)}.get(command, 0)

@@ -1,0 +1,332 @@
+"""The core: a network behind one stream of bytes in and one out."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out, connect
+
+from golden.protocol import COUNTER_BYTES, COUNTERS, Command, Status, command_bytes, reply_bytes, weight_bytes
+from golden.spec import NetworkSpec
+from hdl.events import bits_for_index
+from hdl.geometry import Geometry
+from hdl.network import Network
+from hdl.queue import StreamQueue
+
+__all__ = ["ByteLayout", "Core"]
+
+_LABELS = 4
+"""Labels on their way: more images are never under way."""
+
+
+class ByteLayout(data.StructLayout):
+    """A byte of a packet; ``last`` is set on the packet's last."""
+
+    def __init__(self) -> None:
+        super().__init__({"data": 8, "last": 1})
+
+
+class Core(wiring.Component):
+    """Obeys the commands of :mod:`golden.protocol`; whatever comes, it answers and goes on.
+
+    An image's packet is taken while the image before is computed. Replies keep the order of the
+    commands: everything but an image waits until all images before have been answered, and commands
+    that touch the weights also until the network is idle.
+
+    Latency: an image's reply follows its result by 1 clock; others by 2 clocks once they may go.
+    Throughput: one byte per clock either way. Memory: 4 labels. Adders: the counters. No multiplier.
+
+    Parameters
+    ----------
+    spec
+        The numeric contract.
+    geometry
+        Lanes, window and unrolling.
+    """
+
+    def __init__(self, *, spec: NetworkSpec, geometry: Geometry) -> None:
+        self.spec, self.geometry = spec, geometry
+        self.network = Network(spec=spec, geometry=geometry)
+        super().__init__({
+            "commands": In(stream.Signature(ByteLayout())),
+            "replies": Out(stream.Signature(ByteLayout())),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        spec = self.spec
+        m.submodules.network = network = self.network
+        m.submodules.labels = labels = StreamQueue(shape=unsigned(bits_for_index(spec.classes)), depth=_LABELS)
+        connect(m, labels.sink, network.labels)
+
+        low, high = spec.rate_shift_range
+        rate_shift = Signal(8, init=min(low + 2, high))
+        m.d.comb += network.rate.eq(rate_shift - (spec.weight_fraction - spec.trace_fraction))
+
+        outstanding = Signal(4)     # images taken and not answered
+        image_taken = Signal()
+        image_answered = Signal()
+        m.d.sync += outstanding.eq(outstanding + image_taken - image_answered)
+        quiet = outstanding == 0
+        idle = quiet & network.idle
+
+        # -- counters ------------------------------------------------------------------------------
+        counters = {name: Signal(8 * COUNTER_BYTES, name=f"counter_{name}") for name in COUNTERS}
+        clear = Signal()
+        active = {
+            "update_cycles": network.updating,
+            "desire_cycles": network.desiring,
+            "forward_cycles": network.forward,
+            "load_cycles": network.loading,
+        }
+        events: dict[str, Value] = {
+            "images": image_taken,
+            "learned": network.result.valid & network.result.ready & network.result.p.trained
+            & network.result.p.learned,
+            "skipped": network.result.valid & network.result.ready & network.result.p.trained
+            & ~network.result.p.learned,
+        }
+        earlier: Value = Const(0, 1)
+        for name, signal in active.items():
+            events[name] = signal & ~earlier
+            earlier = earlier | signal
+        events["idle_cycles"] = ~earlier
+        for name, counter in counters.items():
+            with m.If(clear):
+                m.d.sync += counter.eq(0)
+            with m.Elif(events[name]):
+                m.d.sync += counter.eq(counter + 1)
+
+        # -- commands ------------------------------------------------------------------------------
+        incoming = self.commands
+        command = Signal(8)
+        status = Signal(8)
+        answer = Signal()           # a reply other than an image's is wanted ...
+        answered = Signal()         # ... and has been sent
+        longest = max(command_bytes(spec, name) for name in Command)
+        position = Signal(range(longest + 1))
+        label = Signal(8)
+        number = Signal(8 * weight_bytes(spec))
+        weight_byte = Signal(range(weight_bytes(spec)))
+        weights_left = Signal(range(spec.parameters + 1))
+        pixel = network.pixels.p
+        take = incoming.valid & incoming.ready
+        ends = incoming.p.last
+        m.d.comb += [pixel.intensity.eq(incoming.p.data), pixel.learn.eq(command == Command.TRAIN)]
+        m.d.comb += network.weights.payload.eq(number[:spec.weight_bits])
+
+        def reply(value: Status) -> list[object]:
+            """Answer once the packet is over."""
+            return [status.eq(value)]
+
+        with m.FSM(name="command_state"):
+            with m.State("COMMAND"):
+                m.d.comb += incoming.ready.eq(1)
+                m.d.sync += position.eq(0)
+                with m.If(take):
+                    m.d.sync += command.eq(incoming.p.data)
+                    with m.Switch(incoming.p.data):
+                        for name in Command:
+                            with m.Case(name):
+                                expected = command_bytes(spec, name)
+                                m.d.sync += reply(Status.OK)
+                                with m.If(ends == (expected == 0)):
+                                    m.next = "IMAGE" if name is Command.INFER else \
+                                        "LABEL" if name is Command.TRAIN else \
+                                        "WEIGHTS" if name is Command.LOAD_WEIGHTS else \
+                                        "RATE" if name is Command.SET_RATE_SHIFT else \
+                                        "CLEAR" if name is Command.CLEAR_COUNTERS else "READ" \
+                                        if name is Command.READ_WEIGHTS else "SETTLE"
+                                with m.Else():
+                                    m.d.sync += reply(Status.BAD_LENGTH)
+                                    m.next = "ANSWER" if expected else "DRAIN"
+                        with m.Default():
+                            m.d.sync += reply(Status.UNKNOWN_COMMAND)
+                            m.next = "DRAIN"
+                            with m.If(ends):
+                                m.next = "ANSWER"
+
+            with m.State("LABEL"):
+                m.d.comb += incoming.ready.eq(1)
+                with m.If(take):
+                    m.d.sync += label.eq(incoming.p.data)
+                    m.next = "IMAGE"
+                    with m.If(ends):
+                        m.d.sync += reply(Status.BAD_LENGTH)
+                        m.next = "ANSWER"
+                    with m.Elif(incoming.p.data >= spec.classes):
+                        m.d.sync += reply(Status.BAD_VALUE)
+                        m.next = "DRAIN"
+            with m.State("IMAGE"):
+                final = position == spec.inputs - 1
+                # The last pixel is passed on only if the packet ends with it.
+                bad = incoming.p.last ^ final
+                room = (outstanding < _LABELS) & (labels.source.ready | (command == Command.INFER))
+                m.d.comb += [
+                    pixel.abort.eq(bad),
+                    network.pixels.valid.eq(incoming.valid & room),
+                    incoming.ready.eq(network.pixels.ready & room),
+                ]
+                with m.If(take):
+                    m.d.sync += position.eq(position + 1)
+                    with m.If(bad):
+                        m.d.sync += reply(Status.BAD_LENGTH)
+                        m.next = "DRAIN"
+                        with m.If(ends):
+                            m.next = "ANSWER"
+                    with m.Elif(final):
+                        m.d.comb += [image_taken.eq(1), labels.source.payload.eq(label),
+                                     labels.source.valid.eq(command == Command.TRAIN)]
+                        m.next = "COMMAND"
+
+            with m.State("WEIGHTS"):
+                m.d.sync += [weights_left.eq(spec.parameters), weight_byte.eq(0)]
+                with m.If(idle):
+                    m.next = "WEIGHT"
+            with m.State("WEIGHT"):
+                m.d.comb += incoming.ready.eq(1)
+                with m.If(take):
+                    m.d.sync += [number.eq(Cat(number[8:], incoming.p.data)), weight_byte.eq(weight_byte + 1)]
+                    with m.If(weight_byte == weight_bytes(spec) - 1):
+                        m.d.sync += weight_byte.eq(0)
+                        m.next = "WEIGHT_WRITE"
+                    with m.If(ends ^ ((weights_left == 1) & (weight_byte == weight_bytes(spec) - 1))):
+                        m.d.sync += reply(Status.BAD_LENGTH)
+                    with m.If(ends):
+                        m.next = "WEIGHT_WRITE"
+                    # From here on, `position` says whether the packet is over.
+                    m.d.sync += position.eq(ends)
+            with m.State("WEIGHT_WRITE"):
+                m.d.comb += network.weights.valid.eq(1)
+                with m.If(network.weights.ready):
+                    m.d.sync += [weights_left.eq(weights_left - 1)]
+                    m.next = "WEIGHT"
+                    with m.If(position != 0):  # cut short: the rest is zero
+                        m.d.sync += number.eq(0)
+                        m.next = "WEIGHT_WRITE"
+                    with m.If(weights_left == 1):
+                        m.next = "DRAIN"
+                        with m.If(position != 0):
+                            m.next = "ANSWER"
+
+            with m.State("RATE"):
+                m.d.comb += incoming.ready.eq(idle)
+                with m.If(take):
+                    with m.If(~ends):
+                        m.d.sync += reply(Status.BAD_LENGTH)
+                        m.next = "DRAIN"
+                    with m.Else():
+                        m.next = "ANSWER"
+                        with m.If((incoming.p.data < low) | (incoming.p.data > high)):
+                            m.d.sync += reply(Status.BAD_VALUE)
+                        with m.Else():
+                            m.d.sync += rate_shift.eq(incoming.p.data)
+            with m.State("CLEAR"), m.If(idle):
+                m.d.comb += clear.eq(1)
+                m.next = "ANSWER"
+            with m.State("READ"), m.If(idle):
+                m.d.comb += network.read.eq(1)
+                m.next = "ANSWER"
+            with m.State("SETTLE"):  # STATUS: the counters are those of whole images
+                with m.If(idle):
+                    m.next = "ANSWER"
+            with m.State("DRAIN"):
+                m.d.comb += incoming.ready.eq(1)
+                with m.If(take & ends):
+                    m.next = "ANSWER"
+            with m.State("ANSWER"):
+                m.d.comb += answer.eq(quiet)
+                with m.If(answered):
+                    m.next = "COMMAND"
+
+        self._replies(m, command=command, status=status, answer=answer, answered=answered,
+                      image_answered=image_answered, rate_shift=rate_shift, counters=list(counters.values()))
+        return m
+
+    def _replies(self, m: Module, *, command: Signal, status: Signal, answer: Signal, answered: Signal,
+                 image_answered: Signal, rate_shift: Signal, counters: list[Signal]) -> None:
+        """Send a reply a byte at a time."""
+        spec, network = self.spec, self.network
+        outgoing = self.replies
+        result = network.result.p
+        longest = max(reply_bytes(spec, name) for name in Command)
+        position = Signal(range(max(longest, 2) + 1))
+        digest = Const(int.from_bytes(bytes.fromhex(spec.digest()), "little"), 64)
+        fixed = Cat(digest, rate_shift, *counters)  # the reply to STATUS
+        report = Signal(len(fixed))
+        weight_byte = Signal(range(weight_bytes(spec)))
+        sent = outgoing.valid & outgoing.ready
+        weight_word = Signal(8 * weight_bytes(spec))
+        m.d.comb += weight_word.eq(network.readback.payload.as_signed())
+
+        with m.FSM(name="reply_state"):
+            with m.State("IDLE"):
+                m.d.sync += position.eq(0)
+                with m.If(network.result.valid):
+                    m.next = "IMAGE_COMMAND"
+                with m.Elif(answer):
+                    m.d.sync += report.eq(fixed)
+                    m.next = "COMMAND"
+            with m.State("IMAGE_COMMAND"):
+                m.d.comb += [outgoing.valid.eq(1),
+                             outgoing.p.data.eq(Mux(result.trained, Command.TRAIN, Command.INFER))]
+                with m.If(sent):
+                    m.next = "IMAGE_STATUS"
+            with m.State("IMAGE_STATUS"):
+                m.d.comb += [outgoing.valid.eq(1), outgoing.p.data.eq(Mux(result.unique, Status.OK, Status.TIE))]
+                with m.If(sent):
+                    m.next = "IMAGE_PREDICTION"
+            with m.State("IMAGE_PREDICTION"):
+                m.d.comb += [outgoing.valid.eq(1), outgoing.p.data.eq(Mux(result.unique, result.prediction, 0xFF))]
+                with m.If(sent):
+                    m.next = "IMAGE_COUNTS"
+            with m.State("IMAGE_COUNTS"):
+                final = position == spec.classes - 1
+                m.d.comb += [
+                    outgoing.valid.eq(1),
+                    outgoing.p.data.eq(Array(result.counts[index] for index in range(spec.classes))[position]),
+                    outgoing.p.last.eq(final),
+                ]
+                with m.If(sent):
+                    m.d.sync += position.eq(position + 1)
+                    with m.If(final):
+                        m.d.comb += [network.result.ready.eq(1), image_answered.eq(1)]
+                        m.next = "IDLE"
+            with m.State("COMMAND"):
+                m.d.comb += [outgoing.valid.eq(1), outgoing.p.data.eq(command)]
+                with m.If(sent):
+                    m.next = "STATUS"
+            with m.State("STATUS"):
+                has_payload = (status == Status.OK) & ((command == Command.STATUS) | (command == Command.READ_WEIGHTS))
+                m.d.comb += [outgoing.valid.eq(1), outgoing.p.data.eq(status), outgoing.p.last.eq(~has_payload)]
+                with m.If(sent):
+                    with m.If(~has_payload):
+                        m.d.comb += answered.eq(1)
+                        m.next = "IDLE"
+                    with m.Elif(command == Command.STATUS):
+                        m.next = "REPORT"
+                    with m.Else():
+                        m.next = "WEIGHTS"
+            with m.State("REPORT"):
+                final = position == reply_bytes(spec, Command.STATUS) - 1
+                m.d.comb += [outgoing.valid.eq(1), outgoing.p.data.eq(report[:8]), outgoing.p.last.eq(final)]
+                with m.If(sent):
+                    m.d.sync += [position.eq(position + 1), report.eq(report >> 8)]
+                    with m.If(final):
+                        m.d.comb += answered.eq(1)
+                        m.next = "IDLE"
+            with m.State("WEIGHTS"):
+                final = position == reply_bytes(spec, Command.READ_WEIGHTS) - 1
+                full = weight_byte == weight_bytes(spec) - 1
+                m.d.comb += [
+                    outgoing.valid.eq(network.readback.valid),
+                    outgoing.p.data.eq(Array(weight_word[8 * byte:8 * byte + 8]
+                                             for byte in range(weight_bytes(spec)))[weight_byte]),
+                    outgoing.p.last.eq(final),
+                    network.readback.ready.eq(outgoing.ready & full),
+                ]
+                with m.If(sent):
+                    m.d.sync += [position.eq(position + 1), weight_byte.eq(Mux(full, 0, weight_byte + 1))]
+                    with m.If(final):
+                        m.d.comb += answered.eq(1)
+                        m.next = "IDLE"

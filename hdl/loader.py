@@ -1,0 +1,138 @@
+"""Weights on their way into a layer, and back out."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hdl.events import bits_for_index
+from hdl.geometry import LayerGeometry
+
+__all__ = ["WeightLoader"]
+
+_SLOT_LATENCY = 6
+"""Clocks from a HOLD slot being granted to the groups holding its row; a WRITE is done sooner."""
+
+_SHIFT_LATENCY = 3
+"""Clocks from a shift being asked for to the groups having shifted."""
+
+
+class WeightLoader(wiring.Component):
+    """Moves a layer's weights a row at a time between a stream and the groups' load registers.
+
+    Loading takes weights in the order of the matrix: for each presynaptic neuron, every postsynaptic
+    neuron; after the last it starts over. Padding lanes are filled with zeros, which costs no input.
+    A pulse on ``read`` sends the whole matrix, in the same order, on ``readback``.
+
+    Latency: a row and fold takes ``lanes + 10`` clocks to load, ``lanes + 4 x lanes per group + 10``
+    to read. Throughput: one weight per clock within a row. Two adders of a row's index. No multiplier.
+
+    Parameters
+    ----------
+    geometry
+        The layer's folding.
+    weight_bits
+        Width of a weight.
+    """
+
+    def __init__(self, *, geometry: LayerGeometry, weight_bits: int) -> None:
+        self._geometry = geometry
+        super().__init__({
+            "weights": In(stream.Signature(signed(weight_bits))),
+            "read": In(1),
+            "readback": Out(stream.Signature(signed(weight_bits))),
+            "hold_off": In(1),      # the layer learns: leave the load registers alone
+            "active": Out(1),       # a row is under way
+            "load": Out(signed(weight_bits)),
+            "enable": Out(geometry.groups),
+            "unload": In(signed(weight_bits)).array(geometry.groups),
+            "request": Out(1),      # a slot is wanted
+            "writing": Out(1),      # ... WRITE; otherwise HOLD
+            "row": Out(unsigned(bits_for_index(geometry.rows))),
+            "grant": In(1),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        geometry = self._geometry
+        presynaptic = Signal(bits_for_index(geometry.n_in))
+        neuron = Signal(range(geometry.lanes * geometry.folds + 1))
+        lane = Signal(bits_for_index(geometry.lanes_per_group))
+        group = Signal(bits_for_index(geometry.groups))
+        settle = Signal(range(_SLOT_LATENCY + 1))
+        reading = Signal()
+        padding = neuron >= geometry.n_out
+        last_group = group == geometry.groups - 1
+        last_lane = lane == geometry.lanes_per_group - 1
+        shift = Signal()
+        rotate = Signal()
+        step = Signal()  # the next neuron
+        m.d.sync += [
+            self.enable.eq(Mux(rotate, (1 << geometry.groups) - 1, Mux(shift, 1 << group, 0))),
+            self.load.eq(Mux(padding, 0, self.weights.payload)),
+        ]
+        with m.If(step):
+            m.d.sync += [neuron.eq(neuron + 1), group.eq(group + 1)]
+            with m.If(last_group):
+                m.d.sync += [group.eq(0), lane.eq(lane + 1)]
+                with m.If(last_lane):
+                    m.d.sync += lane.eq(0)
+        m.d.comb += [
+            self.readback.payload.eq(Array(self.unload)[group]),
+            self.active.eq(reading | (neuron != 0)),
+            self.writing.eq(~reading),
+        ]
+        with m.If(self.read):
+            m.d.sync += reading.eq(1)
+
+        with m.FSM(name="loader_state"):
+            with m.State("LOAD"):
+                with m.If(self.hold_off):
+                    pass
+                with m.Elif(reading):
+                    m.next = "REQUEST"
+                with m.Else():
+                    m.d.comb += [
+                        self.weights.ready.eq(~padding),
+                        shift.eq(self.weights.valid | padding),
+                        step.eq(shift),
+                    ]
+                    with m.If(shift & last_group & last_lane):
+                        m.next = "SETTLE"
+            with m.State("SETTLE"):  # the last weight is still on its way to the groups
+                m.next = "REQUEST"
+            with m.State("REQUEST"):
+                m.d.comb += self.request.eq(1)
+                with m.If(self.grant):
+                    m.d.sync += settle.eq(_SLOT_LATENCY)
+                    m.next = "WAIT"
+            with m.State("WAIT"):
+                m.d.sync += settle.eq(settle - 1)
+                with m.If(settle == 0):
+                    with m.If(reading):
+                        m.next = "SEND"
+                    with m.Else():
+                        m.next = "ADVANCE"
+            with m.State("SEND"):
+                m.d.comb += self.readback.valid.eq(~padding)
+                m.d.comb += step.eq(padding | self.readback.ready)
+                with m.If(step & last_group):
+                    m.d.comb += rotate.eq(1)
+                    m.d.sync += settle.eq(_SHIFT_LATENCY)
+                    m.next = "ADVANCE"
+                    with m.If(~last_lane):
+                        m.next = "ROTATE"
+            with m.State("ROTATE"):
+                m.d.sync += settle.eq(settle - 1)
+                with m.If(settle == 0):
+                    m.next = "SEND"
+            with m.State("ADVANCE"):
+                m.next = "LOAD"
+                with m.If(neuron >= geometry.n_out):
+                    m.d.sync += [neuron.eq(0), presynaptic.eq(presynaptic + 1), self.row.eq(presynaptic + 1)]
+                    with m.If(presynaptic == geometry.n_in - 1):
+                        m.d.sync += [presynaptic.eq(0), self.row.eq(0), reading.eq(0)]
+                with m.Else():
+                    m.d.sync += self.row.eq(self.row + geometry.n_in)
+        return m
