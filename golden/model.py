@@ -15,7 +15,7 @@ from golden.files import replace_file
 from golden.network import Network
 from golden.spec import InputError, NetworkSpec
 
-__all__ = ["Model", "load_model", "read_archive", "save_model", "write_archive"]
+__all__ = ["Model", "load_model", "read_archive", "save_model", "weights_from", "weights_to", "write_archive"]
 
 _FORMAT = 1
 

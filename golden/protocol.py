@@ -15,7 +15,8 @@ import enum
 
 from golden.spec import NetworkSpec
 
-__all__ = ["COUNTERS", "COUNTER_BYTES", "Command", "Status", "command_bytes", "reply_bytes", "weight_bytes"]
+__all__ = ["COUNTERS", "COUNTER_BYTES", "Command", "Status", "command_bytes", "dropout_generators", "reply_bytes",
+           "weight_bytes"]
 
 COUNTER_BYTES = 6
 """Bytes of each counter in the reply to STATUS."""
@@ -46,6 +47,9 @@ class Command(enum.IntEnum):
     counters."""
     CLEAR_COUNTERS = 0x07
     """No payload. Reply: empty."""
+    SEED_DROPOUT = 0x08
+    """Payload: the dropout generators' states, 4 bytes each, not zero; one per hidden layer, or none
+    for a network without dropout. Reply: empty. Reset seeds them from the contract."""
 
 
 class Status(enum.IntEnum):
@@ -66,10 +70,16 @@ def weight_bytes(spec: NetworkSpec) -> int:
     return -(-spec.weight_bits // 8)
 
 
+def dropout_generators(spec: NetworkSpec) -> int:
+    """Number of dropout generators the core has."""
+    return spec.layers - 1 if spec.dropout else 0
+
+
 def command_bytes(spec: NetworkSpec, command: Command) -> int:
     """Bytes of a command's payload."""
     return {Command.INFER: spec.inputs, Command.TRAIN: spec.inputs + 1,
-            Command.LOAD_WEIGHTS: spec.parameters * weight_bytes(spec), Command.SET_RATE_SHIFT: 1}.get(command, 0)
+            Command.LOAD_WEIGHTS: spec.parameters * weight_bytes(spec), Command.SET_RATE_SHIFT: 1,
+            Command.SEED_DROPOUT: 4 * dropout_generators(spec)}.get(command, 0)
 
 
 def reply_bytes(spec: NetworkSpec, command: Command) -> int:

@@ -6,7 +6,16 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
-from golden.protocol import COUNTER_BYTES, COUNTERS, Command, Status, command_bytes, reply_bytes, weight_bytes
+from golden.protocol import (
+    COUNTER_BYTES,
+    COUNTERS,
+    Command,
+    Status,
+    command_bytes,
+    dropout_generators,
+    reply_bytes,
+    weight_bytes,
+)
 from golden.spec import NetworkSpec
 from hdl.events import bits_for_index
 from hdl.geometry import Geometry
@@ -107,8 +116,11 @@ class Core(wiring.Component):
         position = Signal(range(longest + 1))
         label = Signal(8)
         number = Signal(8 * weight_bytes(spec))
-        weight_byte = Signal(range(weight_bytes(spec)))
+        weight_byte = Signal(bits_for_index(weight_bytes(spec)))
         weights_left = Signal(range(spec.parameters + 1))
+        states = Signal(max(8, 32 * dropout_generators(spec)))
+        m.d.comb += [state.eq(states[32 * index:32 * index + 32])
+                     for index, state in enumerate(network.dropout_states) if dropout_generators(spec)]
         pixel = network.pixels.p
         take = incoming.valid & incoming.ready
         ends = incoming.p.last
@@ -135,6 +147,7 @@ class Core(wiring.Component):
                                         "LABEL" if name is Command.TRAIN else \
                                         "WEIGHTS" if name is Command.LOAD_WEIGHTS else \
                                         "RATE" if name is Command.SET_RATE_SHIFT else \
+                                        "SEED" if name is Command.SEED_DROPOUT and expected else \
                                         "CLEAR" if name is Command.CLEAR_COUNTERS else "READ" \
                                         if name is Command.READ_WEIGHTS else "SETTLE"
                                 with m.Else():
@@ -221,6 +234,22 @@ class Core(wiring.Component):
                             m.d.sync += reply(Status.BAD_VALUE)
                         with m.Else():
                             m.d.sync += rate_shift.eq(incoming.p.data)
+            with m.State("SEED"):
+                final = position == command_bytes(spec, Command.SEED_DROPOUT) - 1
+                m.d.comb += incoming.ready.eq(1)
+                with m.If(take):
+                    m.d.sync += [position.eq(position + 1), states.eq(Cat(states[8:], incoming.p.data))]
+                    with m.If(ends & final):
+                        m.next = "RESEED"
+                    with m.Elif(ends | final):
+                        m.d.sync += reply(Status.BAD_LENGTH)
+                        m.next = "DRAIN"
+                        with m.If(ends):
+                            m.next = "ANSWER"
+            with m.State("RESEED"):
+                with m.If(idle):
+                    m.d.comb += network.reseed.eq(1)
+                    m.next = "ANSWER"
             with m.State("CLEAR"), m.If(idle):
                 m.d.comb += clear.eq(1)
                 m.next = "ANSWER"
@@ -254,7 +283,7 @@ class Core(wiring.Component):
         digest = Const(int.from_bytes(bytes.fromhex(spec.digest()), "little"), 64)
         fixed = Cat(digest, rate_shift, *counters)  # the reply to STATUS
         report = Signal(len(fixed))
-        weight_byte = Signal(range(weight_bytes(spec)))
+        weight_byte = Signal(bits_for_index(weight_bytes(spec)))
         sent = outgoing.valid & outgoing.ready
         weight_word = Signal(8 * weight_bytes(spec))
         m.d.comb += weight_word.eq(network.readback.payload.as_signed())

@@ -15,7 +15,8 @@ class DropoutMasks(wiring.Component):
     """Draws a mask per neuron and sample; the next sample's while the present one runs.
 
     A draw is one step of xorshift32 (shifts 13, 17, 5); the neuron is kept when its top byte is at
-    least ``dropout``. Draws go in index order and restart from the seed at reset.
+    least ``dropout``. Draws go in index order and restart from the seed at reset,
+    and from any state on demand.
 
     Latency: ``neurons`` clocks per set. Throughput: one draw per clock. One comparator of 8 bits, no
     multiplier. Memory: ``2 x neurons`` bits.
@@ -39,6 +40,8 @@ class DropoutMasks(wiring.Component):
             "drawing": Out(1),      # `neuron` of set `~current` has just been drawn
             "kept": Out(1),
             "neuron": Out(unsigned(bits_for_index(neurons))),
+            "reseed": In(1),        # pulse: draw the next set anew, from `state`
+            "state": In(32),
             "ask": In(unsigned(bits_for_index(neurons))),
             "answer": Out(1),       # whether `ask` is kept in the present sample; no latency
         })
@@ -68,6 +71,8 @@ class DropoutMasks(wiring.Component):
             m.d.sync += [state.eq(draw), self.neuron.eq(self.neuron + 1)]
             with m.If(self.neuron == self._neurons - 1):
                 m.d.sync += [self.neuron.eq(0), self.ready.eq(1)]
+        with m.If(self.reseed):
+            m.d.sync += [state.eq(self.state), self.neuron.eq(0), self.ready.eq(0)]
         with m.If(self.begin):
             m.d.sync += [self.current.eq(~self.current), self.ready.eq(0)]
         return m

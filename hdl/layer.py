@@ -101,6 +101,9 @@ class LifLayer(wiring.Component):
         }
         if layer > 0:
             members["back"] = Out(desire)
+        if self.has_dropout:
+            # pulse: draw dropout masks from `dropout_state`; only while idle
+            members |= {"reseed": In(1), "dropout_state": In(32)}
         super().__init__(members)
 
     def elaborate(self, platform: object) -> Module:
@@ -186,17 +189,17 @@ class LifLayer(wiring.Component):
         learning = Signal()
         begin = Signal()  # a sample to learn from starts
         step = Signal(bits_for_index(spec.steps))
-        hidden = self.layer < spec.layers - 1
         asked = Signal(bits_for_index(geometry.n_out))
         kept: Value = Signal(init=1)
         masks_ready: Value = Signal(init=1)
         masks_current: Value = Signal()
-        if hidden and spec.dropout:
+        if self.has_dropout:
             m.submodules.masks = masks = DropoutMasks(
                 neurons=geometry.n_out, dropout=spec.dropout, seed=spec.dropout_seeds[self.layer])
             place = Signal(bits_for_index(folds * lanes))
             mask_turn = Signal(groups, init=1)
-            m.d.comb += [masks.begin.eq(begin), masks.ask.eq(asked)]
+            m.d.comb += [masks.begin.eq(begin), masks.ask.eq(asked),
+                         masks.reseed.eq(self.reseed), masks.state.eq(self.dropout_state)]
             m.d.sync += [
                 mask.kept.eq(masks.kept),
                 mask.address.eq(place + Mux(masks.current, 0, folds * lanes)),
@@ -208,6 +211,8 @@ class LifLayer(wiring.Component):
                     m.d.sync += place.eq(place + 1)
                 with m.If(masks.neuron == geometry.n_out - 1):
                     m.d.sync += [mask_turn.eq(1), place.eq(0)]
+            with m.If(self.reseed):
+                m.d.sync += [mask_turn.eq(1), place.eq(0)]
             kept, masks_ready, masks_current = masks.answer, masks.ready, masks.current
 
         m.submodules.history = history = SpikeHistory(neurons=geometry.n_in, steps=spec.steps)
@@ -344,6 +349,11 @@ class LifLayer(wiring.Component):
                 m.d.sync += [phase.eq(LayerPhase.FORWARD), learning.eq(0)]
         self._update(m, phase, learn, history, deepest, update_slot, update_row, finish)
         return m
+
+    @property
+    def has_dropout(self) -> bool:
+        """Whether this layer draws dropout masks."""
+        return self.layer < self.spec.layers - 1 and self.spec.dropout > 0
 
     @property
     def _passes_errors(self) -> bool:

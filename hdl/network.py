@@ -34,8 +34,9 @@ class Network(wiring.Component):
     ``pixels``: ``inputs`` per image, row by row. ``labels``: one per image to learn from. ``weights``:
     one weight per transfer, layer by layer, each matrix in row order; after the last it starts over.
     ``read``: a pulse sends all weights on ``readback``, in the same order. ``result``: one per image,
-    in order. ``rate``: right shift from correlation to weight LSBs. Weights are loaded and read, and
-    the rate is changed, only while ``idle`` is set.
+    in order. ``rate``: right shift from correlation to weight LSBs. ``reseed``: a pulse sets the
+    dropout generators to ``dropout_states``. Weights are loaded and read, and rate and generators
+    are changed, only while ``idle`` is set.
 
     Parameters
     ----------
@@ -58,6 +59,8 @@ class Network(wiring.Component):
             "readback": Out(stream.Signature(signed(spec.weight_bits))),
             "result": Out(stream.Signature(result)),
             "rate": In(5),
+            "reseed": In(1),
+            "dropout_states": In(32).array(spec.layers - 1),
             "idle": Out(1),
             "loading": Out(1),
             "forward": Out(1),
@@ -76,6 +79,8 @@ class Network(wiring.Component):
             m.submodules[f"layer_{index}"] = layer
             connect(m, spikes, layer.events)
             m.d.comb += layer.rate.eq(self.rate)
+            if layer.has_dropout:
+                m.d.comb += [layer.reseed.eq(self.reseed), layer.dropout_state.eq(self.dropout_states[index])]
             if index > 0:
                 connect(m, layer.back, self.layers[index - 1].desires)
             spikes = layer.spikes

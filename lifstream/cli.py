@@ -210,6 +210,9 @@ def cosim(
     waves: Annotated[Path | None, typer.Option("--waves", help="Write a waveform here.")] = None,
     figure: Annotated[Path | None, typer.Option(
         "--figure", help="With --train: draw accuracy, update rate and cycles per image here (PNG).")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(
+        "--checkpoint", help="With --train: write a checkpoint here whenever the weights are compared.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the --checkpoint if it is there.")] = False,
     data_dir: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -229,7 +232,9 @@ def cosim(
                               ("--check-every", check_every, 1 << 31), ("--test-images", test_images, 1 << 31)):
         if not 1 <= value <= high:
             raise InputError(f"{name}: {value} is out of bounds, must be 1..{high}")
-    for place in (waves, figure):
+    if resume and checkpoint is None:
+        raise InputError("--resume: name the --checkpoint to continue from")
+    for place in (waves, figure, checkpoint):
         if place is not None:
             _require_folder(place)
     if train_:
@@ -241,7 +246,8 @@ def cosim(
     else:
         segments = [Segment(split="test", order=np.arange(images))]
     result = _cosimulate(loaded, dataset, segments, output, geometry=_geometry(spec, lanes, window, unroll),
-                         stalls=stalls, seed=seed, fault=plant_fault, simulator=simulator, waves=waves)
+                         stalls=stalls, seed=seed, fault=plant_fault, simulator=simulator, waves=waves,
+                         checkpoint=checkpoint, resume=resume)
     learning = [entry for entry in result.history if entry["learning"]]
     report: dict[str, Any] = {
         "bit_exact": result.bit_exact, "images": sum(s["images"] for s in result.segments if s["learning"] == train_),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import hashlib
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -14,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.datasets import Split
-from golden.model import Model, save_model
+from golden.model import Model, read_archive, save_model
 from golden.protocol import Command, command_bytes, reply_bytes
 from golden.spec import InputError
 from golden.training import Progress
@@ -91,7 +93,7 @@ class CosimResult:
 def cosimulate(model: Model, splits: dict[str, Split], segments: Sequence[Segment], *, verilog: str,
                description: dict[str, Any], stalls: Stalls = Stalls.NONE, seed: int = 1, fault: Fault | None = None,
                simulator: Simulator = Simulator.VERILATOR, waves: Path | None = None,
-               folder: Path | None = None,
+               folder: Path | None = None, checkpoint: Path | None = None, resume: bool = False,
                report: Callable[[Progress], None] | None = None) -> CosimResult:
     """Play images through the Verilog and compare every spike, membrane potential, desire and weight.
 
@@ -111,6 +113,9 @@ def cosimulate(model: Model, splits: dict[str, Split], segments: Sequence[Segmen
         Plant a fault; the result is expected not to be bit-exact.
     waves
         Write a waveform here (VCD from Verilator, FST from Icarus).
+    checkpoint, resume
+        After every comparison of all weights, write down here what a later call needs to continue;
+        with ``resume``, continue if the file is there.
     folder
         Keep stimuli, captures and logs here; by default they are deleted, unless the bench dies.
 
@@ -155,14 +160,26 @@ def cosimulate(model: Model, splits: dict[str, Split], segments: Sequence[Segmen
         arrays[f"order_{index}"] = segment.order
     np.savez(arrays_file, allow_pickle=False, **arrays)
 
+    segment_values = [{"split": segment.split, "order": f"order_{index}", "rate_shift": segment.rate_shift,
+                       "check_every": segment.check_every} for index, segment in enumerate(segments)]
+    run = hashlib.sha256(json.dumps([model.network.digest(), seed, segment_values]).encode())
+    for segment in segments:
+        run.update(np.ascontiguousarray(segment.order, dtype="<i8").tobytes())
+    continued = checkpoint if resume and checkpoint is not None and checkpoint.exists() else None
+    if continued is not None:
+        header, _ = read_archive(continued)
+        if header.get("kind") != "cosim checkpoint" or header.get("run") != run.hexdigest():
+            raise InputError(f"{continued}: belongs to another run; delete it or drop --resume")
+
     def on_progress(line: dict[str, Any]) -> None:
         if report is not None:
             report(Progress(task="co-simulate", done=line["done"], total=line["total"]))
 
     raw = run_bench(built, module="sim.tb_network", folder=work, report=on_progress, configuration={
         "model": str(model_file.resolve()), "arrays": str(arrays_file.resolve()), "batch": batch, "total": total,
-        "segments": [{"split": segment.split, "order": f"order_{index}", "rate_shift": segment.rate_shift,
-                      "check_every": segment.check_every} for index, segment in enumerate(segments)],
+        "segments": segment_values, "run": run.hexdigest(),
+        "checkpoint": str(checkpoint.resolve()) if checkpoint is not None else "",
+        "resume": str(continued.resolve()) if continued is not None else "",
         "stall_mode": STALL_MODES[stalls], "seed": seed, "fault": fault.value if fault else "",
         "monitors": list(harness.monitors)})
     if waves is not None:

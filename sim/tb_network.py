@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from golden.desire import Desire, LearnRecord, learn
 from golden.dropout import DropoutGenerator
 from golden.lif import LayerRecord
-from golden.model import load_model
+from golden.model import load_model, read_archive, weights_from, weights_to, write_archive
 from golden.network import ForwardRecord, Network
-from golden.protocol import Command, Status, reply_bytes
+from golden.protocol import COUNTERS, Command, Status, dropout_generators, reply_bytes
 from golden.spec import InputError, Magnitude
 from sim.bench import BenchError, HarnessDriver, word_fields
 from sim.faults import Fault, plant_captured, plant_pixel, plant_update, plant_weight
@@ -52,6 +52,30 @@ class _Session:
         self.segments: list[dict[str, Any]] = []
         self.history: list[dict[str, Any]] = []
         self.status: dict[str, int | str] = {}
+        self.segment_index = 0
+        self.start = 0          # images of the present segment that have been played
+        self.right = 0          # ... and classified correctly
+        self.earlier: dict[str, int] = {}  # counters of the run this one continues
+        if config_state := self.config.get("resume"):
+            self._resume(Path(config_state))
+
+    def _resume(self, path: Path) -> None:
+        header, arrays = read_archive(path)
+        self.network = Network(spec=self.spec, weights=weights_from(arrays, self.spec, path))
+        self.dropout.states = [int(state) for state in header["dropout_states"]]
+        for name, value in header["state"].items():
+            setattr(self, name, value)
+        self.earlier = {name: self.history[-1][name] for name in COUNTERS}
+
+    def save_checkpoint(self) -> None:
+        """Write down a point at which both sides have been found equal."""
+        if not self.config.get("checkpoint"):
+            return
+        names = ("played", "cycles", "predictions", "segments", "history", "segment_index", "start", "right")
+        write_archive(Path(self.config["checkpoint"]), {
+            "format": 1, "kind": "cosim checkpoint", "run": self.config["run"],
+            "dropout_states": self.dropout.states, "state": {name: getattr(self, name) for name in names},
+        }, weights_to(self.network))
 
     def _cycle_limit(self, transfers: int, images: int) -> int:
         """Far more clock cycles than a batch can need, so that a hang ends."""
@@ -159,6 +183,8 @@ class _Session:
         *answers, status = replies
         self.cycles += answers[-1].cycle
         self.status = decode_status(expect(status, spec, Command.STATUS).payload)
+        for name, value in self.earlier.items():
+            self.status[name] = int(self.status[name]) + value
         payloads = np.array([expect(answer, spec, command).payload for answer in answers])
         ties = np.array([answer.status == Status.TIE for answer in answers])
         predictions = np.where(ties, -1, payloads[:, 0])
@@ -203,25 +229,26 @@ class _Session:
         """Play one segment: a number of images of one split, learnt from or not."""
         images, labels = self.arrays[f"{segment['split']}_images"], self.arrays[f"{segment['split']}_labels"]
         order = self.arrays[segment["order"]]
-        rate_shift, due = segment["rate_shift"], segment["check_every"]
+        rate_shift = segment["rate_shift"]
         if rate_shift is not None:
             await self.command(Command.SET_RATE_SHIFT, [rate_shift])
-        predictions: list[NDArray[np.int64]] = []
-        start = 0
         divergence: Divergence | None = None
-        while start < len(order) and divergence is None:
-            stop = min(start + self.config["batch"], len(order), due)
-            part = order[start:stop]
+        due = self.start + segment["check_every"]
+        while self.start < len(order) and divergence is None:
+            stop = min(self.start + self.config["batch"], len(order), due)
+            part = order[self.start:stop]
             divergence, got = await self.batch(images[part], labels[part], rate_shift=rate_shift)
-            predictions.append(got)
-            start = stop
-            if start in (due, len(order)):
-                due = start + segment["check_every"]
+            self.right += int((got == labels[part]).sum())
+            self.start = stop
+            if self.start in (due, len(order)):
+                due = self.start + segment["check_every"]
                 if divergence is None and rate_shift is not None:
                     divergence = await self.check_weights()
-        whole = np.concatenate(predictions)
-        self.segments.append({"split": segment["split"], "learning": rate_shift is not None, "images": len(whole),
-                              "accuracy": float((whole == labels[order[:len(whole)]]).mean())})
+                if divergence is None:
+                    self.save_checkpoint()
+        self.segments.append({"split": segment["split"], "learning": rate_shift is not None, "images": self.start,
+                              "accuracy": self.right / self.start})
+        self.start = self.right = 0
         return divergence
 
 
@@ -252,6 +279,7 @@ def _stack_desires(records: list[LearnRecord], sizes: tuple[int, ...]) -> list[C
 async def network(dut: Any) -> None:
     """Load the model's weights, then play all segments, a batch at a time."""
     session = _Session(dut)
+    before = session.played
     config = session.config
     divergence: Divergence | None = None
     error = ""
@@ -266,12 +294,13 @@ async def network(dut: Any) -> None:
         await session.driver.start(stall_mode=config["stall_mode"], seed=session.seed)
         loading_cycles = (await session.command(
             Command.LOAD_WEIGHTS, encode_weights(session.spec, loaded))).cycle
+        states = np.array(session.dropout.states[:dropout_generators(session.spec)], dtype="<u4").view(np.uint8)
+        await session.command(Command.SEED_DROPOUT, states)
         await session.command(Command.CLEAR_COUNTERS)
         started = time.perf_counter()
-        for segment in config["segments"]:
-            divergence = await session.segment(segment)
-            if divergence is not None:
-                break
+        while session.segment_index < len(config["segments"]) and divergence is None:
+            divergence = await session.segment(config["segments"][session.segment_index])
+            session.segment_index += 1
     except (BenchError, PacketError, InputError) as problem:
         error = str(problem)
     seconds = time.perf_counter() - started
@@ -284,7 +313,7 @@ async def network(dut: Any) -> None:
         "predictions": session.predictions,
         "cycles_per_image": session.cycles / played if played else None,
         "loading_cycles": loading_cycles,
-        "images_per_second": played / seconds,
+        "images_per_second": (played - before) / seconds,
         "segments": session.segments,
         "history": session.history,
         "counters": session.status,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +86,52 @@ def test_cosim_and_planted_fault(trained: tuple[Path, dict[str, object]]) -> Non
     assert all(word in done.stderr for word in ("image", "step", "layer", "neuron", "expected", "got"))
 
 
+@pytest.mark.simulation
+def test_cosim_learns(tmp_path: Path) -> None:
+    done = run("cosim", "--preset", "digits", "--train", "--images", "40", "--epochs", "2", "--lanes", "8",
+               "--check-every", "15", "--test-images", "20", "--figure", "f.png", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["bit_exact"] is True
+    assert report["images"] == 80
+    assert report["test_images"] == 20
+    assert set(report["cycles"]) == {"load", "forward", "desire", "update"}
+    assert sum(report["cycles"].values()) == report["cycles_per_image"]
+    assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
+    done = run("cosim", "--preset", "digits", "--train", "--images", "40", "--epochs", "2", "--lanes", "8",
+               "--plant-fault", "update", cwd=tmp_path)
+    assert done.returncode == 1
+    assert all(word in done.stderr for word in ("image", "layer", "row", "column", "expected", "got"))
+
+
+@pytest.mark.simulation
+def test_cosim_resumes(tmp_path: Path) -> None:
+    """Killed somewhere after its first checkpoint, a run continues to the weights of one that was not."""
+    command = ["cosim", "--preset", "mnist-128", "--train", "--images", "20", "--epochs", "4", "--lanes", "64",
+               "--check-every", "10", "--test-images", "5", "--json", "--data-dir", str(tmp_path / "data")]
+    (tmp_path / "data").mkdir()
+    random = np.random.default_rng(8)
+    for prefix, count in (("train", 40), ("t10k", 5)):
+        write_idx(tmp_path / "data" / f"{prefix}-images-idx3-ubyte", random.integers(0, 256, (count, 28, 28)) // 2)
+        write_idx(tmp_path / "data" / f"{prefix}-labels-idx1-ubyte", np.arange(count) % 10)
+    whole = json.loads(run(*command, cwd=tmp_path).stdout)
+    command += ["--checkpoint", "c.npz"]
+    started = subprocess.Popen([sys.executable, "-c", "from lifstream.cli import main; main()", *command],
+                               cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               start_new_session=True)
+    while not (tmp_path / "c.npz").exists() and started.poll() is None:
+        time.sleep(0.02)
+    os.killpg(started.pid, signal.SIGKILL)
+    started.wait()
+    done = run(*command, "--resume", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    resumed = json.loads(done.stdout)
+    for name in ("bit_exact", "images", "digest", "accuracy", "train_accuracy", "update_rate"):
+        assert resumed[name] == whole[name], name
+    fails(*command, "--resume", "--seed", "9", cwd=tmp_path, naming="belongs to another run")
+    fails(*command[:-2], "--resume", cwd=tmp_path, naming="--checkpoint")
+
+
 def test_verilog_writes_three_files(tmp_path: Path) -> None:
     done = run("verilog", "--preset", "digits", "--lanes", "7", "--out", "out", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -118,6 +166,8 @@ def test_bad_arguments(tmp_path: Path) -> None:
     fails("cosim", cwd=tmp_path, naming="MODEL")
     fails("cosim", "--preset", "digits", "--images", "0", cwd=tmp_path, naming="--images: 0")
     fails("cosim", "--preset", "digits", "--stalls", "often", cwd=tmp_path, naming="random")
+    fails("cosim", "--preset", "digits", "--train", "--epochs", "0", cwd=tmp_path, naming="--epochs: 0")
+    fails("cosim", "--preset", "digits", "--unroll", "9", cwd=tmp_path, naming="unroll: 9")
     fails("eval", "nowhere.npz", cwd=tmp_path, naming="nowhere.npz")
     fails("wander", cwd=tmp_path, naming="wander")
 

@@ -106,6 +106,8 @@ BAD = {
     "rate too large": (packet(Command.SET_RATE_SHIFT, [32]), (Command.SET_RATE_SHIFT, Status.BAD_VALUE)),
     "status with payload": (packet(Command.STATUS, [1, 2]), (Command.STATUS, Status.BAD_LENGTH)),
     "read with payload": (packet(Command.READ_WEIGHTS, [1]), (Command.READ_WEIGHTS, Status.BAD_LENGTH)),
+    "seeds too short": (packet(Command.SEED_DROPOUT, [1, 2, 3]), (Command.SEED_DROPOUT, Status.BAD_LENGTH)),
+    "seeds too long": (packet(Command.SEED_DROPOUT, range(5)), (Command.SEED_DROPOUT, Status.BAD_LENGTH)),
     "weights of none": (packet(Command.LOAD_WEIGHTS), (Command.LOAD_WEIGHTS, Status.BAD_LENGTH)),
 }
 
@@ -129,6 +131,22 @@ def test_bad_commands_are_answered_and_change_nothing(tmp_path: Path, stalls: St
         == counts
     read = decode_weights(SPEC, replies[-1].payload)
     assert all((a == b).all() for a, b in zip(read, network().weights, strict=True))
+
+
+def test_dropout_generators_continue_from_any_state(tmp_path: Path) -> None:
+    """Two samples, then the generators are set to an earlier state, then two samples again."""
+    golden, masks = network(), DropoutGenerator(SPEC)
+    state = 0x1234_5678
+    packets = [load(), packet(Command.SET_RATE_SHIFT, [11]), image_packets(IMAGES[:2], LABELS[:2]),
+               packet(Command.SEED_DROPOUT, list(state.to_bytes(4, "little"))), image_packets(IMAGES[2:], LABELS[2:]),
+               packet(Command.READ_WEIGHTS)]
+    replies = talk(tmp_path, packets, 2 + 2 + 12 + 2 + 12 + 2 + 2 * SPEC.parameters, stalls=Stalls.RANDOM)
+    for index in range(4):
+        if index == 2:
+            masks.states = [state]
+        learn(golden, IMAGES[index], int(LABELS[index]), rate_shift=11, kept=masks.masks())
+    read = decode_weights(SPEC, replies[-1].payload)
+    assert all((a == b).all() for a, b in zip(read, golden.weights, strict=True))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 55, 99])
