@@ -127,6 +127,12 @@ class Core(wiring.Component):
         m.d.comb += [pixel.intensity.eq(incoming.p.data), pixel.learn.eq(command == Command.TRAIN)]
         m.d.comb += network.weights.payload.eq(number[:spec.weight_bits])
 
+        # Where a command goes on after its first byte, with a payload and without.
+        payload_states = {Command.INFER: "IMAGE", Command.TRAIN: "LABEL", Command.LOAD_WEIGHTS: "WEIGHTS",
+                          Command.SET_RATE_SHIFT: "RATE", Command.SEED_DROPOUT: "SEED"}
+        bare_states = {Command.READ_WEIGHTS: "READ", Command.CLEAR_COUNTERS: "CLEAR", Command.STATUS: "SETTLE",
+                       Command.SEED_DROPOUT: "SETTLE"}
+
         def reply(value: Status) -> list[object]:
             """Answer once the packet is over."""
             return [status.eq(value)]
@@ -143,13 +149,7 @@ class Core(wiring.Component):
                                 expected = command_bytes(spec, name)
                                 m.d.sync += reply(Status.OK)
                                 with m.If(ends == (expected == 0)):
-                                    m.next = "IMAGE" if name is Command.INFER else \
-                                        "LABEL" if name is Command.TRAIN else \
-                                        "WEIGHTS" if name is Command.LOAD_WEIGHTS else \
-                                        "RATE" if name is Command.SET_RATE_SHIFT else \
-                                        "SEED" if name is Command.SEED_DROPOUT and expected else \
-                                        "CLEAR" if name is Command.CLEAR_COUNTERS else "READ" \
-                                        if name is Command.READ_WEIGHTS else "SETTLE"
+                                    m.next = payload_states[name] if expected else bare_states[name]
                                 with m.Else():
                                     m.d.sync += reply(Status.BAD_LENGTH)
                                     m.next = "ANSWER" if expected else "DRAIN"

@@ -117,11 +117,29 @@ def emit(component: wiring.Component, *, name: str = "top") -> Emission:
         "reset": "rst",
         "streams": _streams(component),
         "taps": [],
+        "monitored": [],
         "membranes": [],
         "waivers": LINT_WAIVERS,
     }
     text = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
     return Emission(verilog=_fold_zero_memories(text), description=description)
+
+
+def _inner_streams(core: Core) -> list[dict[str, Any]]:
+    """Streams inside the core that carry something else than the taps do: path and width of payload.
+
+    Named as ports of the inner blocks: where signals of several blocks meet under one name, as in
+    :class:`hdl.network.Network`, some are renamed in the Verilog.
+    """
+    network = core.network
+    blocks: list[tuple[str, wiring.Component]] = [
+        ("network.readout", network.readout), ("network.encoder", network.encoder),
+        ("network.encoder.queue", network.encoder.queue)]
+    for index, layer in enumerate(network.layers):
+        blocks += [(f"network.layer_{index}", layer), (f"network.layer_{index}.slices", layer.slices)]
+    tapped = {"events", "spikes", "desires", "back"}
+    return [{"path": f"{path}.{stream_['name']}", "width": stream_["width"]}
+            for path, block in blocks for stream_ in _streams(block) if stream_["name"] not in tapped]
 
 
 def emit_network(*, spec: NetworkSpec, geometry: Geometry, preset: str = "custom") -> Emission:
@@ -143,6 +161,7 @@ def emit_network(*, spec: NetworkSpec, geometry: Geometry, preset: str = "custom
         "geometry": geometry.to_json(),
         "layers": [layer.geometry.to_json() for layer in layers],
         "taps": taps,
+        "monitored": _inner_streams(core),
         "membranes": [
             {"layer": index,
              "valid": f"network.layer_{index}.group_0.slice_valid",

@@ -60,6 +60,8 @@ class Encoder(wiring.Component):
     def __init__(self, *, pixels: int, steps: int, window: int) -> None:
         self._pixels, self._steps = pixels, steps
         self._window = min(window, pixels)
+        tag = data.ArrayLayout(unsigned(bits_for_index(pixels)), self._window)
+        self.queue = StreamQueue(shape=SliceLayout(self._window, tag), depth=4)
         super().__init__({
             "pixels": In(stream.Signature(PixelLayout())),
             "loading": Out(1),  # an image is partly loaded
@@ -144,7 +146,7 @@ class Encoder(wiring.Component):
         # -- play: fetch a word, select the step's bits, queue what spikes -----------------------
         tags = data.ArrayLayout(unsigned(index_bits), window)
         slice_layout = SliceLayout(window, tags)
-        m.submodules.queue = queue = StreamQueue(shape=slice_layout, depth=4)
+        m.submodules.queue = queue = self.queue
         m.submodules.serializer = serializer = EventSerializer(
             width=window, tag=tags, neurons=self._pixels,
             # Not tag[place]: that would multiply the place by the width of an index.

@@ -87,6 +87,10 @@ class LifLayer(wiring.Component):
     def __init__(self, *, spec: NetworkSpec, layer: int, geometry: LayerGeometry) -> None:
         self.spec, self.layer, self.geometry = spec, layer, geometry
         desire = stream.Signature(DesireLayout(spec))
+        # Room for two folds: one on its way out, one being served.
+        self.slices = StreamQueue(
+            shape=SliceLayout(geometry.groups, unsigned(bits_for_index(geometry.n_out))),
+            depth=2 * geometry.lanes_per_group + 2)
         members = {
             "events": In(spike_stream(geometry.n_in)),
             "spikes": Out(spike_stream(geometry.n_out)),
@@ -149,8 +153,8 @@ class LifLayer(wiring.Component):
         # -- slices: one clock of all groups; room is reserved before a step is handed over -------
         tag = unsigned(bits_for_index(geometry.n_out))
         slice_layout = SliceLayout(groups, tag)
-        depth = 2 * lanes + 2
-        m.submodules.slices = slices = StreamQueue(shape=slice_layout, depth=depth)
+        depth = self.slices.depth
+        m.submodules.slices = slices = self.slices
         room = Signal(range(depth + 1), init=depth)
         reserve = Signal()
         announce = Signal()  # pass a LEARN event on

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal, signed, unsigned
+from amaranth.hdl import Cat, Module, Signal, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
@@ -50,6 +50,8 @@ class Network(wiring.Component):
         self.spec, self.geometry = spec, geometry
         self.layers = [LifLayer(spec=spec, layer=layer, geometry=geometry.layer(spec, layer))
                        for layer in range(spec.layers)]
+        self.encoder = Encoder(pixels=spec.inputs, steps=spec.steps, window=geometry.window)
+        self.readout = Readout(spec=spec)
         result = ResultLayout(classes=spec.classes, count_bits=spec.count_bits)
         super().__init__({
             "pixels": In(stream.Signature(PixelLayout())),
@@ -71,8 +73,7 @@ class Network(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         spec = self.spec
-        m.submodules.encoder = encoder = Encoder(
-            pixels=spec.inputs, steps=spec.steps, window=self.geometry.window)
+        m.submodules.encoder = encoder = self.encoder
         connect(m, wiring.flipped(self.pixels), encoder.pixels)
         spikes = encoder.spikes
         for index, layer in enumerate(self.layers):
@@ -84,7 +85,7 @@ class Network(wiring.Component):
             if index > 0:
                 connect(m, layer.back, self.layers[index - 1].desires)
             spikes = layer.spikes
-        m.submodules.readout = readout = Readout(spec=spec)
+        m.submodules.readout = readout = self.readout
         connect(m, spikes, readout.spikes)
         connect(m, wiring.flipped(self.labels), readout.labels)
         connect(m, readout.desires, self.layers[-1].desires)
@@ -122,27 +123,12 @@ class Network(wiring.Component):
         phases = [layer.phase for layer in self.layers]
         m.d.comb += [
             self.loading.eq(encoder.loading),
-            self.forward.eq(encoder.playing | _any(layer.working for layer in self.layers)),
-            self.desiring.eq(_any((phase == LayerPhase.RECEIVE) | (phase == LayerPhase.STORE)
-                                  | (phase == LayerPhase.BACK) | (phase == LayerPhase.SKIP) for phase in phases)),
-            self.updating.eq(_any(phase == LayerPhase.UPDATE for phase in phases)),
+            self.forward.eq(encoder.playing | Cat(layer.working for layer in self.layers).any()),
+            self.desiring.eq(Cat((phase == LayerPhase.RECEIVE) | (phase == LayerPhase.STORE)
+                                  | (phase == LayerPhase.BACK) | (phase == LayerPhase.SKIP) for phase in phases).any()),
+            self.updating.eq(Cat(phase == LayerPhase.UPDATE for phase in phases).any()),
             self.idle.eq(~encoder.playing & ~encoder.loading & ~self.result.valid
-                         & _all(layer.idle for layer in self.layers)),
+                         & Cat(layer.idle for layer in self.layers).all()),
         ]
         return m
 
-
-def _any(values: object) -> object:
-    """Or of several one-bit values."""
-    total = 0
-    for value in values:
-        total = total | value
-    return total
-
-
-def _all(values: object) -> object:
-    """And of several one-bit values."""
-    total = 1
-    for value in values:
-        total = total & value
-    return total

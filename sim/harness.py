@@ -270,6 +270,9 @@ def write_harness(description: dict[str, Any], *, samples: int, stimulus_depth: 
             neuron_lsb=neuron["offset"])
         capture(f"tap_{tap['name']}", tap["neurons"] + 1, depth)
 
+    for inner in description["monitored"]:
+        monitor(inner["path"], f"dut.{inner['path']}", "__", inner["width"])
+
     for membrane in description["membranes"]:
         layer, width = membrane["layer"], membrane["width"] * len(membrane["signals"])
         depth = samples * steps * membrane["slices"] + 1
