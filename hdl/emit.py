@@ -133,10 +133,9 @@ def _inner_streams(core: Core) -> list[dict[str, Any]]:
     """
     network = core.network
     blocks: list[tuple[str, wiring.Component]] = [
-        ("network.readout", network.readout), ("network.encoder", network.encoder),
-        ("network.encoder.queue", network.encoder.queue)]
+        ("network.readout", network.readout), ("network.encoder", network.encoder)]
     for index, layer in enumerate(network.layers):
-        blocks += [(f"network.layer_{index}", layer), (f"network.layer_{index}.slices", layer.slices)]
+        blocks.append((f"network.layer_{index}", layer))
     tapped = {"events", "spikes", "desires", "back"}
     return [{"path": f"{path}.{stream_['name']}", "width": stream_["width"]}
             for path, block in blocks for stream_ in _streams(block) if stream_["name"] not in tapped]
