@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from amaranth.hdl import Module, Shape, ShapeLike, Signal, Value, unsigned
+from amaranth.hdl import Module, ShapeLike, Signal, Value, unsigned
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -133,8 +133,3 @@ class EventSerializer(wiring.Component):
             m.d.sync += pending.eq(self.slices.payload)
             m.d.sync += occupied.eq(1)
         return m
-
-
-def shape_bits(shape: ShapeLike) -> int:
-    """Width of a shape in bits."""
-    return Shape.cast(shape).width
