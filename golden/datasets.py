@@ -51,19 +51,20 @@ class Dataset:
     test: Split
 
     def split_validation(self, count: int, seed: int) -> tuple[Split, Split]:
-        """Hold out ``count`` random training images: (training, validation).
+        """Hold out ``count`` random training images, 0 for none: (training, validation).
 
         Raises
         ------
         InputError
             ``count`` leaves nothing to train on.
         """
-        if not 0 < count < len(self.train):
+        if not 0 <= count < len(self.train):
             raise InputError(f"validation: {count} images of {len(self.train)}, "
-                             f"must be 1..{len(self.train) - 1}")
+                             f"must be 0..{len(self.train) - 1}")
         random = np.random.RandomState(np.random.MT19937(np.random.SeedSequence([seed, 1])))
         order = random.permutation(len(self.train))
-        return self.train[order[:-count]], self.train[order[-count:]]
+        cut = len(order) - count
+        return self.train[order[:cut]], self.train[order[cut:]]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from golden.network import ForwardRecord, Network
 from golden.spec import DESIRE_EXPONENT_MIN, Eligibility, Magnitude, NetworkSpec, Phase
 
 __all__ = ["Desire", "LearnRecord", "correlation", "eligibility", "hidden_desire", "learn",
-           "output_desire", "trace", "weight_update"]
+           "output_desire", "output_neuron_desire", "round_shift", "trace", "weight_update"]
 
 IntArray = NDArray[np.int64]
 Mask = NDArray[np.bool_] | None
@@ -44,6 +44,8 @@ class LearnRecord:
     forward: ForwardRecord
     desires: tuple[Desire, ...]
     """One per layer; empty when no output neuron had a desire."""
+    updates: int = 0
+    """Weights the sample visited: presynaptic neurons that spiked times neurons with a desire, over all layers."""
 
 
 def _exponent(values: IntArray, unit_log2: int) -> IntArray:
@@ -66,7 +68,11 @@ def output_desire(spec: NetworkSpec, counts: IntArray, label: int) -> Desire:
     its error is at least ``output_threshold``. With graded magnitude the exponent is that of the
     largest power of two not above ``error / D``, at most 1.
     """
-    is_label = np.arange(spec.classes) == label
+    return output_neuron_desire(spec, counts, np.arange(spec.classes) == label)
+
+
+def output_neuron_desire(spec: NetworkSpec, counts: IntArray, is_label: NDArray[np.bool_]) -> Desire:
+    """:func:`output_desire` element by element: any spike counts, int64 (n,), in either role, bool (n,)."""
     error = np.where(is_label, spec.desired_count - counts, counts)
     wanted = error >= spec.output_threshold
     sign = np.where(wanted, np.where(is_label, 1, -1), 0)
@@ -140,14 +146,17 @@ def correlation(eligible: NDArray[np.bool_], traces: IntArray) -> IntArray:
     return traces.T @ eligible.astype(np.int64)
 
 
+def round_shift(value: IntArray, shift: IntArray) -> IntArray:
+    """``value / 2**shift`` rounded half up, for shifts of at least 0 (then it is ``value``)."""
+    return (value + ((1 << shift) >> 1)) >> shift
+
+
 def weight_update(spec: NetworkSpec, correlations: IntArray, desire: Desire, rate_shift: int) -> IntArray:
     """Signed weight change in LSBs: ``sgn_i * round(C_ij / 2**r_i)``, one rounding, half up.
 
     ``r_i = X + rate_shift - log2(g_i) - F``. int64 (n_in, n_out) in and out.
     """
-    shift = spec.update_shift(rate_shift) - desire.exponent
-    half = np.where(shift > 0, 1 << np.maximum(shift - 1, 0), 0)
-    return desire.sign * ((correlations + half) >> shift)
+    return desire.sign * round_shift(correlations, spec.update_shift(rate_shift) - desire.exponent)
 
 
 def learn(network: Network, image: NDArray[np.uint8], label: int, *, rate_shift: int,
@@ -175,6 +184,7 @@ def learn(network: Network, image: NDArray[np.uint8], label: int, *, rate_shift:
         counts = forward.layers[layer].spikes.sum(axis=0, dtype=np.int64)
         desires.insert(0, hidden_desire(spec, network.weights[layer + 1], desires[0], counts,
                                         kept[layer] if kept is not None else None))
+    updates = 0
     for layer, (weights, desire) in enumerate(zip(network.weights, desires, strict=True)):
         columns = np.flatnonzero(desire.sign)
         presynaptic = forward.layer_input(layer)
@@ -187,4 +197,5 @@ def learn(network: Network, image: NDArray[np.uint8], label: int, *, rate_shift:
         block = np.ix_(rows, columns)
         changed = weights[block] + weight_update(spec, correlations, wanted, rate_shift)
         weights[block] = np.clip(changed, spec.weight_min, spec.weight_max)
-    return LearnRecord(forward=forward, desires=tuple(desires))
+        updates += changed.size
+    return LearnRecord(forward=forward, desires=tuple(desires), updates=updates)

@@ -11,12 +11,16 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from golden.comparison import Row
 from golden.files import replace_file
 from golden.network import NO_PREDICTION, ForwardRecord, Network
+from golden.training import EpochMetrics
 
-__all__ = ["confusion_matrix", "learning_figure", "network_figure", "save_figure"]
+__all__ = ["comparison_figure", "confusion_matrix", "learning_figure", "network_figure", "save_figure", "sweep_figure",
+           "training_figure"]
 
 
 def confusion_matrix(labels: NDArray[np.uint8], predictions: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
@@ -101,6 +105,69 @@ def learning_figure(history: Sequence[dict[str, Any]], *, title: str) -> Figure:
     right.stackplot(middle, [per_image(f"{phase}_cycles") for phase in phases], labels=phases)
     right.set(xlabel="images", ylabel="clock cycles per image", title="where the cycles go")
     right.legend(loc="upper right")
+    return figure
+
+
+def training_figure(metrics: Sequence[EpochMetrics], *, title: str) -> Figure:
+    """Accuracy, samples that learnt and rate shift over the epochs."""
+    epochs = [entry.epoch for entry in metrics]
+    figure = Figure(figsize=(11, 4.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot(epochs, [100 * entry.training_accuracy for entry in metrics], marker=".",
+              label="training, while learning")
+    held_out = [(entry.epoch, 100 * entry.validation_accuracy) for entry in metrics
+                if entry.validation_accuracy is not None]
+    if held_out:
+        left.plot(*zip(*held_out, strict=True), marker=".", label="validation")
+    left.set(xlabel="epoch", ylabel="accuracy / percent", title=title)
+    left.legend()
+    right.plot(epochs, [100 * entry.update_rate for entry in metrics], marker=".", color="C2")
+    right.set(xlabel="epoch", ylabel="samples that learnt / percent", title="updates", ylim=(0, None))
+    rate = right.twinx()
+    rate.step(epochs, [entry.rate_shift for entry in metrics], where="mid", color="0.5", linestyle=":")
+    rate.set_ylabel("rate shift (learning rate 2**-shift), dotted")
+    for axis in (rate.yaxis, left.xaxis, right.xaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
+    return figure
+
+
+def comparison_figure(rows: Sequence[Row], *, title: str) -> Figure:
+    """Accuracy against weight memory, with error bars; rows that lack either are left out."""
+    figure = Figure(figsize=(9, 5.6), layout="constrained")
+    axes = figure.subplots()
+    for own, marker in ((True, "o"), (False, "s")):
+        for row in rows:
+            if row.mean is None or row.memory_bits is None or (row.operations is not None) != own:
+                continue
+            axes.errorbar(row.memory_bits / 1024, 100 * row.mean, yerr=100 * row.spread if row.spread else None,
+                          marker=marker, linestyle="", capsize=3, label=f"{row.name} ({row.network})")
+    axes.set(xscale="log", xlabel="weight memory / kbit", ylabel="test accuracy / percent", title=title)
+    axes.grid(visible=True, which="both", alpha=0.25)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), title="circles: measured, squares: published",
+                title_fontsize=8)
+    return figure
+
+
+def sweep_figure(points: Sequence[tuple[dict[str, str | int], Row]], *, measure: str, title: str) -> Figure:
+    """Accuracy over the axis with most numbers, a line per combination of the others."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    names = {name: sorted({point[name] for point, _ in points if isinstance(point[name], int)})
+             for name in (points[0][0] if points else {})}
+    along = max(names, key=lambda name: len(names[name]), default="")
+    lines: dict[str, list[tuple[float, Row]]] = {}
+    for point, row in points:
+        rest = ", ".join(f"{name} {value}" for name, value in point.items() if name != along)
+        lines.setdefault(rest, []).append((float(point[along]) if along else 0.0, row))
+    for label, entries in lines.items():
+        shown = sorted(((place, row) for place, row in entries if row.mean is not None), key=lambda entry: entry[0])
+        axes.errorbar([place for place, _ in shown], [100 * (row.mean or 0) for _, row in shown],
+                      yerr=[100 * (row.spread or 0) for _, row in shown], marker="o", capsize=3, label=label or None)
+    axes.set(xlabel=along, ylabel=f"{measure} / percent", title=title)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(visible=True, alpha=0.25)
+    if len(lines) > 1:
+        axes.legend(fontsize=8)
     return figure
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from golden.files import replace_file
 from golden.network import Network
 from golden.spec import InputError, NetworkSpec
 
-__all__ = ["Model", "load_model", "read_archive", "save_model", "weights_from", "weights_to", "write_archive"]
+__all__ = ["Model", "find_model", "load_model", "read_archive", "released_models", "save_model", "weights_from",
+           "weights_to", "write_archive"]
 
 _FORMAT = 1
 
@@ -65,20 +67,22 @@ def read_archive(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return header, arrays
 
 
-def weights_from(arrays: dict[str, np.ndarray], spec: NetworkSpec, path: Path) -> list[np.ndarray]:
-    """The weight matrices among ``arrays``; raises InputError when one is missing or not integer."""
-    weights = [arrays.get(f"weights_{layer}") for layer in range(spec.layers)]
+def weights_from(arrays: dict[str, np.ndarray], spec: NetworkSpec, path: Path, *,
+                 prefix: str = "", kind: type[np.generic] = np.integer) -> list[np.ndarray]:
+    """The weight matrices among ``arrays``; raises InputError when one is missing or not of ``kind``."""
+    weights = [arrays.get(f"{prefix}weights_{layer}") for layer in range(spec.layers)]
     for layer, matrix in enumerate(weights):
-        if matrix is None or matrix.ndim != 2 or not np.issubdtype(matrix.dtype, np.integer):
+        if matrix is None or matrix.ndim != 2 or not np.issubdtype(matrix.dtype, kind):
             raise InputError(f"{path}: weights of layer {layer} are missing or malformed; "
                              "write it anew with 'lifstream train'")
     return [matrix for matrix in weights if matrix is not None]
 
 
-def weights_to(network: Network) -> dict[str, np.ndarray]:
-    """Named arrays of a network's weights, in the narrowest standard type."""
-    kind = np.int16 if network.spec.weight_bits <= 16 else np.int32
-    return {f"weights_{layer}": matrix.astype(kind) for layer, matrix in enumerate(network.weights)}
+def weights_to(spec: NetworkSpec, weights: Sequence[np.ndarray], *, prefix: str = "") -> dict[str, np.ndarray]:
+    """Weight matrices as named arrays; integers in the narrowest standard type."""
+    narrow = np.int16 if spec.weight_bits <= 16 else np.int32
+    return {f"{prefix}weights_{layer}": matrix.astype(narrow) if np.issubdtype(matrix.dtype, np.integer) else matrix
+            for layer, matrix in enumerate(weights)}
 
 
 def save_model(path: Path, model: Model) -> None:
@@ -93,7 +97,7 @@ def save_model(path: Path, model: Model) -> None:
         "dataset": model.dataset,
         "training": model.training,
     }
-    write_archive(path, header, weights_to(model.network))
+    write_archive(path, header, weights_to(model.network.spec, model.network.weights))
 
 
 def load_model(path: Path, *, expected: NetworkSpec | None = None) -> Model:
@@ -127,6 +131,31 @@ def load_model(path: Path, *, expected: NetworkSpec | None = None) -> Model:
                          f"{header.get('digest')}; write it anew with 'lifstream train'")
     return Model(network=network, preset=str(header.get("preset")), dataset=str(header.get("dataset")),
                  training=header.get("training") or {})
+
+
+_RELEASED = Path(__file__).with_name("models")
+
+
+def released_models() -> list[str]:
+    """Names of the trained models that come with the package, see ``docs/models.md``."""
+    return sorted(path.stem for path in _RELEASED.glob("*.npz"))
+
+
+def find_model(name: str) -> Path:
+    """The model file called ``name``: a path, or the name of a released model.
+
+    Raises
+    ------
+    InputError
+        Neither such a file nor such a released model.
+    """
+    path = Path(name)
+    if path.exists():
+        return path
+    if name in released_models():
+        return _RELEASED / f"{name}.npz"
+    raise InputError(f"{name}: no such file and no released model of that name "
+                     f"(released: {', '.join(released_models())})")
 
 
 def _shape(spec: NetworkSpec) -> str:

@@ -13,7 +13,7 @@ from golden.encoder import encode
 from golden.lif import LayerRecord, run_layer, synaptic_current
 from golden.spec import InputError, NetworkSpec, Phase
 
-__all__ = ["NO_PREDICTION", "ForwardRecord", "Network", "accuracy", "readout"]
+__all__ = ["NO_PREDICTION", "ForwardRecord", "Network", "accuracy", "initial_weights", "readout"]
 
 NO_PREDICTION = -1
 """The readout's answer when several classes share the largest spike count."""
@@ -45,6 +45,16 @@ class ForwardRecord:
     def layer_input(self, layer: int) -> NDArray[np.bool_]:
         """Presynaptic spikes of ``layer``, bool (..., T, n_in)."""
         return self.input_spikes if layer == 0 else self.layers[layer - 1].spikes
+
+
+def initial_weights(spec: NetworkSpec, seed: int) -> list[NDArray[np.float64]]:
+    """Random weights in units of the threshold: normal, standard deviation sqrt(2 / n_in).
+
+    NumPy's frozen ``RandomState`` is used because its stream never changes between versions.
+    """
+    random = np.random.RandomState(np.random.MT19937(np.random.SeedSequence([seed, 0])))
+    return [random.standard_normal((n_in, n_out)) * np.sqrt(2 / n_in)
+            for n_in, n_out in zip(spec.sizes, spec.sizes[1:], strict=False)]
 
 
 class Network:
@@ -79,14 +89,9 @@ class Network:
 
     @classmethod
     def initial(cls, *, spec: NetworkSpec, seed: int) -> Network:
-        """Random initial weights: normal, standard deviation sqrt(2 / n_in), rounded, saturated.
-
-        NumPy's frozen ``RandomState`` is used because its stream never changes between versions.
-        """
-        random = np.random.RandomState(np.random.MT19937(np.random.SeedSequence([seed, 0])))
+        """Random :func:`initial_weights`, rounded and saturated."""
         weights = []
-        for n_in, n_out in zip(spec.sizes, spec.sizes[1:], strict=False):
-            real = random.standard_normal((n_in, n_out)) * np.sqrt(2 / n_in)
+        for real in initial_weights(spec, seed):
             rounded = np.floor(real * spec.one + 0.5)
             weights.append(np.clip(rounded, spec.weight_min, spec.weight_max).astype(np.int32))
         return cls(spec=spec, weights=weights)

@@ -323,6 +323,11 @@ class NetworkSpec:
         """``D``: spikes wanted of the label neuron, ``T - desire_margin``."""
         return self.steps - self.desire_margin
 
+    @property
+    def hidden_threshold_real(self) -> float:
+        """The hidden threshold as a real number."""
+        return self.hidden_threshold / (1 << _HIDDEN_THRESHOLD_FRACTION)
+
     def hidden_threshold_raw(self) -> int:
         """The hidden threshold in the units of the weighted sum it is compared with.
 

@@ -1,26 +1,29 @@
-"""The training loop: seeded order, validation split, checkpoints that resume to the same weights."""
+"""The training loop: seeded order, validation split, early stopping, checkpoints that resume to the same weights."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from golden.datasets import Dataset, Split
-from golden.desire import learn
-from golden.dropout import DropoutGenerator
+from golden.engine import Arithmetic, Engine, Outcome, Runner
+from golden.epochs import EpochStream
+from golden.float_model import FloatNetwork
 from golden.model import read_archive, weights_from, weights_to, write_archive
 from golden.network import Network, accuracy
 from golden.presets import Preset
 from golden.spec import InputError
 
-__all__ = ["EpochMetrics", "Progress", "Trainer", "evaluate", "image_order"]
+__all__ = ["EpochMetrics", "Progress", "Trainer", "evaluate"]
 
 _CHECKPOINT_EVERY = 2_000
-_REPORT_EVERY = 50
+_BATCH = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,39 +44,39 @@ class EpochMetrics:
     rate_shift: int
     training_accuracy: float
     """Of predictions made while learning, dropout active."""
-    validation_accuracy: float
+    validation_accuracy: float | None
+    """None when no images were held out."""
     update_rate: float
     """Fraction of training samples with an output desire."""
+    updates_per_image: float
+    """Weights visited by updates, mean over all training samples."""
+    spikes_per_image: list[float]
+    """Spikes of the input and of each layer, mean over all training samples."""
 
 
-def evaluate(network: Network, split: Split, *, task: str = "evaluate",
-             report: Callable[[Progress], None] | None = None) -> tuple[float, np.ndarray]:
-    """Accuracy (fraction) on ``split`` and the predictions, int64 (count,)."""
-    parts: list[np.ndarray] = []
-    done = 0
-    for part in network.predict(split.images):
-        parts.append(part)
-        done += len(part)
+def evaluate(network: Network | FloatNetwork, split: Split, *, engine: Engine = Engine.NUMBA, task: str = "evaluate",
+             report: Callable[[Progress], None] | None = None) -> tuple[float, Outcome]:
+    """Accuracy (fraction) on ``split``, and what the images did."""
+    runner = Runner(network=network, engine=engine)
+    parts: list[Outcome] = []
+    for start in range(0, len(split), _BATCH):
+        parts.append(runner.infer(split.images[start:start + _BATCH]))
         if report is not None:
-            report(Progress(task=task, done=done, total=len(split)))
-    predictions = np.concatenate(parts)
-    return accuracy(predictions, split.labels), predictions
-
-
-def image_order(seed: int, epoch: int, count: int) -> np.ndarray:
-    """Order in which an epoch (from 0) visits ``count`` training images, int64 (count,)."""
-    sequence = np.random.SeedSequence([seed, 2, epoch])
-    return np.random.RandomState(np.random.MT19937(sequence)).permutation(count)
+            report(Progress(task=task, done=min(len(split), start + _BATCH), total=len(split)))
+    outcome = Outcome.joined(parts)
+    return accuracy(outcome.predictions, split.labels), outcome
 
 
 @dataclass
 class _State:
-    """Everything a resumed run needs."""
+    """Everything a resumed run needs beside the weights."""
 
     epoch: int = 0
     position: int = 0
     correct: int = 0
+    learned: int = 0
     updates: int = 0
+    spikes: list[int] = field(default_factory=list)
     metrics: list[EpochMetrics] = field(default_factory=list)
 
 
@@ -87,38 +90,64 @@ class Trainer:
     dataset
         Must have the network's number of pixels and at most its number of classes.
     seed
-        Fixes initial weights, validation split and image order; at least 0.
+        Fixes initial weights, validation split, image order and shifts; at least 0.
+    engine
+        What computes; the weights do not depend on it.
+    arithmetic
+        The contract's integers, or real numbers for comparison.
     checkpoint
         File written every 2,000 images and after every epoch; None for none.
 
     Raises
     ------
     InputError
-        Data set and network do not fit.
+        Data set and network do not fit, or early stopping has no validation images.
     """
 
-    def __init__(self, *, preset: Preset, dataset: Dataset, seed: int, checkpoint: Path | None = None) -> None:
+    def __init__(self, *, preset: Preset, dataset: Dataset, seed: int, engine: Engine = Engine.NUMBA,
+                 arithmetic: Arithmetic = Arithmetic.INTEGER, checkpoint: Path | None = None) -> None:
         if seed < 0:
             raise InputError(f"seed: {seed} is out of bounds, must be at least 0")
-        spec = preset.spec
+        spec, plan = preset.spec, preset.training
         pixels = dataset.height * dataset.width
         if pixels != spec.inputs:
             raise InputError(f"data set {dataset.name}: {pixels} pixels, but {preset.name} takes {spec.inputs}")
         if int(dataset.train.labels.max()) >= spec.classes:
             raise InputError(f"data set {dataset.name}: label {dataset.train.labels.max()}, "
                              f"but {preset.name} has {spec.classes} classes")
-        for epoch in range(preset.training.epochs):
-            spec.update_shift(preset.training.rate_shift_at(epoch))
-        self.preset, self.seed, self.checkpoint = preset, seed, checkpoint
-        self.training, self.validation = dataset.split_validation(preset.training.validation, seed)
-        self.network = Network.initial(spec=spec, seed=seed)
-        self._dropout = DropoutGenerator(spec)
+        for epoch in range(plan.epochs):
+            spec.update_shift(plan.rate_shift_at(epoch))
+        self.preset, self.seed, self.dataset, self.checkpoint = preset, seed, dataset, checkpoint
+        self.training, self.validation = dataset.split_validation(plan.validation, seed)
+        self._engine = engine
+        self._kind: type[Network] | type[FloatNetwork] = \
+            FloatNetwork if arithmetic is Arithmetic.FLOAT else Network
+        self._runner = Runner(network=self._kind.initial(spec=spec, seed=seed), engine=engine)
+        self._best: list[NDArray[Any]] = []
         self._state = _State()
+
+    @property
+    def network(self) -> Network | FloatNetwork:
+        """The network: with early stopping and once stopped, that of the best epoch; otherwise the latest."""
+        if self.preset.training.patience and self._best and self._finished():
+            return self._kind(spec=self.preset.spec, weights=self._best)
+        return self._runner.network
 
     @property
     def metrics(self) -> list[EpochMetrics]:
         """Metrics of the epochs finished so far."""
         return list(self._state.metrics)
+
+    @property
+    def best_epoch(self) -> int | None:
+        """Number (from 1) of the first epoch with the largest validation accuracy; None without validation."""
+        entries = [entry for entry in self._state.metrics if entry.validation_accuracy is not None]
+        return max(entries, key=lambda entry: (entry.validation_accuracy, -entry.epoch)).epoch if entries else None
+
+    def _finished(self) -> bool:
+        patience, done = self.preset.training.patience, self._state.epoch
+        best = self.best_epoch
+        return done >= self.preset.training.epochs or bool(patience and best and done - best >= patience)
 
     def resume(self) -> bool:
         """Continue from the checkpoint file if there is one; True when it was taken up.
@@ -134,9 +163,12 @@ class Trainer:
         if header.get("kind") != "checkpoint" or header.get("run") != self._run():
             raise InputError(f"{self.checkpoint}: belongs to another run (preset, seed, data or plan differ); "
                              "delete it or drop --resume")
-        self.network = Network(spec=self.preset.spec,
-                               weights=weights_from(arrays, self.preset.spec, self.checkpoint))
-        self._dropout.states = [int(state) for state in header["dropout_states"]]
+        spec, kind = self.preset.spec, np.integer if self._kind is Network else np.floating
+        self._runner = Runner(engine=self._engine, network=self._kind(
+            spec=spec, weights=weights_from(arrays, spec, self.checkpoint, kind=kind)))
+        self._runner.dropout.states = [int(state) for state in header["dropout_states"]]
+        if "best_weights_0" in arrays:
+            self._best = weights_from(arrays, spec, self.checkpoint, prefix="best_", kind=kind)
         state = header["state"]
         self._state = _State(**{**state, "metrics": [EpochMetrics(**entry) for entry in state["metrics"]]})
         return True
@@ -153,41 +185,73 @@ class Trainer:
         if self.checkpoint is None:
             return
         header = {"format": 1, "kind": "checkpoint", "run": self._run(), "state": asdict(self._state),
-                  "dropout_states": self._dropout.states}
-        write_archive(self.checkpoint, header, weights_to(self.network))
+                  "dropout_states": self._runner.dropout.states}
+        arrays = weights_to(self.preset.spec, self._runner.network.weights)
+        arrays |= weights_to(self.preset.spec, self._best, prefix="best_")
+        write_archive(self.checkpoint, header, arrays)
 
-    def run(self, report: Callable[[Progress], None] | None = None) -> Network:
-        """Train to the end of the plan and return the network.
+    def run(self, report: Callable[[Progress], None] | None = None,
+            on_epoch: Callable[[EpochMetrics, float], None] | None = None) -> Network | FloatNetwork:
+        """Train to the end of the plan, or until it stops early, and return the network.
 
         Checkpoints are written between images only, so one is always a state the run went through:
         an interrupt loses at most the last 2,000 images, and a resumed run ends with the very
         weights of an uninterrupted one.
+
+        Parameters
+        ----------
+        report
+            Called often.
+        on_epoch
+            Called after each epoch with its metrics and the rate of learning in images/s.
         """
-        while self._state.epoch < self.preset.training.epochs:
-            self._run_epoch(report)
+        if report is not None:
+            report(Progress(task="compile", done=0, total=1))
+        self._runner.prepare(learning=True)
+        while not self._finished():
+            rate = self._run_epoch(report)
+            if on_epoch is not None:
+                on_epoch(self._state.metrics[-1], rate)
         return self.network
 
-    def _run_epoch(self, report: Callable[[Progress], None] | None) -> None:
+    def _run_epoch(self, report: Callable[[Progress], None] | None) -> float:
         state, plan, total = self._state, self.preset.training, len(self.training)
         rate_shift = plan.rate_shift_at(state.epoch)
         task = f"epoch {state.epoch + 1}/{plan.epochs}"
-        order = image_order(self.seed, state.epoch, total)
+        stream = EpochStream(dataset=self.dataset, training=self.training, seed=self.seed, epoch=state.epoch,
+                             shift=plan.shift)
+        started, first = time.perf_counter(), state.position
+        state.spikes = state.spikes or [0] * len(self.preset.spec.sizes)
         while state.position < total:
-            index = order[state.position]
-            label = int(self.training.labels[index])
-            record = learn(self.network, self.training.images[index], label,
-                           rate_shift=rate_shift, kept=self._dropout.masks())
-            state.correct += int(record.forward.prediction == label)
-            state.updates += bool(record.desires)
-            state.position += 1
-            if report is not None and (state.position % _REPORT_EVERY == 0 or state.position == total):
+            # A batch never reaches over the place of a checkpoint.
+            due = state.position + _CHECKPOINT_EVERY - state.position % _CHECKPOINT_EVERY
+            part = stream[state.position:min(state.position + _BATCH, due)]
+            outcome = self._runner.learn(part.images, part.labels, rate_shift=rate_shift)
+            state.correct += int((outcome.predictions == part.labels).sum())
+            state.learned += int(outcome.learned.sum())
+            state.updates += int(outcome.updates.sum())
+            state.spikes = (outcome.spikes.sum(axis=0) + state.spikes).tolist()
+            state.position += len(part)
+            if report is not None:
                 report(Progress(task=task, done=state.position, total=total,
                                 note=f"training accuracy {state.correct / state.position:.2%}"))
             if state.position % _CHECKPOINT_EVERY == 0:
                 self.save_checkpoint()
-        validation, _ = evaluate(self.network, self.validation, task=f"{task} validation", report=report)
+        rate = (total - first) / max(1e-9, time.perf_counter() - started)
+        self._finish_epoch(rate_shift, task, report)
+        return rate
+
+    def _finish_epoch(self, rate_shift: int, task: str, report: Callable[[Progress], None] | None) -> None:
+        state, total = self._state, len(self.training)
+        validation = None
+        if len(self.validation):
+            validation, _ = evaluate(self._runner.network, self.validation, engine=self._engine,
+                                     task=f"{task} validation", report=report)
         state.metrics.append(EpochMetrics(
             epoch=state.epoch + 1, rate_shift=rate_shift, training_accuracy=state.correct / total,
-            validation_accuracy=validation, update_rate=state.updates / total))
+            validation_accuracy=validation, update_rate=state.learned / total,
+            updates_per_image=state.updates / total, spikes_per_image=[count / total for count in state.spikes]))
         self._state = _State(epoch=state.epoch + 1, metrics=state.metrics)
+        if self.preset.training.patience and self.best_epoch == self._state.epoch:
+            self._best = [matrix.copy() for matrix in self._runner.network.weights]
         self.save_checkpoint()

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from golden.training import Progress as Report
 
@@ -54,6 +55,11 @@ class Output:
         """A line for people."""
         if not self._json:
             self._console.print(line, markup=False)
+
+    def table(self, table: Table) -> None:
+        """A table for people, as wide as it needs to be."""
+        if not self._json:
+            Console(highlight=False, width=max(self._console.width, 200)).print(table)
 
     def result(self, values: dict[str, Any]) -> None:
         """The object for machines."""

@@ -75,7 +75,7 @@ class _Session:
         write_archive(Path(self.config["checkpoint"]), {
             "format": 1, "kind": "cosim checkpoint", "run": self.config["run"],
             "dropout_states": self.dropout.states, "state": {name: getattr(self, name) for name in names},
-        }, weights_to(self.network))
+        }, weights_to(self.spec, self.network.weights))
 
     def _cycle_limit(self, transfers: int, images: int) -> int:
         """Far more clock cycles than a batch can need, so that a hang ends."""

@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import write_idx
 
-COMMANDS = ("train", "eval", "verilog", "cosim", "demo")
+COMMANDS = ("train", "eval", "compare", "sweep", "verilog", "cosim", "demo")
 
 
 def run(*arguments: str, cwd: Path, path: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -57,7 +57,10 @@ def test_no_command_shows_the_commands(tmp_path: Path) -> None:
 
 def test_train_reports_and_eval_agrees(trained: tuple[Path, dict[str, object]]) -> None:
     folder, report = trained
-    assert sorted(path.name for path in folder.iterdir()) == ["d.npz"]
+    assert sorted(path.name for path in folder.iterdir()) == ["d.metrics.jsonl", "d.npz", "d.png"]
+    lines = [json.loads(line) for line in (folder / "d.metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert all(line["images_per_second"] > 0 for line in lines)
     done = run("eval", "d.npz", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
     evaluation = json.loads(done.stdout)

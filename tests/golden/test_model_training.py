@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from golden.datasets import Dataset, load_dataset
-from golden.desire import learn
+from golden.engine import Arithmetic, Engine, Runner
+from golden.epochs import EpochStream, image_shifts, shift_images
 from golden.files import write_text
-from golden.model import Model, load_model, read_archive, save_model, write_archive
+from golden.model import Model, find_model, load_model, read_archive, released_models, save_model, write_archive
 from golden.network import Network, accuracy
-from golden.presets import PRESETS, Preset
+from golden.presets import PRESETS, Preset, TrainingPlan
 from golden.spec import InputError, NetworkSpec, Rule
 from golden.training import Trainer, evaluate
 from tests.conftest import random_images, random_network
@@ -125,40 +126,133 @@ def preset(epochs: int, *, dropout: int = 32) -> Preset:
 def test_training_learns_and_is_deterministic(digits: Dataset) -> None:
     runs = [Trainer(preset=preset(2), dataset=digits, seed=4).run() for _ in range(2)]
     assert runs[0].digest() == runs[1].digest()
-    trained, predictions = evaluate(runs[0], digits.test)
-    assert accuracy(predictions, digits.test.labels) == trained
+    assert isinstance(runs[0], Network)
+    trained, outcome = evaluate(runs[0], digits.test)
+    assert accuracy(outcome.predictions, digits.test.labels) == trained
+    assert accuracy(np.concatenate(list(runs[0].predict(digits.test.images))), digits.test.labels) == trained
     untrained, _ = evaluate(Network.initial(spec=preset(2).spec, seed=4), digits.test)
     assert trained > untrained + 0.3
 
 
 def test_seed_changes_the_run(digits: Dataset) -> None:
-    assert len({Trainer(preset=preset(1), dataset=digits, seed=seed).run().digest() for seed in (1, 2)}) == 2
+    assert len({weights_of(preset(1), digits, seed=seed) for seed in (1, 2)}) == 2
 
 
-@pytest.mark.parametrize("stop_at", [1, 100, 249, 250, 251, 400])
-def test_resumed_run_ends_with_the_same_weights(digits: Dataset, tmp_path: Path, stop_at: int,
+def weights_of(chosen: Preset, dataset: Dataset, *, seed: int = 7, engine: Engine = Engine.NUMBA) -> str:
+    network = Trainer(preset=chosen, dataset=dataset, seed=seed, engine=engine).run()
+    assert isinstance(network, Network)
+    return network.digest()
+
+
+def varied(chosen: Preset, **plan: int) -> Preset:
+    return replace(chosen, training=replace(chosen.training, **plan))
+
+
+def test_engines_train_the_same_network(digits: Dataset) -> None:
+    chosen = varied(preset(2), shift=1)
+    assert weights_of(chosen, digits) == weights_of(chosen, digits, engine=Engine.NUMPY)
+
+
+@pytest.mark.parametrize("arithmetic", Arithmetic)
+@pytest.mark.parametrize("stop_at", [0, 1, 8, 9, 14, 20])
+def test_resumed_run_ends_with_the_same_weights(digits: Dataset, tmp_path: Path, stop_at: int, arithmetic: Arithmetic,
                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("golden.training._CHECKPOINT_EVERY", 30)
-    whole = Trainer(preset=preset(2), dataset=digits, seed=7).run()
-    calls = 0
+    chosen = varied(preset(3), shift=1, patience=2)
 
-    def interrupted(*arguments: object, **options: object) -> object:
+    def trainer() -> Trainer:
+        return Trainer(preset=chosen, dataset=digits, seed=7, arithmetic=arithmetic,
+                       checkpoint=tmp_path / "run.checkpoint")
+
+    whole = Trainer(preset=chosen, dataset=digits, seed=7, arithmetic=arithmetic)
+    whole.run()
+    calls, original = -1, Runner.learn  # the first call only compiles
+
+    def interrupted(runner: Runner, *arguments: object, **options: object) -> object:
         nonlocal calls
         calls += 1
         if calls > stop_at:
             raise KeyboardInterrupt
-        return learn(*arguments, **options)  # type: ignore[arg-type]
+        return original(runner, *arguments, **options)  # type: ignore[arg-type]
 
-    checkpoint = tmp_path / "run.checkpoint"
     with monkeypatch.context() as patch:
-        patch.setattr("golden.training.learn", interrupted)
-        first = Trainer(preset=preset(2), dataset=digits, seed=7, checkpoint=checkpoint)
+        patch.setattr(Runner, "learn", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            first.run()
-    second = Trainer(preset=preset(2), dataset=digits, seed=7, checkpoint=checkpoint)
-    assert second.resume() == (stop_at >= 30)
-    assert second.run().digest() == whole.digest()
-    assert [entry.epoch for entry in second.metrics] == [1, 2]
+            trainer().run()
+    second = trainer()
+    assert second.resume() == (stop_at >= 1)
+    second.run()
+    for got, expected in zip(second.network.weights, whole.network.weights, strict=True):
+        assert (got == expected).all()
+    assert second.metrics == whole.metrics
+
+
+def test_early_stopping_takes_the_best_epoch(digits: Dataset) -> None:
+    # With hardly any learning the accuracy stands still, and the first epoch stays the best.
+    chosen = varied(preset(30), patience=2, rate_shift=20)
+    trainer = Trainer(preset=chosen, dataset=digits, seed=3)
+    trainer.run()
+    best = trainer.best_epoch
+    assert best is not None
+    assert len(trainer.metrics) == best + 2 < 30
+    again = Trainer(preset=varied(chosen, patience=0, epochs=best), dataset=digits, seed=3)
+    again.run()
+    for got, expected in zip(trainer.network.weights, again.network.weights, strict=True):
+        assert (got == expected).all()
+    with pytest.raises(InputError, match=r"patience.*--validation"):
+        TrainingPlan(epochs=1, rate_shift=12, validation=0, patience=1)
+
+
+def test_without_validation_all_images_are_learnt_from(digits: Dataset) -> None:
+    trainer = Trainer(preset=varied(preset(1), validation=0), dataset=digits, seed=3)
+    trainer.run()
+    assert len(trainer.training) == len(digits.train)
+    assert trainer.metrics[0].validation_accuracy is None
+    assert trainer.best_epoch is None
+
+
+def test_metrics_are_those_of_the_outcomes(digits: Dataset) -> None:
+    seen: list[int] = []
+    trainer = Trainer(preset=preset(1), dataset=digits, seed=3)
+    trainer.run(on_epoch=lambda entry, _: seen.append(entry.epoch))
+    entry = trainer.metrics[0]
+    assert seen == [1]
+    stream = EpochStream(dataset=digits, training=trainer.training, seed=3, epoch=0, shift=0)[:]
+    outcome = Runner(network=Network.initial(spec=trainer.preset.spec, seed=3)).learn(
+        stream.images, stream.labels, rate_shift=entry.rate_shift)
+    assert entry.training_accuracy == accuracy(outcome.predictions, stream.labels)
+    assert entry.update_rate == outcome.learned.mean()
+    assert entry.updates_per_image == outcome.updates.mean()
+    assert entry.spikes_per_image == outcome.spikes.mean(axis=0).tolist()
+
+
+def test_shifted_images() -> None:
+    image = np.arange(12, dtype=np.uint8)[None] + 1  # 3 x 4
+    moved = shift_images(np.repeat(image, 3, axis=0), np.array([[0, 0], [1, -1], [-2, 3]]), height=3, width=4)
+    assert (moved[0] == image[0]).all()
+    assert moved[1].reshape(3, 4).tolist() == [[0, 0, 0, 0], [2, 3, 4, 0], [6, 7, 8, 0]]
+    assert moved[2].reshape(3, 4).tolist() == [[0, 0, 0, 9], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert shift_images(image[:0], np.empty((0, 2), dtype=np.int64), height=3, width=4).shape == (0, 12)
+
+
+def test_shifts_are_seeded_and_use_the_whole_range(digits: Dataset) -> None:
+    shifts = image_shifts(4, 0, 500, 2)
+    assert sorted(set(shifts.ravel().tolist())) == [-2, -1, 0, 1, 2]
+    assert (shifts == image_shifts(4, 0, 500, 2)).all()
+    assert (shifts != image_shifts(4, 1, 500, 2)).any()
+    plain, shifted = (EpochStream(dataset=digits, training=digits.train, seed=4, epoch=0, shift=shift)
+                      for shift in (0, 1))
+    assert len(shifted) == len(digits.train)
+    assert (plain[5:9].labels == shifted[5:9].labels).all()
+    assert (shifted[:][slice(5, 9)].images == shifted[5:9].images).all()
+    assert (plain[:].images != shifted[:].images).any()
+
+
+def test_released_models_are_found_by_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no such file and no released model.*digits"):
+        find_model(str(tmp_path / "digits2"))
+    assert find_model("digits").suffix == ".npz"
+    assert "digits" in released_models()
 
 
 def test_checkpoint_of_another_run(digits: Dataset, tmp_path: Path) -> None:

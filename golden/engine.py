@@ -1,0 +1,251 @@
+"""Engines: how many images run through a network, one after the other, and what is counted on the way.
+
+Two engines compute the same bits. ``NUMPY`` loops over the definition, :meth:`Network.forward` and
+:func:`golden.desire.learn`; ``NUMBA`` runs the compiled kernels, a few hundred times faster on large
+networks. Both draw their dropout masks from :class:`golden.dropout.DropoutGenerator`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden.desire import learn, output_neuron_desire, trace
+from golden.dropout import DropoutGenerator
+from golden.encoder import spike_patterns
+from golden.float_model import FloatNetwork
+from golden.network import Network
+from golden.spec import (
+    DESIRE_EXPONENT_MIN,
+    PIXEL_MAX,
+    Eligibility,
+    InputError,
+    Magnitude,
+    NetworkSpec,
+    Overflow,
+    Phase,
+)
+
+__all__ = ["Arithmetic", "Engine", "Outcome", "Runner"]
+
+
+class Engine(enum.StrEnum):
+    """What computes; the results are the same."""
+
+    NUMBA = "numba"
+    """Compiled kernels."""
+    NUMPY = "numpy"
+    """The definition itself, in array operations."""
+
+
+class Arithmetic(enum.StrEnum):
+    """What numbers a network is made of."""
+
+    INTEGER = "integer"
+    """The contract's, as in the hardware."""
+    FLOAT = "float"
+    """Real numbers, for comparison: see :mod:`golden.float_model`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a batch of images did; every array is (count, ...)."""
+
+    predictions: NDArray[np.int64]
+    """Classes, or ``NO_PREDICTION`` on a tie."""
+    spikes: NDArray[np.int64]
+    """(count, layers + 1): spikes of the input and of each layer over the sample."""
+    learned: NDArray[np.bool_]
+    """True where an output neuron had a desire; all False when only classified."""
+    updates: NDArray[np.int64]
+    """Weights visited by the update."""
+
+    @staticmethod
+    def empty(count: int, layers: int) -> Outcome:
+        """Room for ``count`` images."""
+        return Outcome(predictions=np.empty(count, dtype=np.int64),
+                       spikes=np.empty((count, layers + 1), dtype=np.int64), learned=np.zeros(count, dtype=np.bool_),
+                       updates=np.zeros(count, dtype=np.int64))
+
+    @staticmethod
+    def joined(parts: Sequence[Outcome]) -> Outcome:
+        """Several batches as one."""
+        return Outcome(**{entry.name: np.concatenate([getattr(part, entry.name) for part in parts])
+                          for entry in fields(Outcome)})
+
+
+class Runner:
+    """A network in the hands of an engine.
+
+    Parameters
+    ----------
+    network
+        Learning changes its weights in place. A :class:`FloatNetwork` runs in real numbers.
+    engine
+        Which code computes.
+
+    Raises
+    ------
+    InputError
+        A float network with an engine that has no real numbers.
+    """
+
+    def __init__(self, *, network: Network | FloatNetwork, engine: Engine = Engine.NUMBA) -> None:
+        self.network = network
+        self.engine = engine
+        self.dropout = DropoutGenerator(network.spec)
+        """Source of the masks; its states are part of a checkpoint."""
+        if engine is Engine.NUMBA:
+            self._compiled = _Compiled(network.spec, network)
+        elif isinstance(network, FloatNetwork):
+            raise InputError("engine: the float model has compiled kernels only; use numba")
+
+    def prepare(self, *, learning: bool) -> None:
+        """Compile the kernels, or load them from the cache: ten seconds the first time, so that rates leave it out."""
+        none = np.empty((0, self.network.spec.inputs), dtype=np.uint8)
+        self.infer(none)
+        if learning:
+            low, _ = self.network.spec.rate_shift_range
+            self.learn(none, np.empty(0, dtype=np.uint8), rate_shift=low)
+
+    def infer(self, images: NDArray[np.uint8]) -> Outcome:
+        """Classify uint8 (count, inputs) images."""
+        spec = self.network.spec
+        outcome = Outcome.empty(len(images), spec.layers)
+        if self.engine is Engine.NUMBA:
+            self._compiled.infer(images, self.network.weights, outcome)
+        elif len(images):
+            assert isinstance(self.network, Network)
+            record = self.network.forward(images)
+            outcome.predictions[:] = record.prediction
+            trains = [record.input_spikes, *(layer.spikes for layer in record.layers)]
+            outcome.spikes[:] = np.stack([train.sum(axis=(1, 2)) for train in trains], axis=1)
+        return outcome
+
+    def learn(self, images: NDArray[np.uint8], labels: NDArray[np.uint8], *, rate_shift: int) -> Outcome:
+        """Learn from uint8 (count, inputs) images and their labels, uint8 (count,), one after the other."""
+        outcome = Outcome.empty(len(images), self.network.spec.layers)
+        if self.engine is Engine.NUMBA:
+            masks = _stacked_masks(self.network.spec, [self.dropout.masks() for _ in images])
+            self._compiled.learn(images, labels, self.network.weights, masks, rate_shift, outcome)
+            return outcome
+        assert isinstance(self.network, Network)
+        for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+            record = learn(self.network, image, int(label), rate_shift=rate_shift, kept=self.dropout.masks())
+            trains = [record.forward.input_spikes, *(layer.spikes for layer in record.forward.layers)]
+            outcome.predictions[index] = record.forward.prediction
+            outcome.spikes[index] = [train.sum() for train in trains]
+            outcome.learned[index] = bool(record.desires)
+            outcome.updates[index] = record.updates
+        return outcome
+
+
+def _stacked_masks(spec: NetworkSpec, samples: Sequence[Sequence[NDArray[np.bool_] | None]]) -> \
+        tuple[NDArray[np.uint8], ...]:
+    """Masks as the kernels take them: uint8 (count, n) per layer, or (1, n) of ones where nothing is dropped."""
+    masks = [np.ones((1, size), dtype=np.uint8) for size in spec.sizes[1:]]
+    if spec.dropout and samples:
+        for layer in range(spec.layers - 1):
+            masks[layer] = np.array([sample[layer] for sample in samples], dtype=np.uint8)
+    return tuple(masks)
+
+
+class _Compiled:
+    """The compiled kernels with the constants of one contract, in one kind of numbers."""
+
+    def __init__(self, spec: NetworkSpec, network: Network | FloatNetwork) -> None:
+        # numba takes a second to import; commands that do not compute need not wait for it.
+        from golden import kernels
+
+        value: type[np.generic] = np.float32
+        if isinstance(network, FloatNetwork):
+            self._constants = _float_constants(spec)
+            self._shift: Callable[[int], int] = int
+        else:
+            widest = max(max(spec.membrane_bits(layer), spec.current_bits(layer)) for layer in range(spec.layers))
+            value = np.int32 if widest < 32 else np.int64
+            self._constants = _integer_constants(spec, value)
+            self._shift = spec.update_shift
+        self._kernels, self._spec = kernels, spec
+        self._scratch = kernels.scratch_for(spec.sizes, spec.steps, value)
+
+    def infer(self, images: NDArray[np.uint8], weights: Sequence[NDArray[Any]], outcome: Outcome) -> None:
+        masks = _stacked_masks(self._spec, [])
+        self._kernels.infer_all(images, tuple(weights), masks, self._constants, self._scratch, outcome.predictions,
+                            outcome.spikes)
+
+    def learn(self, images: NDArray[np.uint8], labels: NDArray[np.uint8], weights: Sequence[NDArray[Any]],
+              masks: tuple[NDArray[np.uint8], ...], rate_shift: int, outcome: Outcome) -> None:
+        self._kernels.learn_all(images, labels, tuple(weights), masks, self._shift(rate_shift), self._constants,
+                            self._scratch, outcome.predictions, outcome.spikes, outcome.learned, outcome.updates)
+
+
+def _shared_constants(spec: NetworkSpec) -> dict[str, Any]:
+    """What does not depend on the arithmetic: enums as flags, input spikes, output desires."""
+    patterns = spike_patterns(spec.steps)
+    steps = np.zeros((PIXEL_MAX + 1, spec.steps), dtype=np.int64)
+    for intensity in range(PIXEL_MAX + 1):
+        fired = np.flatnonzero(patterns[:, intensity])
+        steps[intensity, :len(fired)] = fired
+    counts = np.arange(spec.steps + 1)
+    roles = [output_neuron_desire(spec, counts, np.full(len(counts), role)) for role in (False, True)]
+    return {
+        "leak_shift": spec.leak_shift, "desired_count": spec.desired_count,
+        "graded": spec.magnitude is Magnitude.GRADED, "eligible_by_spike": spec.eligibility is Eligibility.SPIKE,
+        "spike_count": patterns.sum(axis=0, dtype=np.int64), "spike_steps": steps,
+        "output_sign": np.array([role.sign for role in roles]),
+        "output_exponent": np.array([role.exponent for role in roles]),
+        "output_error": np.array([role.error for role in roles]), "exponent_min": DESIRE_EXPONENT_MIN}
+
+
+def _membrane_constants(bounds: NDArray[Any], thresholds: NDArray[Any], half: NDArray[Any]) -> dict[str, Any]:
+    eligible_from = half.copy()
+    eligible_from[-1] = bounds[-1, 0]  # the output layer is always eligible
+    return {"threshold": thresholds, "eligible_from": eligible_from, "membrane_min": bounds[:, 0].copy(),
+            "membrane_max": bounds[:, 1].copy()}
+
+
+def _thresholds(spec: NetworkSpec) -> NDArray[np.int64]:
+    return np.array([[spec.threshold(layer, phase) for layer in range(spec.layers)]
+                     for phase in (Phase.INFERENCE, Phase.TRAINING)])
+
+
+def _integer_constants(spec: NetworkSpec, value: type[np.generic]) -> Any:
+    from golden.kernels import Constants
+
+    bounds = np.array([spec.membrane_range(layer) for layer in range(spec.layers)], dtype=value)
+    thresholds = _thresholds(spec).astype(value)
+    exponents = np.arange(DESIRE_EXPONENT_MIN, 1)
+    return Constants(
+        weight_min=spec.weight_min, weight_max=spec.weight_max, spike_unit=1 << spec.trace_fraction,
+        pixel_trace=np.ascontiguousarray(trace(spec, spike_patterns(spec.steps)).T.astype(np.int32)),
+        hidden_threshold=spec.hidden_threshold_raw(),
+        exponent_from=np.int64(1) << (exponents - DESIRE_EXPONENT_MIN + spec.weight_fraction),
+        **_membrane_constants(bounds, thresholds, thresholds[1] >> 1), **_shared_constants(spec))
+
+
+def _float_constants(spec: NetworkSpec) -> Any:
+    """The contract in real numbers: the threshold is 1, no format ends, traces decay without rounding."""
+    from golden.kernels import Constants
+
+    patterns = spike_patterns(spec.steps)
+    traces = np.zeros((PIXEL_MAX + 1, spec.steps), dtype=np.float32)
+    state = np.zeros(PIXEL_MAX + 1)
+    for step, fired in enumerate(patterns):
+        state = state * (1 - 2.0**-spec.leak_shift) + fired
+        traces[:, step] = state
+    thresholds = (_thresholds(spec) / spec.one).astype(np.float32)
+    bounds = np.tile(np.array([-np.inf, np.inf], dtype=np.float32), (spec.layers, 1))
+    if spec.membrane_overflow is Overflow.SATURATE:
+        bounds[:] = -spec.membrane_clamp, spec.membrane_clamp
+    exponents = np.arange(DESIRE_EXPONENT_MIN, 1)
+    unit = 2.0**-DESIRE_EXPONENT_MIN if spec.magnitude is Magnitude.GRADED else spec.desired_count
+    return Constants(
+        weight_min=-np.inf, weight_max=np.inf, spike_unit=1.0, pixel_trace=traces,
+        hidden_threshold=spec.hidden_threshold_real * unit, exponent_from=2.0**(exponents - DESIRE_EXPONENT_MIN),
+        **_membrane_constants(bounds, thresholds, thresholds[1] / 2), **_shared_constants(spec))

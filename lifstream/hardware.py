@@ -1,0 +1,273 @@
+"""The commands of the hardware: verilog, cosim, demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from golden.datasets import Split, load_dataset
+from golden.epochs import EpochStream
+from golden.figures import confusion_matrix, learning_figure, network_figure, save_figure
+from golden.files import make_folder, write_text
+from golden.model import Model, save_model
+from golden.network import Network, accuracy
+from golden.presets import TrainingPlan, preset_by_name
+from golden.spec import InputError, NetworkSpec, Rule
+from golden.training import Trainer
+from lifstream.accuracy import train_network
+from lifstream.console import Output, error_line
+from lifstream.options import (
+    DataOption,
+    JsonOption,
+    LanesOption,
+    OptionalPreset,
+    PresetOption,
+    RuleOption,
+    SeedOption,
+    UnrollOption,
+    WindowOption,
+    chosen_preset,
+    open_model,
+    percent,
+    require_file_place,
+    require_fit,
+    with_plan,
+)
+from sim.cosim import CosimResult, Segment, Stalls, cosimulate
+from sim.faults import Fault
+from sim.runner import Simulator
+
+__all__ = ["cosim", "demo", "verilog"]
+
+
+def _geometry(spec: NetworkSpec, lanes: int | None, window: int = 4, unroll: int = 2) -> Any:
+    from hdl.geometry import Geometry
+
+    return Geometry(lanes=max(spec.sizes[1:]) if lanes is None else lanes, window=window, unroll=unroll)
+
+
+def verilog(
+    preset: PresetOption,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write top.v, top.v.json and top.vlt into.")],
+    lanes: LanesOption = None,
+    window: WindowOption = 4,
+    unroll: UnrollOption = 2,
+    rule: RuleOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Generate a network's Verilog, its description (JSON) and its Verilator waivers."""
+    from hdl.emit import emit_network
+
+    output = Output(as_json=as_json)
+    spec = chosen_preset(preset, rule).spec
+    geometry = _geometry(spec, lanes, window, unroll)
+    make_folder(out)
+    emission = emit_network(spec=spec, geometry=geometry, preset=preset)
+    written = emission.write(out)
+    for layer in emission.description["layers"]:
+        output.say(f"layer {layer['n_in']} -> {layer['n_out']}: {layer['lanes']} lanes in {layer['groups']} groups, "
+                   f"{layer['folds']} clocks per spike")
+    output.say(f"wrote {', '.join(map(str, written))}")
+    output.result({"files": [str(path) for path in written], "spec_digest": spec.digest(),
+                   "geometry": geometry.to_json(), "layers": emission.description["layers"]})
+
+
+def cosim(
+    model: Annotated[str | None, typer.Argument(
+        metavar="[MODEL]", help="Model file written by 'lifstream train', or a released model.")] = None,
+    preset: OptionalPreset = None,
+    train_: Annotated[bool, typer.Option("--train", help="Learn on chip from training images, then classify.")] = False,
+    images: Annotated[int | None, typer.Option(
+        "--images", help="Images to play; default: 100 to classify, all (per epoch) to learn from.")] = None,
+    epochs: Annotated[int, typer.Option("--epochs", help="With --train: passes over the images.")] = 1,
+    check_every: Annotated[int, typer.Option(
+        "--check-every", help="With --train: compare all weights after this many images and each epoch.")] = 1_000,
+    test_images: Annotated[int, typer.Option(
+        "--test-images", help="With --train: test images to classify afterwards, at most.")] = 1_000,
+    rule: RuleOption = None,
+    lanes: LanesOption = None,
+    window: WindowOption = 4,
+    unroll: UnrollOption = 2,
+    stalls: Annotated[Stalls, typer.Option("--stalls", help="Behaviour of the surroundings.")] = Stalls.NONE,
+    seed: SeedOption = 1,
+    plant_fault: Annotated[Fault | None, typer.Option(
+        "--plant-fault", help="Turn one bit over, to see the comparison fail.")] = None,
+    simulator: Annotated[Simulator, typer.Option("--simulator", help="Simulator.")] = Simulator.VERILATOR,
+    waves: Annotated[Path | None, typer.Option("--waves", help="Write a waveform here.")] = None,
+    figure: Annotated[Path | None, typer.Option(
+        "--figure", help="With --train: draw accuracy, update rate and cycles per image here (PNG).")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(
+        "--checkpoint", help="With --train: write a checkpoint here whenever the weights are compared.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the --checkpoint if it is there.")] = False,
+    data_dir: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Play images through the Verilog and compare every spike, membrane potential, desire and weight.
+
+    Takes a MODEL, or with --preset alone a network with random weights from --seed. Exit status 1 when the design and
+    the golden model differ; the first divergence is named.
+    """
+    output = Output(as_json=as_json)
+    loaded, plan = _cosim_model(model, preset, rule, seed)
+    dataset = load_dataset(loaded.dataset, data_dir=data_dir)
+    spec = loaded.network.spec
+    require_fit(spec, dataset)
+    available = len(dataset.train if train_ else dataset.test)
+    images = images if images is not None else available if train_ else 100
+    for name, value, high in (("--images", images, available), ("--epochs", epochs, 10_000),
+                              ("--check-every", check_every, 1 << 31), ("--test-images", test_images, 1 << 31)):
+        if not 1 <= value <= high:
+            raise InputError(f"{name}: {value} is out of bounds, must be 1..{high}")
+    if resume and checkpoint is None:
+        raise InputError("--resume: name the --checkpoint to continue from")
+    for place in (waves, figure, checkpoint):
+        if place is not None:
+            require_file_place(place)
+    splits, segments = {"test": dataset.test}, [Segment(split="test", order=np.arange(images))]
+    if train_:
+        trained = len(loaded.training.get("epochs", []))
+        splits |= {f"epoch {number}": EpochStream(dataset=dataset, training=dataset.train, seed=seed, epoch=number,
+                                                  shift=plan.shift)[:images]
+                   for number in range(trained, trained + epochs)}
+        segments = [Segment(split=f"epoch {number}", order=np.arange(images),
+                            rate_shift=plan.rate_shift_at(number), check_every=check_every)
+                    for number in range(trained, trained + epochs)]
+        segments.append(Segment(split="test", order=np.arange(min(test_images, len(dataset.test)))))
+    result = _cosimulate(loaded, splits, segments, output, geometry=_geometry(spec, lanes, window, unroll),
+                         stalls=stalls, seed=seed, fault=plant_fault, simulator=simulator, waves=waves,
+                         checkpoint=checkpoint, resume=resume)
+    learning = [entry for entry in result.history if entry["learning"]]
+    report: dict[str, Any] = {
+        "bit_exact": result.bit_exact, "images": sum(s["images"] for s in result.segments if s["learning"] == train_),
+        "accuracy": result.segments[-1]["accuracy"] if result.segments else None,
+        "cycles_per_image": result.cycles_per_image, "images_per_second": round(result.images_per_second, 1),
+        "loading_cycles": result.loading_cycles, "lanes": lanes or max(spec.sizes[1:]), "stalls": stalls,
+        "seed": seed, "simulator": simulator, "digest": result.digest, "spec_digest": spec.digest(),
+        "divergence": result.divergence, "message": result.message}
+    if train_ and learning:
+        report |= _learning_report(result, learning)
+        if figure is not None:
+            save_figure(learning_figure(learning, title=f"{loaded.preset}, learning in the simulated hardware"), figure)
+    output.result(report)
+    if not result.bit_exact:
+        error_line(f"not bit-exact: {result.message}")
+        raise typer.Exit(1)
+    if train_:
+        cycles = report["cycles"]
+        output.say(f"learnt from {report['images']} images, {percent(report['update_rate'])} of them with an update; "
+                   f"{report['cycles_per_image']:.0f} clock cycles per image: "
+                   + ", ".join(f"{name} {count:.0f}" for name, count in cycles.items()))
+    output.say(f"bit-exact: {result.images} images, accuracy {percent(report['accuracy'])}, "
+               f"{result.cycles_per_image:.0f} clock cycles and {1 / result.images_per_second * 1e3:.1f} ms per image; "
+               f"weights {result.digest}")
+
+
+def _cosim_model(model: str | None, preset: str | None, rule: Rule | None, seed: int) -> tuple[Model, TrainingPlan]:
+    """The model to co-simulate and how it is trained further."""
+    if model is not None:
+        if rule is not None:
+            raise InputError("--rule: a MODEL has its own rule; use --preset")
+        loaded = open_model(model, preset)
+        plan = loaded.training.get("plan")
+        return loaded, TrainingPlan(**plan) if plan else preset_by_name(loaded.preset).training
+    if preset is None:
+        raise InputError("cosim: name a MODEL file or a --preset")
+    chosen = chosen_preset(preset, rule)
+    return Model(network=Network.initial(spec=chosen.spec, seed=seed), preset=preset,
+                 dataset=chosen.dataset), chosen.training
+
+
+def _learning_report(result: CosimResult, learning: list[dict[str, Any]]) -> dict[str, Any]:
+    """Accuracy, update rate and cycles of the images that were learnt from."""
+    last = learning[-1]
+    tested = next((segment for segment in result.segments if not segment["learning"]), None)
+    cycles = {phase: last[f"{phase}_cycles"] / last["images"] for phase in ("load", "forward", "desire", "update")}
+    return {
+        "train_accuracy": sum(entry["correct"] for entry in learning) / last["images"],
+        "test_accuracy": tested["accuracy"] if tested else None,
+        "test_images": tested["images"] if tested else 0,
+        "update_rate": last["learned"] / last["images"],
+        "cycles_per_image": sum(cycles.values()),
+        "cycles": cycles,
+    }
+
+
+def _cosimulate(model: Model, splits: dict[str, Split], segments: list[Segment], output: Output, *, geometry: Any,
+                **options: Any) -> CosimResult:
+    from hdl.emit import emit_network
+
+    emission = emit_network(spec=model.network.spec, geometry=geometry, preset=model.preset)
+    with output.progress() as bar:
+        return cosimulate(model, splits, segments, verilog=emission.verilog,
+                          description=emission.description, report=bar, **options)
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the report.")] = Path("build/demo"),
+    epochs: Annotated[int, typer.Option("--epochs", help="Passes over the training images.")] = 6,
+    seed: SeedOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a small network, generate its Verilog, co-simulate the whole test split, write a report with a picture.
+
+    Needs no data set: the digits come with scikit-learn.
+    """
+    from hdl.emit import emit_network
+
+    output = Output(as_json=as_json)
+    make_folder(out)
+    preset = with_plan(preset_by_name("digits"), epochs=epochs)
+    dataset = load_dataset(preset.dataset)
+    output.say(f"training {preset.name}, {'-'.join(map(str, preset.spec.sizes))}, on {len(dataset.train)} digits")
+    trainer, _ = train_network(preset, dataset, seed, output)
+    network = trainer.network
+    assert isinstance(network, Network)
+    model = Model(network=network, preset=preset.name, dataset=dataset.name, training={"seed": seed})
+    save_model(out / "digits.npz", model)
+    geometry = _geometry(preset.spec, None)
+    emit_network(spec=preset.spec, geometry=geometry, preset=preset.name).write(out)
+    output.say(f"generated {out / 'top.v'}; co-simulating {len(dataset.test)} test images")
+    segment = Segment(split="test", order=np.arange(len(dataset.test)))
+    result = _cosimulate(model, {"test": dataset.test}, [segment], output, geometry=geometry, seed=seed)
+    if not result.bit_exact:
+        error_line(f"not bit-exact: {result.message}")
+        raise typer.Exit(1)
+    right = accuracy(result.predictions, dataset.test.labels)
+    confusion = confusion_matrix(dataset.test.labels, result.predictions, preset.spec.classes)
+    sample = dataset.test.images[0]
+    record = model.network.forward(sample)
+    save_figure(network_figure(model.network, sample, int(dataset.test.labels[0]), record, confusion,
+                               height=dataset.height, width=dataset.width), out / "report.png")
+    write_text(out / "report.md", _demo_report(model, trainer, result, right))
+    output.say(f"wrote {out / 'report.md'} and {out / 'report.png'}")
+    output.say(f"bit-exact: {result.images} images, every spike and membrane potential; "
+               f"accuracy {percent(right)}")
+    output.result({"bit_exact": True, "images": result.images, "accuracy": right,
+                   "cycles_per_image": result.cycles_per_image, "digest": model.network.digest(),
+                   "report": str(out / "report.md")})
+
+
+def _demo_report(model: Model, trainer: Trainer, result: CosimResult, right: float) -> str:
+    spec = model.network.spec
+    ties = int(np.count_nonzero(result.predictions < 0))
+    rows = "\n".join(f"| {entry.epoch} | {entry.rate_shift} | {percent(entry.training_accuracy)} | "
+                     f"{percent(entry.validation_accuracy or 0)} | {percent(entry.update_rate)} |"
+                     for entry in trainer.metrics)
+    return f"""# Demonstration report
+
+A {'-'.join(map(str, spec.sizes))} network, trained on the UCI digits by desire backpropagation in integers
+({spec.weight_bits}-bit weights, {spec.steps} time steps), then run as generated Verilog under Verilator.
+
+**Bit-exact**: {result.images} test images, every spike and every membrane potential equal to the golden model's.
+Accuracy {percent(right)} ({ties} ties counted as wrong), {result.cycles_per_image:.0f} clock cycles per image.
+Model digest `{model.network.digest()}`, contract digest `{spec.digest()}`.
+
+| epoch | rate shift | training | validation | samples that learnt |
+|---|---|---|---|---|
+{rows}
+
+![One test image through the network, the first layer's weights, the confusion matrix](report.png)
+"""

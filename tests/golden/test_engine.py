@@ -1,0 +1,157 @@
+"""The compiled kernels against the definition, and the float model against an independent one."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from golden.desire import learn
+from golden.engine import Engine, Outcome, Runner
+from golden.float_model import FloatNetwork
+from golden.network import Network
+from golden.spec import Eligibility, InputError, Magnitude, NetworkSpec, Overflow, Rule
+from sim.scoreboard import first_weight_divergence
+from tests.conftest import random_images, random_network
+from tests.golden import float_reference
+
+GRADED = NetworkSpec(sizes=(64, 24, 10), dropout=48)
+SPECS = {
+    "graded": GRADED,
+    "graded, two hidden layers": replace(GRADED, sizes=(64, 20, 16, 10)),
+    "graded, no dropout": replace(GRADED, dropout=0),
+    "graded, short": replace(GRADED, steps=7, desire_margin=2, leak_shift=3, trace_fraction=2),
+    "graded, 8 bit": replace(GRADED, weight_bits=8, weight_fraction=6),
+    "graded, clamp 4": replace(GRADED, membrane_clamp=4),
+    "paper": GRADED.with_rule(Rule.PAPER),
+    "paper, two hidden layers, wide": replace(GRADED, sizes=(64, 20, 16, 10), membrane_overflow=Overflow.WIDE,
+                                              membrane_clamp=0).with_rule(Rule.PAPER),
+    "paper's eligibility, graded magnitude": replace(GRADED, eligibility=Eligibility.SPIKE),
+    "graded eligibility, paper's magnitude": replace(GRADED, magnitude=Magnitude.TERNARY),
+    "64-bit membrane": replace(GRADED, weight_bits=24, weight_fraction=16, membrane_overflow=Overflow.WIDE,
+                               membrane_clamp=0),
+}
+COUNT = 300
+
+
+def stream() -> tuple[np.ndarray, np.ndarray]:
+    """Images of ten recognisable classes, so that learning takes every path, and their labels."""
+    random = np.random.default_rng(11)
+    labels = random.integers(0, 10, COUNT).astype(np.uint8)
+    prototypes = random_images(10, 64, 3)
+    noise = random.integers(0, 90, (COUNT, 64))
+    return np.clip(prototypes[labels].astype(int) + noise - 45, 0, 255).astype(np.uint8), labels
+
+
+def trained(spec: NetworkSpec, engine: Engine) -> tuple[Runner, Outcome]:
+    """Learn in two batches of unequal size, with saturating weights, then classify."""
+    images, labels = stream()
+    runner = Runner(network=random_network(spec, 5, scale=1.5), engine=engine)
+    rate = max(11, spec.rate_shift_range[0])
+    parts = [runner.learn(images[:7], labels[:7], rate_shift=rate),
+             runner.learn(images[7:], labels[7:], rate_shift=rate), runner.infer(images)]
+    return runner, Outcome.joined(parts)
+
+
+def first_difference(expected: tuple[Runner, Outcome], got: tuple[Runner, Outcome]) -> str:
+    """Where two engines part: the image and the quantity, or the weight; empty when they are equal."""
+    for index in range(len(expected[1].predictions)):
+        for entry in fields(Outcome):
+            values = [getattr(outcome, entry.name)[index].tolist() for _, outcome in (expected, got)]
+            if values[0] != values[1]:
+                return f"image {index}: {entry.name} {values[1]}, expected {values[0]}"
+    if expected[0].dropout.states != got[0].dropout.states:
+        return "dropout states"
+    divergence = first_weight_divergence(expected[0].network.weights, got[0].network.weights, image=0)
+    return str(divergence) if divergence else ""
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_engines_are_equal(name: str) -> None:
+    expected, got = trained(SPECS[name], Engine.NUMPY), trained(SPECS[name], Engine.NUMBA)
+    assert first_difference(expected, got) == ""
+    assert expected[0].network.digest() == got[0].network.digest()
+    assert expected[1].learned[:COUNT].any()
+    assert expected[1].updates.sum() > 0
+
+
+def test_a_changed_bit_is_named() -> None:
+    expected, got = trained(GRADED, Engine.NUMPY), trained(GRADED, Engine.NUMBA)
+    got[0].network.weights[0][3, 2] ^= 1
+    assert "weight" in first_difference(expected, got)
+    got[1].spikes[17, 1] += 1
+    assert first_difference(expected, got).startswith("image 17: spikes")
+
+
+def test_a_fault_in_the_arithmetic_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = trained(GRADED, Engine.NUMPY)
+    monkeypatch.setattr(NetworkSpec, "hidden_threshold_raw", lambda self: 1 << self.weight_fraction)
+    assert first_difference(expected, trained(GRADED, Engine.NUMBA)).startswith("image ")
+
+
+def test_nothing_is_harmless() -> None:
+    for engine in Engine:
+        runner = Runner(network=random_network(GRADED, 1), engine=engine)
+        before = runner.network.digest()
+        runner.prepare(learning=True)
+        silent = runner.infer(np.zeros((3, 64), dtype=np.uint8))
+        assert silent.spikes.sum() == 0
+        assert (silent.predictions == -1).all()
+        assert runner.network.digest() == before
+
+
+def test_updates_count_what_learning_visits() -> None:
+    network = random_network(GRADED, 5)
+    images, labels = stream()
+    record = learn(network, images[0], int(labels[0]), rate_shift=12)
+    expected = 0
+    for layer, desire in enumerate(record.desires):
+        expected += int(record.forward.layer_input(layer).any(axis=0).sum()) * int((desire.sign != 0).sum())
+    assert record.updates == expected > 0
+
+
+# -- real numbers ------------------------------------------------------------------------------
+
+FLOAT_SPEC = NetworkSpec(sizes=(12, 8, 6, 4), steps=6, desire_margin=1, output_threshold=2,
+                         membrane_overflow=Overflow.WIDE, membrane_clamp=0, dropout=0).with_rule(Rule.PAPER)
+FLOAT_SPEC = replace(FLOAT_SPEC, output_threshold=2)
+
+
+def test_float_model_equals_the_paper_s_equations() -> None:
+    # Weights of few bits: for six steps every potential is exact in float32 and in float64.
+    random = np.random.default_rng(8)
+    learned = 0
+    for seed in range(20):
+        weights = [np.round(random.standard_normal((a, b)) * np.sqrt(2 / a) * 256) / 256
+                   for a, b in zip(FLOAT_SPEC.sizes, FLOAT_SPEC.sizes[1:], strict=False)]
+        runner = Runner(network=FloatNetwork(spec=FLOAT_SPEC, weights=weights))
+        image, label = random_images(1, 12, seed)[0], seed % 4
+        outcome = runner.learn(image[None], np.array([label], dtype=np.uint8), rate_shift=8)
+
+        layers = [float_reference.FloatLayer(weights=matrix.copy()) for matrix in weights]
+        counts = float_reference.forward(image, layers, steps=6, decay=0.75)
+        # The contract's output threshold is "at least 2 of D = 5 counts".
+        wanted = float_reference.desires(layers, label, target=5, output_threshold=1.5 / 5, hidden_threshold=0.05)
+        assert outcome.spikes[0, -1] == counts.sum()
+        if outcome.learned[0]:
+            learned += 1
+            changes = float_reference.updates(layers, wanted, 2.0**-8)
+            for before, change, after in zip(weights, changes, runner.network.weights, strict=True):
+                np.testing.assert_allclose(after, before + change, atol=1e-6)  # float model: float32 against float64
+    assert learned > 10
+
+
+def test_float_model_is_near_the_integers() -> None:
+    spec = replace(GRADED, weight_bits=24, weight_fraction=20, trace_fraction=8)
+    images, labels = stream()
+    integer, real = (Runner(network=kind.initial(spec=spec, seed=2)) for kind in (Network, FloatNetwork))
+    outcomes = [runner.learn(images, labels, rate_shift=12) for runner in (integer, real)]
+    assert (outcomes[0].predictions == outcomes[1].predictions).mean() > 0.9  # float model: rounding differs
+    difference = integer.network.weights[0] / spec.one - real.network.weights[0]
+    assert np.abs(difference).mean() < 0.1 * np.abs(real.network.weights[0]).mean()  # float model
+
+
+def test_float_model_has_compiled_kernels_only() -> None:
+    with pytest.raises(InputError, match="compiled kernels only"):
+        Runner(network=FloatNetwork.initial(spec=GRADED, seed=1), engine=Engine.NUMPY)
