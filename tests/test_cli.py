@@ -204,3 +204,53 @@ def test_unwritable_output(tmp_path: Path) -> None:
 def test_missing_compiler(tmp_path: Path) -> None:
     fails("cosim", "--preset", "digits", "--images", "1", cwd=tmp_path, path=str(tmp_path),
           naming="apt-get install g++")
+
+
+def test_compare_prints_writes_and_repeats_nothing(tmp_path: Path) -> None:
+    arguments = ("compare", "--dataset", "digits", "--seeds", "1", "--epochs", "1", "--store", "runs", "--out", "out")
+    first = run(*arguments, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "paper rule, float" in first.stdout
+    assert "released model digits" in first.stdout
+    stored = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()}
+    again = run(*arguments, "--json", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    rows = json.loads(again.stdout)["rows"]
+    assert rows == json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()} == stored
+    assert (tmp_path / "out" / "compare.png").stat().st_size > 10_000
+    assert (tmp_path / "out" / "compare.md").read_text().count("\n|") == len(rows) + 2
+
+
+def test_compare_quick_trains_nothing(tmp_path: Path) -> None:
+    done = run("compare", "--quick", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [row["name"] for row in json.loads(done.stdout)["rows"]] == ["released model digits"]
+
+
+def test_sweep_reports_the_cell_that_fails(tmp_path: Path) -> None:
+    done = run("sweep", "--widths", "16,1", "--seeds", "2", "--workers", "2", "--epochs", "1", "--store", "runs",
+               "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("1 runs failed, the first: weight_bits: 1 is out of bounds, must be 2..24")
+    good, bad = json.loads(done.stdout)["cells"]
+    assert good["axes"] == {"weight bits": 16}
+    assert len(good["accuracies"]) == 2
+    assert bad["accuracies"] == []
+    assert sorted(path.name for path in (tmp_path / "build" / "sweep-digits").iterdir()) == [
+        "sweep.json", "sweep.md", "sweep.png"]
+
+
+@pytest.mark.parametrize(("arguments", "naming"), [
+    (("sweep", "--widths", "8,x"), "--widths: '8,x'"),
+    (("sweep", "--rules", "best"), "--rules: 'best'"),
+    (("sweep", "--seeds", "0"), "--seeds: 0"),
+    (("compare", "--dataset", "cifar"), "data set 'cifar'"),
+    (("compare", "--dataset", "digits", "--preset", "mnist-128"), "--preset: mnist-128 is for mnist"),
+    (("eval", "mnist-512"), "no released model"),
+    (("train", "--preset", "digits", "--shift", "9"), "shift: 9"),
+    (("train", "--preset", "digits", "--validation", "0", "--patience", "3"), "patience"),
+])
+def test_golden_commands_name_bad_input(tmp_path: Path, arguments: tuple[str, ...], naming: str) -> None:
+    fails(*arguments, cwd=tmp_path, naming=naming)
+    assert not list(tmp_path.rglob("*.npz"))
