@@ -20,8 +20,9 @@ class TrainingPlan:
         Passes over the training images, at least 1.
     rate_shift
         Learning rate 2**-rate_shift in the first epoch.
-    rate_shift_every
-        The rate halves (the shift grows by 1) after this many epochs; 0 keeps it.
+    rate_shift_end
+        Learning rate 2**-rate_shift_end in the last epochs; the shift grows from the one to the other in
+        steps of 1 at equal distances.
     validation
         Training images held out for validation; 0 learns from all of them.
     shift
@@ -33,23 +34,28 @@ class TrainingPlan:
 
     epochs: int
     rate_shift: int
-    rate_shift_every: int = 0
+    rate_shift_end: int
     validation: int = 5_000
     shift: int = 0
     patience: int = 0
 
     def __post_init__(self) -> None:
-        for name, low, high in (("epochs", 1, 10_000), ("rate_shift", 0, 63), ("rate_shift_every", 0, 10_000),
+        for name, low, high in (("epochs", 1, 10_000), ("rate_shift", 0, 63),
+                                ("rate_shift_end", self.rate_shift, 63),
                                 ("validation", 0, 1_000_000), ("shift", 0, 4), ("patience", 0, 10_000)):
             if not low <= getattr(self, name) <= high:
                 raise InputError(f"{name}: {getattr(self, name)} is out of bounds, must be {low}..{high}")
         if self.patience and not self.validation:
             raise InputError("patience: early stopping needs validation images; give --validation")
 
+    def with_rate_offset(self, offset: int) -> TrainingPlan:
+        """The same plan with all rates divided by 2**offset."""
+        return replace(self, rate_shift=self.rate_shift + offset, rate_shift_end=self.rate_shift_end + offset)
+
     def rate_shift_at(self, epoch: int) -> int:
-        """Rate shift of an epoch, counted from 0."""
-        grown = epoch // self.rate_shift_every if self.rate_shift_every else 0
-        return self.rate_shift + grown
+        """Rate shift of an epoch, counted from 0; that of the last one for any later epoch."""
+        levels = self.rate_shift_end - self.rate_shift + 1
+        return self.rate_shift + levels * min(epoch, self.epochs - 1) // self.epochs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,18 +66,19 @@ class Preset:
     dataset: str
     spec: NetworkSpec
     training: TrainingPlan
+    paper_rate_offset: int = 3
+    """How much larger the rate shifts of the paper's form are: its desires are not scaled down."""
 
     def with_rule(self, rule: Rule) -> Preset:
         """The same network under a named form of the rule.
 
-        The paper's form takes the paper's learning rate, 1e-5 or about 2**-17; its desires are not
-        scaled down, so a graded network's rate would be too large for it.
+        The learning rates follow by ``paper_rate_offset``; the paper's own rate is 1e-5, about 2**-17.
         """
         spec = self.spec.with_rule(rule)
         if spec == self.spec:
             return self
-        plan = replace(self.training, rate_shift=15 if rule is Rule.PAPER else 13, rate_shift_every=4)
-        return replace(self, spec=spec, training=plan)
+        offset = self.paper_rate_offset if rule is Rule.PAPER else -self.paper_rate_offset
+        return replace(self, spec=spec, training=self.training.with_rate_offset(offset))
 
     def varied(self, *, rule: Rule | None = None, weight_bits: int | None = None, steps: int | None = None,
                hidden: int | None = None) -> Preset:
@@ -94,7 +101,7 @@ class Preset:
         if weight_bits is not None:
             spec = replace(spec, weight_bits=weight_bits, weight_fraction=weight_bits - 2)
         if steps is not None:
-            plan = replace(plan, rate_shift=plan.rate_shift + round(math.log2(max(1, steps) / spec.steps)))
+            plan = plan.with_rate_offset(round(math.log2(max(1, steps) / spec.steps)))
             spec = replace(spec, steps=steps, desire_margin=steps // 5)
         if hidden is not None:
             if spec.layers < 2:
@@ -116,17 +123,18 @@ PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
         Preset(name="digits", dataset="digits", spec=_graded((64, 32, 10), dropout=0),
-               training=TrainingPlan(epochs=10, rate_shift=11, rate_shift_every=4, validation=150)),
+               training=TrainingPlan(epochs=10, rate_shift=11, rate_shift_end=13, validation=150),
+               paper_rate_offset=0),
         Preset(name="mnist-128", dataset="mnist", spec=_graded((784, 128, 10), dropout=32),
-               training=TrainingPlan(epochs=12, rate_shift=12, rate_shift_every=3)),
+               training=TrainingPlan(epochs=12, rate_shift=12, rate_shift_end=15)),
         Preset(name="mnist-256", dataset="mnist", spec=_graded((784, 256, 10), dropout=32),
-               training=TrainingPlan(epochs=30, rate_shift=12, rate_shift_every=6)),
+               training=TrainingPlan(epochs=30, rate_shift=12, rate_shift_end=16)),
         Preset(name="fashion-256", dataset="fashion-mnist", spec=_graded((784, 256, 10), dropout=32),
-               training=TrainingPlan(epochs=30, rate_shift=12, rate_shift_every=6)),
+               training=TrainingPlan(epochs=30, rate_shift=12, rate_shift_end=16)),
         Preset(name="paper-mnist", dataset="mnist", spec=_paper((784, 1600, 800, 10), dropout=77),
-               training=TrainingPlan(epochs=150, rate_shift=17, rate_shift_every=0)),
+               training=TrainingPlan(epochs=150, rate_shift=17, rate_shift_end=17)),
         Preset(name="paper-fashion", dataset="fashion-mnist", spec=_paper((784, 1000, 100, 10), dropout=102),
-               training=TrainingPlan(epochs=600, rate_shift=17, rate_shift_every=0)),
+               training=TrainingPlan(epochs=600, rate_shift=17, rate_shift_end=17)),
     )
 }
 """All presets by name."""

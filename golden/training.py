@@ -174,10 +174,8 @@ class Trainer:
         return True
 
     def _run(self) -> dict[str, Any]:
-        """What identifies a run; the number of epochs may change between stop and resume."""
-        plan = asdict(self.preset.training)
-        del plan["epochs"]
-        return {"spec": self.preset.spec.digest(), "seed": self.seed, "plan": plan,
+        """What identifies a run."""
+        return {"spec": self.preset.spec.digest(), "seed": self.seed, "plan": asdict(self.preset.training),
                 "images": len(self.training)}
 
     def save_checkpoint(self) -> None:

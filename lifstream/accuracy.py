@@ -76,8 +76,9 @@ def train(
     rule: RuleOption = None,
     rate_shift: Annotated[int | None, typer.Option(
         "--rate-shift", help="Learning rate 2**-shift in the first epoch; default: the preset's.")] = None,
-    rate_shift_every: Annotated[int | None, typer.Option(
-        "--rate-shift-every", help="Halve the learning rate after this many epochs; 0 keeps it.")] = None,
+    rate_shift_end: Annotated[int | None, typer.Option(
+        "--rate-shift-end", help="Learning rate 2**-shift in the last epochs; in between it halves at equal "
+                                 "distances.")] = None,
     validation: Annotated[int | None, typer.Option(
         "--validation", help="Training images held out to choose by; 0 learns from all.")] = None,
     shift: Annotated[int | None, typer.Option(
@@ -98,7 +99,7 @@ def train(
     """
     output = Output(as_json=as_json)
     chosen = with_plan(chosen_preset(preset, rule), epochs=epochs, rate_shift=rate_shift,
-                       rate_shift_every=rate_shift_every, validation=validation, shift=shift, patience=patience)
+                       rate_shift_end=rate_shift_end, validation=validation, shift=shift, patience=patience)
     out = out or Path(f"{preset}.npz")
     require_file_place(out)
     checkpoint = out.with_name(out.name + ".checkpoint")

@@ -189,7 +189,7 @@ def test_resumed_run_ends_with_the_same_weights(digits: Dataset, tmp_path: Path,
 
 def test_early_stopping_takes_the_best_epoch(digits: Dataset) -> None:
     # With hardly any learning the accuracy stands still, and the first epoch stays the best.
-    chosen = varied(preset(30), patience=2, rate_shift=20)
+    chosen = varied(preset(30), patience=2, rate_shift=20, rate_shift_end=20)
     trainer = Trainer(preset=chosen, dataset=digits, seed=3)
     trainer.run()
     best = trainer.best_epoch
@@ -200,7 +200,7 @@ def test_early_stopping_takes_the_best_epoch(digits: Dataset) -> None:
     for got, expected in zip(trainer.network.weights, again.network.weights, strict=True):
         assert (got == expected).all()
     with pytest.raises(InputError, match=r"patience.*--validation"):
-        TrainingPlan(epochs=1, rate_shift=12, validation=0, patience=1)
+        TrainingPlan(epochs=1, rate_shift=12, rate_shift_end=12, validation=0, patience=1)
 
 
 def test_without_validation_all_images_are_learnt_from(digits: Dataset) -> None:
@@ -287,4 +287,14 @@ def test_presets_with_rule() -> None:
     paper = PRESETS["mnist-128"].with_rule(Rule.PAPER)
     assert paper.spec.rule is Rule.PAPER
     assert paper.with_rule(Rule.PAPER) is paper
+    assert paper.with_rule(Rule.GRADED) == PRESETS["mnist-128"]
     assert json.dumps(paper.spec.to_json())
+
+
+def test_rate_schedule() -> None:
+    plan = TrainingPlan(epochs=7, rate_shift=11, rate_shift_end=13)
+    assert [plan.rate_shift_at(epoch) for epoch in range(9)] == [11, 11, 11, 12, 12, 13, 13, 13, 13]
+    assert [replace(plan, epochs=1).rate_shift_at(epoch) for epoch in range(2)] == [11, 11]
+    assert [replace(plan, rate_shift_end=11).rate_shift_at(epoch) for epoch in (0, 6)] == [11, 11]
+    with pytest.raises(InputError, match=r"rate_shift_end: 10 .* 11\.\."):
+        replace(plan, rate_shift_end=10)
