@@ -20,7 +20,7 @@ from golden.network import ForwardRecord, Network
 from golden.spec import DESIRE_EXPONENT_MIN, Eligibility, Magnitude, NetworkSpec, Phase
 
 __all__ = ["Desire", "LearnRecord", "correlation", "eligibility", "hidden_desire", "learn",
-           "output_desire", "output_neuron_desire", "round_shift", "trace", "weight_update"]
+           "output_desire", "output_neuron_desire", "passes_back", "round_shift", "trace", "weight_update"]
 
 IntArray = NDArray[np.int64]
 Mask = NDArray[np.bool_] | None
@@ -88,7 +88,7 @@ def output_neuron_desire(spec: NetworkSpec, counts: IntArray, is_label: NDArray[
 
 
 def hidden_desire(spec: NetworkSpec, weights: NDArray[np.int32], successor: Desire,
-                  counts: IntArray, kept: Mask) -> Desire:
+                  counts: IntArray, kept: Mask, heard: Mask = None) -> Desire:
     """Desire of a hidden layer from its successor's.
 
     ``D_j = sum_i w_ij * sgn_i * m_i`` with ``m_i`` the magnitude (graded) or the exact error
@@ -104,8 +104,10 @@ def hidden_desire(spec: NetworkSpec, weights: NDArray[np.int32], successor: Desi
         int64 (n,): spike counts of this layer.
     kept
         bool (n,) dropout mask of this layer, or None.
+    heard
+        bool (n_next,): see :func:`passes_back`; None for all.
     """
-    wanted = np.flatnonzero(successor.sign)
+    wanted = np.flatnonzero(successor.sign if heard is None else successor.sign * heard)
     if spec.magnitude is Magnitude.GRADED:
         magnitude = 1 << (successor.exponent[wanted] - DESIRE_EXPONENT_MIN)
     else:
@@ -139,6 +141,16 @@ def eligibility(spec: NetworkSpec, layer: int, record: LayerRecord) -> NDArray[n
     if layer == spec.layers - 1:
         return np.ones_like(record.spikes)
     return record.membrane >= record.threshold >> 1
+
+
+def passes_back(spec: NetworkSpec, layer: int, record: LayerRecord) -> Mask:
+    """Neurons of ``layer`` whose desires the layer before takes into account, bool (n,); None for all.
+
+    With membrane eligibility a neuron that was at no step eligible passes nothing back: no spike more or
+    less would have moved it, and in a sparse second hidden layer such neurons are the many. (It is the
+    surrogate derivative of the neuron, taken over the sample.) The paper's form has no such gate.
+    """
+    return None if spec.eligibility is Eligibility.SPIKE else eligibility(spec, layer, record).any(axis=0)
 
 
 def correlation(eligible: NDArray[np.bool_], traces: IntArray) -> IntArray:
@@ -183,7 +195,8 @@ def learn(network: Network, image: NDArray[np.uint8], label: int, *, rate_shift:
     for layer in range(spec.layers - 2, -1, -1):
         counts = forward.layers[layer].spikes.sum(axis=0, dtype=np.int64)
         desires.insert(0, hidden_desire(spec, network.weights[layer + 1], desires[0], counts,
-                                        kept[layer] if kept is not None else None))
+                                        kept[layer] if kept is not None else None,
+                                        passes_back(spec, layer + 1, forward.layers[layer + 1])))
     updates = 0
     for layer, (weights, desire) in enumerate(zip(network.weights, desires, strict=True)):
         columns = np.flatnonzero(desire.sign)

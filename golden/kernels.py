@@ -218,9 +218,25 @@ def output_desire(label, constants, counts, sign, exponent, error):
 
 
 @_jit
-def hidden_desire(weights, kept, constants, counts, next_sign, next_exponent, next_error, sign, exponent, error):
-    """Desires of a hidden layer from its successor's."""
-    columns = np.flatnonzero(next_sign)
+def passing_back(sign, eligible, constants):
+    """Neurons with a desire that the layer before takes into account."""
+    columns = np.flatnonzero(sign)
+    if constants.eligible_by_spike:
+        return columns
+    heard = 0
+    for column in columns:
+        for step in range(len(eligible)):
+            if eligible[step, column]:
+                columns[heard] = column
+                heard += 1
+                break
+    return columns[:heard]
+
+
+@_jit
+def hidden_desire(weights, kept, columns, constants, counts, next_sign, next_exponent, next_error, sign, exponent,
+                  error):
+    """Desires of a hidden layer from those of its successor's neurons ``columns``."""
     factors = np.empty(len(columns), dtype=np.int64)
     for index, column in enumerate(columns):
         if constants.graded:
@@ -300,7 +316,8 @@ def learn(image, label, weights, masks, sample, shift, constants, scratch):
         return False, 0
     for layer in range(last - 1, -1, -1):
         kept = masks[layer][sample % len(masks[layer])]
-        hidden_desire(weights[layer + 1], kept, constants, scratch.counts[layer], scratch.sign[layer + 1],
+        columns = passing_back(scratch.sign[layer + 1], scratch.eligible[layer + 1], constants)
+        hidden_desire(weights[layer + 1], kept, columns, constants, scratch.counts[layer], scratch.sign[layer + 1],
                       scratch.exponent[layer + 1], scratch.error[layer + 1], scratch.sign[layer],
                       scratch.exponent[layer], scratch.error[layer])
     updates = 0

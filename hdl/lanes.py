@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, enum, memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -126,7 +126,8 @@ class LaneGroup(wiring.Component):
     correlation's, K of the weight's; where desires travel back, K of the weighted sum's. No
     multiplier with graded desires; with ternary ones, K of weight x spike count where they travel back.
     Memory: ``rows x K x W`` bits of weights, ``folds x K`` membrane potentials, ``folds x K x T``
-    bits of eligibility; folded, also ``folds x K`` currents and desires.
+    bits of eligibility; folded, also ``folds x K`` currents and desires. Hidden layers behind the first
+    keep ``folds x K`` bits more: which neurons were eligible at all.
 
     Parameters
     ----------
@@ -193,14 +194,13 @@ class LaneGroup(wiring.Component):
         row = Signal(data.ArrayLayout(weight_shape, lanes), reset_less=True)
         m.d.sync += row.eq(read.data)
 
-        eligible_bit, eligible_block, eligible_part, finished = self._membrane_unit(
-            m, arriving, self._accumulate(m, arriving, row))
+        eligible, served, finished = self._membrane_unit(m, arriving, self._accumulate(m, arriving, row))
         learn = Signal(LearnLayout(spec, geometry), name="learn_leaf")
         m.d.sync += learn.eq(self.learn)
         desires, shifted_desires = self._desires(m, arriving.fold, learn.shift_fold)
-        change = self._correlate(m, learn, shifted_desires, eligible_bit, eligible_block, eligible_part, finished)
+        change, heard = self._correlate(m, learn, shifted_desires, eligible, served, finished, arriving.fold)
         if self._layer > 0:
-            self._back(m, arriving, row, desires)
+            self._back(m, arriving, row, desires, heard)
 
         # -- weights on their way in and out, and their update -----------------------------------
         with m.If(self.load.enable):
@@ -245,11 +245,11 @@ class LaneGroup(wiring.Component):
                     m.d.sync += current[lane].eq(get.data[lane])
         return current
 
-    def _membrane_unit(self, m: Module, arriving: Signal, current: Array) -> tuple[Signal, Value, Value, Value]:
+    def _membrane_unit(self, m: Module, arriving: Signal, current: Array) -> tuple[Signal, data.View, Value]:
         """Membrane potentials, one neuron per clock.
 
-        Returns the eligibility of the neuron just served, the block and place in the block of its
-        step in the eligibility history, and whether it was the fold's last.
+        Returns the eligibility of the neuron just served, its tag (fold, step's place in the
+        eligibility history), and whether it was the fold's last.
         """
         spec, layer, geometry = self._spec, self._layer, self._geometry
         lanes, folds, unroll = geometry.lanes_per_group, geometry.folds, geometry.unroll
@@ -273,6 +273,8 @@ class LaneGroup(wiring.Component):
             "last": 1,
             "marker": EventKind,
             "masks": 1,
+            "first": 1,
+            "fold": bits_for_index(folds),
             "block": bits_for_index(folds * geometry.blocks(spec.steps)),
             "part": bits_for_index(unroll),
         })
@@ -293,6 +295,8 @@ class LaneGroup(wiring.Component):
             tags[0].last.eq(last),
             tags[0].marker.eq(Mux(last, serving.marker, EventKind.SPIKE)),
             tags[0].masks.eq(serving.masks),
+            tags[0].first.eq(serving.first),
+            tags[0].fold.eq(serving.fold),
             tags[0].block.eq(block if folds == 1 else
                              _table(m, serving.fold, folds, geometry.blocks(spec.steps)) + block),
             tags[0].part.eq(part),
@@ -343,7 +347,7 @@ class LaneGroup(wiring.Component):
             store.en.eq(valid[-1]),
             store.data.eq(leak(after, spec.leak_shift)),
         ]
-        return eligible, tags[-1].block, tags[-1].part, valid[-1] & tags[-1].last
+        return eligible, tags[-1], valid[-1] & tags[-1].last
 
     def _desires(self, m: Module, fold: Value, shift_fold: Value) -> tuple[list[data.View], list[data.View]]:
         """Desires of the lanes of two folds: of the row that arrives, and of the one being shifted."""
@@ -366,13 +370,17 @@ class LaneGroup(wiring.Component):
             views.append([get.data[lane] for lane in range(lanes)])
         return views[0], views[1]
 
-    def _correlate(self, m: Module, learn: Signal, desires: list[data.View], eligible: Signal, block: Value,
-                   part: Value, finished: Value) -> list[tuple[Signal, Signal]]:
-        """Eligibility history, correlations, and their serial shift; returns magnitude and carry per lane."""
+    def _correlate(self, m: Module, learn: Signal, desires: list[data.View], eligible: Signal, served: data.View,
+                   finished: Value, back_fold: Value) -> tuple[list[tuple[Signal, Signal]], Value]:
+        """Eligibility history, correlations, and their serial shift.
+
+        Returns magnitude and carry per lane, and which lanes of `back_fold` were eligible at any step.
+        """
         spec, geometry = self._spec, self._geometry
         lanes, folds, unroll = geometry.lanes_per_group, geometry.folds, geometry.unroll
         always = spec.eligibility is Eligibility.MEMBRANE and not self._hidden
         words = []
+        heard: Value = Const(-1, lanes)
         if not always:
             collected = Signal(lanes, reset_less=True)
             m.d.sync += collected.eq(Cat(collected[1:], eligible))
@@ -382,13 +390,15 @@ class LaneGroup(wiring.Component):
                 put = history.write_port()
                 get = history.read_port(domain="comb")
                 m.d.comb += [
-                    put.addr.eq(block),
+                    put.addr.eq(served.block),
                     put.data.eq(Cat(collected[1:], eligible)),
-                    put.en.eq(finished & (part == place)),
+                    put.en.eq(finished & (served.part == place)),
                     get.addr.eq(learn.block if folds == 1 else
                                 _table(m, learn.fold, folds, geometry.blocks(spec.steps)) + learn.block),
                 ]
                 words.append(get.data)
+            if self._layer > 0 and spec.eligibility is Eligibility.MEMBRANE:
+                heard = self._heard(m, Cat(collected[1:], eligible), served, finished, back_fold)
         shape = unsigned(correlation_bits(spec))
         result = []
         for lane in range(lanes):
@@ -404,9 +414,24 @@ class LaneGroup(wiring.Component):
             with m.Elif(learn.shift & (learn.everyone | small)):
                 shift_rounding(m, value=shifted, carry=carry)
             result.append((shifted, carry))
-        return result
+        return result, heard
 
-    def _back(self, m: Module, arriving: Signal, row: Signal, desires: list[data.View]) -> None:
+    def _heard(self, m: Module, eligible: Value, served: data.View, finished: Value, back_fold: Value) -> Value:
+        """Lanes of ``back_fold`` that were eligible at any step: only their desires are passed back."""
+        lanes, folds = self._geometry.lanes_per_group, self._geometry.folds
+        if folds == 1:
+            heard = Signal(lanes, reset_less=True)
+            with m.If(finished):
+                m.d.sync += heard.eq(eligible | Mux(served.first, 0, heard))
+            return heard
+        m.submodules.heard = table = memory.Memory(shape=lanes, depth=folds, init=[])
+        put = table.write_port()
+        before, get = table.read_port(domain="comb"), table.read_port(domain="comb")
+        m.d.comb += [before.addr.eq(served.fold), put.addr.eq(served.fold), put.en.eq(finished),
+                     put.data.eq(eligible | Mux(served.first, 0, before.data)), get.addr.eq(back_fold)]
+        return get.data
+
+    def _back(self, m: Module, arriving: Signal, row: Signal, desires: list[data.View], heard: Value) -> None:
         """Weighted sum of the group's desires: magnitude, then sign, then an adder tree."""
         spec = self._spec
         sum_shape = signed(weighted_sum_bits(spec, self._geometry.lanes_per_group))
@@ -419,7 +444,7 @@ class LaneGroup(wiring.Component):
             else:
                 scaled = weight * desire.magnitude
             term = Signal(signed(sum_shape.width), name=f"term_{lane}", reset_less=True)
-            m.d.sync += term.eq(Mux(desire.active, Mux(desire.negative, -scaled, scaled), 0))
+            m.d.sync += term.eq(Mux(desire.active & heard[lane], Mux(desire.negative, -scaled, scaled), 0))
             terms.append(term)
         back = Signal()
         last = Signal()

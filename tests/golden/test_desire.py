@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golden.desire import Desire, correlation, hidden_desire, learn, output_desire, trace, weight_update
+from golden.desire import (
+    Desire,
+    correlation,
+    hidden_desire,
+    learn,
+    output_desire,
+    passes_back,
+    trace,
+    weight_update,
+)
+from golden.lif import LayerRecord
 from golden.network import Network
 from golden.spec import Magnitude, NetworkSpec, Overflow, Rule
 from tests.conftest import random_images, random_network
@@ -200,3 +210,22 @@ def test_learning_touches_only_spiking_rows_and_desired_columns(seed: int, rule:
             assert kept[0][columns].all()
         if spec.magnitude is Magnitude.TERNARY:
             assert not record.desires[layer].exponent.any()
+
+
+def test_neurons_never_eligible_pass_nothing_back() -> None:
+    spec = NetworkSpec(sizes=(2, 2, 2, 2))
+    weights = np.array([[3000, 16000], [-16000, 5000]], dtype=np.int32)
+    successor = Desire(sign=np.array([1, 1]), exponent=np.array([0, 0]), error=np.array([1, 1]))
+    counts = np.zeros(2, dtype=np.int64)
+    assert hidden_desire(spec, weights, successor, counts, None).sign.tolist() == [1, -1]
+    heard = np.array([False, True])
+    assert hidden_desire(spec, weights, successor, counts, None, heard).sign.tolist() == [1, 1]
+    assert hidden_desire(spec, weights, successor, counts, None, np.array([False, False])).sign.tolist() == [0, 0]
+
+    membrane = np.full((3, 2), spec.one // 2 - 1)
+    record = LayerRecord(spikes=np.zeros((3, 2), dtype=bool), membrane=membrane, threshold=spec.one)
+    assert passes_back(spec, 1, record).tolist() == [False, False]
+    membrane[1, 1] += 1
+    assert passes_back(spec, 1, record).tolist() == [False, True]
+    assert passes_back(spec, 2, record).tolist() == [True, True]  # the output layer is always eligible
+    assert passes_back(spec.with_rule(Rule.PAPER), 1, record) is None

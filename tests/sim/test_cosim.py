@@ -203,3 +203,9 @@ def test_failed_build_names_its_log_and_leaves_nothing(tmp_path: Path, monkeypat
     with pytest.raises(InputError, match=r"could not build.*failed-.*\.log"):
         runner.build(verilog="module top; syntax error", harness=harness, description=emission.description)
     assert [path.suffix for path in (tmp_path / "builds").iterdir()] == [".log"]
+
+
+def test_the_cases_tell_the_gate_of_deep_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    gated = golden_digest(SPEC)
+    monkeypatch.setattr("golden.desire.passes_back", lambda *_: None)
+    assert golden_digest(SPEC) != gated
