@@ -150,7 +150,10 @@ def passes_back(spec: NetworkSpec, layer: int, record: LayerRecord) -> Mask:
     less would have moved it, and in a sparse second hidden layer such neurons are the many. (It is the
     surrogate derivative of the neuron, taken over the sample.) The paper's form has no such gate.
     """
-    return None if spec.eligibility is Eligibility.SPIKE else eligibility(spec, layer, record).any(axis=0)
+    if spec.eligibility is Eligibility.SPIKE:
+        return None
+    ever: NDArray[np.bool_] = eligibility(spec, layer, record).any(axis=0)
+    return ever
 
 
 def correlation(eligible: NDArray[np.bool_], traces: IntArray) -> IntArray:
