@@ -152,7 +152,7 @@ def passes_back(spec: NetworkSpec, layer: int, record: LayerRecord) -> Mask:
     """
     if spec.eligibility is Eligibility.SPIKE:
         return None
-    ever: NDArray[np.bool_] = eligibility(spec, layer, record).any(axis=0)
+    ever: NDArray[np.bool_] = np.logical_or.reduce(eligibility(spec, layer, record), axis=0)
     return ever
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from numpy.typing import NDArray
 
 from golden.comparison import Row
@@ -142,6 +142,9 @@ def comparison_figure(rows: Sequence[Row], *, title: str) -> Figure:
             axes.errorbar(row.memory_bits / 1024, 100 * row.mean, yerr=100 * row.spread if row.spread else None,
                           marker=marker, linestyle="", capsize=3, label=f"{row.name} ({row.network})")
     axes.set(xscale="log", xlabel="weight memory / kbit", ylabel="test accuracy / percent", title=title)
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_formatter(ScalarFormatter())
+    axes.tick_params(axis="x", which="minor", labelsize=8)
     axes.grid(visible=True, which="both", alpha=0.25)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), title="circles: measured, squares: published",
                 title_fontsize=8)
