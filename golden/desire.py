@@ -15,12 +15,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from golden.draws import rounding_words
 from golden.lif import LayerRecord, leak
 from golden.network import ForwardRecord, Network
-from golden.spec import DESIRE_EXPONENT_MIN, Eligibility, Magnitude, NetworkSpec, Phase
+from golden.spec import DESIRE_EXPONENT_MIN, Eligibility, Magnitude, NetworkSpec, Phase, Rounding
 
 __all__ = ["Desire", "LearnRecord", "correlation", "eligibility", "hidden_desire", "learn",
-           "output_desire", "output_neuron_desire", "passes_back", "round_shift", "trace", "weight_update"]
+           "output_desire", "output_neuron_desire", "passes_back", "round_shift", "round_shift_random", "trace",
+           "weight_update"]
 
 IntArray = NDArray[np.int64]
 Mask = NDArray[np.bool_] | None
@@ -166,16 +168,26 @@ def round_shift(value: IntArray, shift: IntArray) -> IntArray:
     return (value + ((1 << shift) >> 1)) >> shift
 
 
-def weight_update(spec: NetworkSpec, correlations: IntArray, desire: Desire, rate_shift: int) -> IntArray:
-    """Signed weight change in LSBs: ``sgn_i * round(C_ij / 2**r_i)``, one rounding, half up.
+def round_shift_random(value: IntArray, shift: IntArray, word: IntArray) -> IntArray:
+    """``value / 2**shift`` rounded up with the probability of its remainder, by the low bits of ``word``."""
+    return (value + (word & ((1 << shift) - 1))) >> shift
 
-    ``r_i = X + rate_shift - log2(g_i) - F``. int64 (n_in, n_out) in and out.
+
+def weight_update(spec: NetworkSpec, correlations: IntArray, desire: Desire, rate_shift: int,
+                  words: IntArray | None = None) -> IntArray:
+    """Signed weight change in LSBs: ``sgn_i * round(C_ij / 2**r_i)``, one rounding.
+
+    ``r_i = X + rate_shift - log2(g_i) - F``. int64 (n_in, n_out) in and out. With stochastic rounding
+    ``words``, int64 (n_in,), holds the rows' random words.
     """
-    return desire.sign * round_shift(correlations, spec.update_shift(rate_shift) - desire.exponent)
+    shift = spec.update_shift(rate_shift) - desire.exponent
+    if words is None:
+        return desire.sign * round_shift(correlations, shift)
+    return desire.sign * round_shift_random(correlations, shift, words[:, None])
 
 
 def learn(network: Network, image: NDArray[np.uint8], label: int, *, rate_shift: int,
-          kept: Sequence[Mask] | None = None) -> LearnRecord:
+          kept: Sequence[Mask] | None = None, rounding: Sequence[int] | None = None) -> LearnRecord:
     """Learn from one image, in place.
 
     Parameters
@@ -188,8 +200,18 @@ def learn(network: Network, image: NDArray[np.uint8], label: int, *, rate_shift:
         Learning rate 2**-rate_shift.
     kept
         Dropout masks of the hidden layers, or None.
+    rounding
+        Rounding states of the layers, as in :class:`golden.draws.SampleDraws`; needed for stochastic rounding.
+
+    Raises
+    ------
+    ValueError
+        Stochastic rounding without rounding states.
     """
     spec = network.spec
+    if (rounding is None) != (spec.rounding is not Rounding.STOCHASTIC):
+        raise ValueError(f"rounding: states are {'missing' if rounding is None else 'not used'}, "
+                         f"the contract's rounding is {spec.rounding}")
     forward = network.forward(image, phase=Phase.TRAINING, kept=kept)
     desire = output_desire(spec, forward.counts, label)
     if not desire.sign.any():
@@ -211,7 +233,8 @@ def learn(network: Network, image: NDArray[np.uint8], label: int, *, rate_shift:
         correlations = correlation(eligible, trace(spec, presynaptic[:, rows]))
         wanted = Desire(*(values[columns] for values in desire))
         block = np.ix_(rows, columns)
-        changed = weights[block] + weight_update(spec, correlations, wanted, rate_shift)
+        words = rounding_words(rounding[layer], rows) if rounding is not None else None
+        changed = weights[block] + weight_update(spec, correlations, wanted, rate_shift, words)
         weights[block] = np.clip(changed, spec.weight_min, spec.weight_max)
         updates += changed.size
     return LearnRecord(forward=forward, desires=tuple(desires), updates=updates)

@@ -2,7 +2,7 @@
 
 Two engines compute the same bits. ``NUMPY`` loops over the definition, :meth:`Network.forward` and
 :func:`golden.desire.learn`; ``NUMBA`` runs the compiled kernels, a few hundred times faster on large
-networks. Both draw their dropout masks from :class:`golden.dropout.DropoutGenerator`.
+networks. Both draw their dropout masks from :class:`golden.draws.DrawGenerator`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.desire import learn, output_neuron_desire, trace
-from golden.dropout import DropoutGenerator
+from golden.draws import DrawGenerator, SampleDraws
 from golden.encoder import spike_patterns
 from golden.float_model import FloatNetwork
 from golden.network import Network
@@ -98,8 +98,8 @@ class Runner:
     def __init__(self, *, network: Network | FloatNetwork, engine: Engine = Engine.NUMBA) -> None:
         self.network = network
         self.engine = engine
-        self.dropout = DropoutGenerator(network.spec)
-        """Source of the masks; its states are part of a checkpoint."""
+        self.draws = DrawGenerator(network.spec)
+        """Source of dropout masks and rounding states; its states are part of a checkpoint."""
         if engine is Engine.NUMBA:
             self._compiled = _Compiled(network.spec, network)
         elif isinstance(network, FloatNetwork):
@@ -131,12 +131,13 @@ class Runner:
         """Learn from uint8 (count, inputs) images and their labels, uint8 (count,), one after the other."""
         outcome = Outcome.empty(len(images), self.network.spec.layers)
         if self.engine is Engine.NUMBA:
-            masks = _stacked_masks(self.network.spec, [self.dropout.masks() for _ in images])
-            self._compiled.learn(images, labels, self.network.weights, masks, rate_shift, outcome)
+            draws = [self.draws.draw() for _ in images]
+            self._compiled.learn(images, labels, self.network.weights, draws, rate_shift, outcome)
             return outcome
         assert isinstance(self.network, Network)
         for index, (image, label) in enumerate(zip(images, labels, strict=True)):
-            record = learn(self.network, image, int(label), rate_shift=rate_shift, kept=self.dropout.masks())
+            record = learn(self.network, image, int(label), rate_shift=rate_shift,
+                           **self.draws.draw()._asdict())
             trains = [record.forward.input_spikes, *(layer.spikes for layer in record.forward.layers)]
             outcome.predictions[index] = record.forward.prediction
             outcome.spikes[index] = [train.sum() for train in trains]
@@ -145,13 +146,12 @@ class Runner:
         return outcome
 
 
-def _stacked_masks(spec: NetworkSpec, samples: Sequence[Sequence[NDArray[np.bool_] | None]]) -> \
-        tuple[NDArray[np.uint8], ...]:
+def _stacked_masks(spec: NetworkSpec, samples: Sequence[SampleDraws]) -> tuple[NDArray[np.uint8], ...]:
     """Masks as the kernels take them: uint8 (count, n) per layer, or (1, n) of ones where nothing is dropped."""
     masks = [np.ones((1, size), dtype=np.uint8) for size in spec.sizes[1:]]
     if spec.dropout and samples:
         for layer in range(spec.layers - 1):
-            masks[layer] = np.array([sample[layer] for sample in samples], dtype=np.uint8)
+            masks[layer] = np.array([sample.kept[layer] for sample in samples], dtype=np.uint8)
     return tuple(masks)
 
 
@@ -180,9 +180,15 @@ class _Compiled:
                             outcome.spikes)
 
     def learn(self, images: NDArray[np.uint8], labels: NDArray[np.uint8], weights: Sequence[NDArray[Any]],
-              masks: tuple[NDArray[np.uint8], ...], rate_shift: int, outcome: Outcome) -> None:
-        self._kernels.learn_all(images, labels, tuple(weights), masks, self._shift(rate_shift), self._constants,
-                            self._scratch, outcome.predictions, outcome.spikes, outcome.learned, outcome.updates)
+              draws: Sequence[SampleDraws], rate_shift: int, outcome: Outcome) -> None:
+        masks = _stacked_masks(self._spec, draws)
+        rounding = np.full((len(draws), self._spec.layers), -1, dtype=np.int64)
+        for index, draw in enumerate(draws):
+            if draw.rounding is not None:
+                rounding[index] = draw.rounding
+        self._kernels.learn_all(images, labels, tuple(weights), masks, rounding, self._shift(rate_shift),
+                                self._constants, self._scratch, outcome.predictions, outcome.spikes,
+                                outcome.learned, outcome.updates)
 
 
 def _shared_constants(spec: NetworkSpec) -> dict[str, Any]:

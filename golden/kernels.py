@@ -111,12 +111,29 @@ def leak(value, leak_shift):
     raise NotImplementedError  # only compiled code calls it
 
 
-def scaled(value, shift):
-    """``value * 2**-shift`` for a weight change."""
+def scaled(value, shift, word):
+    """``value * 2**-shift`` for a weight change, rounded half up or, with a word of at least 0, at random."""
     raise NotImplementedError  # only compiled code calls it
 
 
-_integer_leak, _integer_scaled = numba.njit(lif.leak), numba.njit(desire.round_shift)
+_integer_leak = numba.njit(lif.leak)
+_half_up, _random = numba.njit(desire.round_shift), numba.njit(desire.round_shift_random)
+
+
+@_jit
+def rounding_word(state, row):
+    """:func:`golden.draws.rounding_words` for one row, in 64-bit arithmetic; no word at all (-1) is -1."""
+    if state < 0:
+        return np.int64(-1)
+    word = np.int64(state) ^ np.int64(row)
+    word ^= (word << 13) & 0xFFFFFFFF
+    word ^= word >> 17
+    return word ^ ((word << 5) & 0xFFFFFFFF)
+
+
+@_jit
+def _integer_scaled(value, shift, word):
+    return _half_up(value, shift) if word < 0 else _random(value, shift, word)
 
 
 @overload(leak)
@@ -127,10 +144,10 @@ def _leak(value, leak_shift):  # noqa: ARG001
 
 
 @overload(scaled)
-def _scaled(value, shift):  # noqa: ARG001
+def _scaled(value, shift, word):  # noqa: ARG001
     if isinstance(value, types.Integer):
-        return lambda value, shift: _integer_scaled(value, shift)
-    return lambda value, shift: value * 2.0**-shift
+        return lambda value, shift, word: _integer_scaled(value, shift, word)
+    return lambda value, shift, word: value * 2.0**-shift  # noqa: ARG005
 
 
 @_jit
@@ -263,7 +280,7 @@ def hidden_desire(weights, kept, columns, constants, counts, next_sign, next_exp
 
 
 @_jit
-def update(weights, rows, traces, eligible, sign, exponent, shift, constants):
+def update(weights, rows, traces, eligible, sign, exponent, shift, rounding, constants):
     """Change the weights from ``rows`` to all neurons with a desire; returns how many those are."""
     columns = np.flatnonzero(sign)
     steps = eligible.shape[0]
@@ -274,13 +291,14 @@ def update(weights, rows, traces, eligible, sign, exponent, shift, constants):
     correlation = np.empty(len(columns), dtype=traces.dtype)
     for row, source in enumerate(rows):
         correlation[:] = 0
+        word = rounding_word(rounding, source)
         for step in range(steps):
             trace = traces[row, step]
             if trace != 0:
                 for index in range(len(columns)):
                     correlation[index] += trace * gates[step, index]
         for index, column in enumerate(columns):
-            change = sign[column] * scaled(correlation[index], shift - exponent[column])
+            change = sign[column] * scaled(correlation[index], shift - exponent[column], word)
             weights[source, column] = min(max(weights[source, column] + change, constants.weight_min),
                                           constants.weight_max)
     return len(rows) * len(columns)
@@ -308,7 +326,7 @@ def spike_traces(spikes, counts, constants):
 
 
 @_jit
-def learn(image, label, weights, masks, sample, shift, constants, scratch):
+def learn(image, label, weights, masks, sample, shift, rounding, constants, scratch):
     """Desires and weight updates of the image that ``forward`` has just run."""
     last = len(weights) - 1
     if not output_desire(label, constants, scratch.counts[last], scratch.sign[last], scratch.exponent[last],
@@ -327,7 +345,7 @@ def learn(image, label, weights, masks, sample, shift, constants, scratch):
         else:
             rows, traces = spike_traces(scratch.spikes[layer - 1], scratch.counts[layer - 1], constants)
         updates += update(weights[layer], rows, traces, scratch.eligible[layer], scratch.sign[layer],
-                          scratch.exponent[layer], shift, constants)
+                          scratch.exponent[layer], shift, rounding[layer], constants)
     return True, updates
 
 
@@ -340,14 +358,15 @@ def infer_all(images, weights, masks, constants, scratch, predictions, spike_tot
 
 
 @_jit
-def learn_all(images, labels, weights, masks, shift, constants, scratch, predictions, spike_totals, learned,
+def learn_all(images, labels, weights, masks, rounding, shift, constants, scratch, predictions, spike_totals, learned,
               updates):
     """Learn from images one after the other.
 
-    ``masks`` holds a uint8 (count, n) array per layer, or (1, n) to use one mask for all images.
+    ``masks`` holds a uint8 (count, n) array per layer, or (1, n) to use one mask for all images;
+    ``rounding`` int64 (count, layers) the rounding states, -1 to round half up.
     """
     for index in range(len(images)):
         forward(images[index], weights, masks, index, 1, constants, scratch, spike_totals[index])
         predictions[index] = readout(scratch.counts[len(weights) - 1])
         learned[index], updates[index] = learn(images[index], labels[index], weights, masks, index, shift,
-                                               constants, scratch)
+                                               rounding[index], constants, scratch)

@@ -123,7 +123,7 @@ class Network:
         phase
             Selects the firing thresholds.
         kept
-            Dropout masks of the hidden layers (see :class:`golden.dropout.DropoutGenerator`).
+            Dropout masks of the hidden layers (see :class:`golden.draws.DrawGenerator`).
         """
         if images.shape[-1] != self.spec.inputs:
             raise InputError(f"images: {images.shape[-1]} pixels, the network takes {self.spec.inputs}")

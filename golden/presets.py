@@ -89,7 +89,8 @@ class Preset:
         rule
             See :meth:`with_rule`.
         weight_bits
-            Width of a weight; fraction bits follow, so that weights still reach from -2 to 2.
+            Width of a weight; fraction bits follow, so that weights still reach from -2 to 2. Below 12 bits
+            the learning rate doubles for every two bits less, or most updates would be rounded away.
         steps
             Time steps; the desire margin stays a fifth of them, and the learning rate is scaled by the
             nearest power of two, because correlations grow with the steps.
@@ -100,6 +101,7 @@ class Preset:
         spec, plan = preset.spec, preset.training
         if weight_bits is not None:
             spec = replace(spec, weight_bits=weight_bits, weight_fraction=weight_bits - 2)
+            plan = plan.with_rate_offset(-max(0, (13 - weight_bits) // 2))
         if steps is not None:
             plan = plan.with_rate_offset(round(math.log2(max(1, steps) / spec.steps)))
             spec = replace(spec, steps=steps, desire_margin=steps // 5)

@@ -15,7 +15,7 @@ import enum
 
 from golden.spec import NetworkSpec
 
-__all__ = ["COUNTERS", "COUNTER_BYTES", "Command", "Status", "command_bytes", "dropout_generators", "reply_bytes",
+__all__ = ["COUNTERS", "COUNTER_BYTES", "Command", "Status", "command_bytes", "reply_bytes",
            "weight_bytes"]
 
 COUNTER_BYTES = 6
@@ -47,9 +47,10 @@ class Command(enum.IntEnum):
     counters."""
     CLEAR_COUNTERS = 0x07
     """No payload. Reply: empty."""
-    SEED_DROPOUT = 0x08
-    """Payload: the dropout generators' states, 4 bytes each, not zero; one per hidden layer, or none
-    for a network without dropout. Reply: empty. Reset seeds them from the contract."""
+    SEED_RANDOM = 0x08
+    """Payload: the generators' states, 4 bytes each, not zero: of dropout one per hidden layer, or none
+    for a network without, then of stochastic rounding one per layer, or none. Reply: empty. Reset seeds
+    them from the contract."""
 
 
 class Status(enum.IntEnum):
@@ -70,16 +71,11 @@ def weight_bytes(spec: NetworkSpec) -> int:
     return -(-spec.weight_bits // 8)
 
 
-def dropout_generators(spec: NetworkSpec) -> int:
-    """Number of dropout generators the core has."""
-    return spec.layers - 1 if spec.dropout else 0
-
-
 def command_bytes(spec: NetworkSpec, command: Command) -> int:
     """Bytes of a command's payload."""
     return {Command.INFER: spec.inputs, Command.TRAIN: spec.inputs + 1,
             Command.LOAD_WEIGHTS: spec.parameters * weight_bytes(spec), Command.SET_RATE_SHIFT: 1,
-            Command.SEED_DROPOUT: 4 * dropout_generators(spec)}.get(command, 0)
+            Command.SEED_RANDOM: 4 * len(spec.random_seeds)}.get(command, 0)
 
 
 def reply_bytes(spec: NetworkSpec, command: Command) -> int:

@@ -86,6 +86,8 @@ class Rounding(enum.StrEnum):
 
     HALF_UP = "half-up"
     """``(v + (1 << (r - 1))) >> r``, once per weight write."""
+    STOCHASTIC = "stochastic"
+    """``(v + (word & (2**r - 1))) >> r`` with a random word: right on average, however small ``v`` is."""
 
 
 class Reset(enum.StrEnum):
@@ -169,8 +171,10 @@ class NetworkSpec:
     dropout
         Probability that a hidden neuron is dropped in training, in 1/256, 0..192.
     dropout_seed
-        Seed of the dropout generators, 32 bits.
-    rounding, reset
+        Seed of the generators of dropout and of stochastic rounding, 32 bits.
+    rounding
+        How a weight update is rounded; see the enum.
+    reset
         Named so that a reader of the JSON need not guess.
 
     Raises
@@ -364,11 +368,25 @@ class NetworkSpec:
         return max(0, low), low + 31 + DESIRE_EXPONENT_MIN
 
     @property
+    def random_seeds(self) -> tuple[int, ...]:
+        """Seeds of all generators in use: :attr:`dropout_seeds` if there is dropout, then :attr:`rounding_seeds`."""
+        return (self.dropout_seeds if self.dropout else ()) + self.rounding_seeds
+
+    @property
     def dropout_seeds(self) -> tuple[int, ...]:
         """One non-zero 32-bit xorshift state per hidden layer, derived from ``dropout_seed``."""
+        return tuple(self._seed(number) for number in range(self.layers - 1))
+
+    @property
+    def rounding_seeds(self) -> tuple[int, ...]:
+        """One non-zero 32-bit xorshift state per layer; empty without stochastic rounding."""
+        if self.rounding is not Rounding.STOCHASTIC:
+            return ()
+        return tuple(self._seed(number) for number in range(8, 8 + self.layers))
+
+    def _seed(self, number: int) -> int:
         golden_ratio = 0x9E37_79B9
-        return tuple((self.dropout_seed ^ (golden_ratio * (layer + 1)) & _MASK32) or 1
-                     for layer in range(self.layers - 1))
+        return (self.dropout_seed ^ (golden_ratio * (number + 1)) & _MASK32) or 1
 
     @property
     def rule(self) -> Rule | None:

@@ -166,7 +166,7 @@ class Trainer:
         spec, kind = self.preset.spec, np.integer if self._kind is Network else np.floating
         self._runner = Runner(engine=self._engine, network=self._kind(
             spec=spec, weights=weights_from(arrays, spec, self.checkpoint, kind=kind)))
-        self._runner.dropout.states = [int(state) for state in header["dropout_states"]]
+        self._runner.draws.states = [int(state) for state in header["random_states"]]
         if "best_weights_0" in arrays:
             self._best = weights_from(arrays, spec, self.checkpoint, prefix="best_", kind=kind)
         state = header["state"]
@@ -183,7 +183,7 @@ class Trainer:
         if self.checkpoint is None:
             return
         header = {"format": 1, "kind": "checkpoint", "run": self._run(), "state": asdict(self._state),
-                  "dropout_states": self._runner.dropout.states}
+                  "random_states": self._runner.draws.states}
         arrays = weights_to(self.preset.spec, self._runner.network.weights)
         arrays |= weights_to(self.preset.spec, self._best, prefix="best_")
         write_archive(self.checkpoint, header, arrays)

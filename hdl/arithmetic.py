@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 
-__all__ = ["add_rounded", "leak", "saturate", "shift_rounding"]
+__all__ = ["add_rounded", "leak", "saturate", "shift_rounding", "xorshift32"]
 
 
 def saturate(value: Value, low: int, high: int) -> Value:
@@ -20,12 +20,22 @@ def leak(value: Value, leak_shift: int) -> Value:
     return ((value << leak_shift) - value) >> leak_shift
 
 
-def shift_rounding(m: Module, *, value: Signal, carry: Signal) -> None:
-    """One clock of a serial right shift: the last bit shifted out is the rounding carry.
+def shift_rounding(m: Module, *, value: Signal, carry: Signal, random: Value | None = None) -> None:
+    """One clock of a serial right shift; after ``r`` clocks ``value + carry`` is the start value over 2**r, rounded.
 
-    After ``r`` clocks ``value + carry`` is the value at the start over 2**r, rounded half up.
+    Half up without ``random``: the last bit shifted out is the carry. Otherwise a random word comes in on
+    ``random``, lowest bit first, and is added to what is shifted out: a full adder's carry.
     """
-    m.d.sync += [value.eq(value >> 1), carry.eq(value[0])]
+    out = value[0]
+    m.d.sync += [value.eq(value >> 1),
+                 carry.eq(out if random is None else (out & random) | (out & carry) | (random & carry))]
+
+
+def xorshift32(state: Value) -> Value:
+    """The next draw of the generator with shifts 13, 17, 5: exclusive ors of 32 bits."""
+    first = (state ^ (state << 13))[:32]
+    second = first ^ (first >> 17)
+    return (second ^ (second << 5))[:32]
 
 
 def add_rounded(m: Module, *, weight: Value, magnitude: Value, carry: Value, negative: Value,

@@ -12,7 +12,6 @@ from golden.protocol import (
     Command,
     Status,
     command_bytes,
-    dropout_generators,
     reply_bytes,
     weight_bytes,
 )
@@ -118,9 +117,9 @@ class Core(wiring.Component):
         number = Signal(8 * weight_bytes(spec))
         weight_byte = Signal(bits_for_index(weight_bytes(spec)))
         weights_left = Signal(range(spec.parameters + 1))
-        states = Signal(max(8, 32 * dropout_generators(spec)))
+        states = Signal(max(8, 32 * len(spec.random_seeds)))
         m.d.comb += [state.eq(states[32 * index:32 * index + 32])
-                     for index, state in enumerate(network.dropout_states) if dropout_generators(spec)]
+                     for index, state in enumerate(network.random_states)]
         pixel = network.pixels.p
         take = incoming.valid & incoming.ready
         ends = incoming.p.last
@@ -129,9 +128,9 @@ class Core(wiring.Component):
 
         # Where a command goes on after its first byte, with a payload and without.
         payload_states = {Command.INFER: "IMAGE", Command.TRAIN: "LABEL", Command.LOAD_WEIGHTS: "WEIGHTS",
-                          Command.SET_RATE_SHIFT: "RATE", Command.SEED_DROPOUT: "SEED"}
+                          Command.SET_RATE_SHIFT: "RATE", Command.SEED_RANDOM: "SEED"}
         bare_states = {Command.READ_WEIGHTS: "READ", Command.CLEAR_COUNTERS: "CLEAR", Command.STATUS: "SETTLE",
-                       Command.SEED_DROPOUT: "SETTLE"}
+                       Command.SEED_RANDOM: "SETTLE"}
 
         def reply(value: Status) -> list[object]:
             """Answer once the packet is over."""
@@ -230,12 +229,12 @@ class Core(wiring.Component):
                         m.next = "DRAIN"
                     with m.Else():
                         m.next = "ANSWER"
-                        with m.If((incoming.p.data < low) | (incoming.p.data > high)):
+                        with m.If((incoming.p.data > high) | (incoming.p.data < low if low else 0)):
                             m.d.sync += reply(Status.BAD_VALUE)
                         with m.Else():
                             m.d.sync += rate_shift.eq(incoming.p.data)
             with m.State("SEED"):
-                final = position == command_bytes(spec, Command.SEED_DROPOUT) - 1
+                final = position == command_bytes(spec, Command.SEED_RANDOM) - 1
                 m.d.comb += incoming.ready.eq(1)
                 with m.If(take):
                     m.d.sync += [position.eq(position + 1), states.eq(Cat(states[8:], incoming.p.data))]

@@ -6,6 +6,7 @@ from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from hdl.arithmetic import xorshift32
 from hdl.events import bits_for_index
 
 __all__ = ["DropoutMasks"]
@@ -52,13 +53,9 @@ class DropoutMasks(wiring.Component):
         write = sets.write_port()
         read = sets.read_port(domain="comb")
         state = Signal(32, init=self._seed)
-        first = Signal(32)
-        second = Signal(32)
         draw = Signal(32)
         m.d.comb += [
-            first.eq(state ^ (state << 13)),
-            second.eq(first ^ (first >> 17)),
-            draw.eq(second ^ (second << 5)),
+            draw.eq(xorshift32(state)),
             self.drawing.eq(~self.ready),
             self.kept.eq(draw[24:] >= self._dropout),
             write.addr.eq(self.neuron + Mux(self.current, 0, self._neurons)),

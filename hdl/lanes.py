@@ -28,7 +28,16 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, 
 from amaranth.lib import data, enum, memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.spec import DESIRE_EXPONENT_MIN, Eligibility, Magnitude, NetworkSpec, Overflow, Phase, unsigned_bits
+from golden.spec import (
+    DESIRE_EXPONENT_MIN,
+    Eligibility,
+    Magnitude,
+    NetworkSpec,
+    Overflow,
+    Phase,
+    Rounding,
+    unsigned_bits,
+)
 from hdl.arithmetic import add_rounded, leak, saturate, shift_rounding
 from hdl.events import EventKind, bits_for_index, magnitude_bits
 from hdl.geometry import LayerGeometry
@@ -111,6 +120,8 @@ class LearnLayout(data.StructLayout):
             "everyone": 1,
             "excess": 4,
             "shift_fold": bits_for_index(geometry.folds),
+            # The next bit of the row's random word, for stochastic rounding.
+            **({"random": 1} if spec.rounding is Rounding.STOCHASTIC else {}),
             # Add to the loaded weights, rounded and saturated.
             "apply": 1,
         })
@@ -412,7 +423,8 @@ class LaneGroup(wiring.Component):
                 m.d.sync += [shifted.eq(correlation), carry.eq(0)]
             small = learn.excess < desires[lane].magnitude if spec.magnitude is Magnitude.GRADED else 0
             with m.Elif(learn.shift & (learn.everyone | small)):
-                shift_rounding(m, value=shifted, carry=carry)
+                shift_rounding(m, value=shifted, carry=carry,
+                               random=learn.random if spec.rounding is Rounding.STOCHASTIC else None)
             result.append((shifted, carry))
         return result, heard
 

@@ -6,8 +6,8 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import enum, memory, stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
-from golden.spec import Magnitude, NetworkSpec
-from hdl.arithmetic import leak
+from golden.spec import DESIRE_EXPONENT_MIN, Magnitude, NetworkSpec, Rounding
+from hdl.arithmetic import leak, xorshift32
 from hdl.dropout import DropoutMasks
 from hdl.events import (
     DesireLayout,
@@ -69,8 +69,8 @@ class LifLayer(wiring.Component):
     Latency: about 20 clocks from a step's end to its first output spike. Throughput: one spike event
     per ``folds`` clocks; one step per ``max(lanes_per_group, 5 / folds) x folds`` clocks at the most.
     Back: ``n_in x folds`` clocks. Update: ``folds x max(T / unroll + 1, shifts + 3)`` clocks per row,
-    with at most ``log2(T x trace) + 1`` shifts. Back-pressure on ``spikes`` stalls the layer before a
-    slice could be lost. Weights may be loaded and read between samples.
+    with at most ``log2(T x trace) + 1`` shifts (31 with stochastic rounding). Back-pressure on ``spikes``
+    stalls the layer before a slice could be lost. Weights may be loaded and read between samples.
     Adders and memory: those of its groups (:class:`hdl.lanes.LaneGroup`), a spike history
     (:class:`hdl.history.SpikeHistory`), ``unroll`` of the trace's width. No multiplier.
 
@@ -105,9 +105,12 @@ class LifLayer(wiring.Component):
         }
         if layer > 0:
             members["back"] = Out(desire)
+        if self.has_dropout or self.rounds_at_random:
+            members["reseed"] = In(1)  # pulse: set the generators to the states below; only while idle
         if self.has_dropout:
-            # pulse: draw dropout masks from `dropout_state`; only while idle
-            members |= {"reseed": In(1), "dropout_state": In(32)}
+            members["dropout_state"] = In(32)
+        if self.rounds_at_random:
+            members["rounding_state"] = In(32)
         super().__init__(members)
 
     def elaborate(self, platform: object) -> Module:
@@ -218,6 +221,14 @@ class LifLayer(wiring.Component):
             with m.If(self.reseed):
                 m.d.sync += [mask_turn.eq(1), place.eq(0)]
             kept, masks_ready, masks_current = masks.answer, masks.ready, masks.current
+
+        rounding = None
+        if self.rounds_at_random:
+            rounding = Signal(32, init=spec.rounding_seeds[self.layer])
+            with m.If(begin):
+                m.d.sync += rounding.eq(xorshift32(rounding))
+            with m.If(self.reseed):
+                m.d.sync += rounding.eq(self.rounding_state)
 
         m.submodules.history = history = SpikeHistory(neurons=geometry.n_in, steps=spec.steps)
         m.d.comb += [history.begin.eq(begin), history.step.eq(step)]
@@ -351,13 +362,18 @@ class LifLayer(wiring.Component):
             self._back(m, lane_groups, phase, last_fold, back_slot, back_row)
             with m.If((phase == LayerPhase.SKIP) & self.back.ready):
                 m.d.sync += [phase.eq(LayerPhase.FORWARD), learning.eq(0)]
-        self._update(m, phase, learn, history, deepest, update_slot, update_row, finish)
+        self._update(m, phase, learn, history, rounding, deepest, update_slot, update_row, finish)
         return m
 
     @property
     def has_dropout(self) -> bool:
         """Whether this layer draws dropout masks."""
         return self.layer < self.spec.layers - 1 and self.spec.dropout > 0
+
+    @property
+    def rounds_at_random(self) -> bool:
+        """Whether weight updates are rounded by random words."""
+        return self.spec.rounding is Rounding.STOCHASTIC
 
     @property
     def _passes_errors(self) -> bool:
@@ -462,8 +478,8 @@ class LifLayer(wiring.Component):
             with m.If(sent == geometry.n_in - 1):
                 m.d.sync += [sent.eq(0), rows_done.eq(0), phase.eq(LayerPhase.UPDATE)]
 
-    def _update(self, m: Module, phase: Signal, learn: Signal, history: SpikeHistory, deepest: Signal,
-                slot: Signal, slot_row: Signal, finish: Signal) -> None:
+    def _update(self, m: Module, phase: Signal, learn: Signal, history: SpikeHistory, rounding: Signal | None,
+                deepest: Signal, slot: Signal, slot_row: Signal, finish: Signal) -> None:
         """Row by row: fetch the train, correlate, shift, add, write; three rows are under way at a time."""
         spec, geometry = self.spec, self.geometry
         folds, unroll = geometry.folds, geometry.unroll
@@ -526,7 +542,9 @@ class LifLayer(wiring.Component):
                              fold_row.eq(fold_row + geometry.n_in), remaining.eq(whole)]
 
         # Shift, add, write. The row is read while the correlations are shifted.
-        shifts_max = correlation_bits(spec) + 1
+        # Rounded half up, nothing is left after so many; a random word can carry from further away.
+        shifts_max = correlation_bits(spec) + 1 if rounding is None else spec.update_shift(
+            spec.rate_shift_range[1]) - DESIRE_EXPONENT_MIN
         shifting = Signal()
         adding = Signal()
         writing = Signal()
@@ -541,6 +559,12 @@ class LifLayer(wiring.Component):
             m.d.comb += [slot.eq(SlotKind.HOLD), slot_row.eq(fold_row + row_neuron)]
             m.d.sync += [learn.take.eq(1), shifting.eq(1), count.eq(0), shift_fold.eq(fold),
                          learn.shift_fold.eq(fold)]
+        if rounding is not None:
+            word = Signal(32)
+            with m.If(take):
+                m.d.sync += word.eq(xorshift32(rounding ^ row_neuron))
+            with m.If(shifting):
+                m.d.sync += [learn.random.eq(word[0]), word.eq(word >> 1)]
         write_row = Signal.like(slot_row)
         with m.If(take):
             m.d.sync += write_row.eq(slot_row)

@@ -35,7 +35,7 @@ class Network(wiring.Component):
     one weight per transfer, layer by layer, each matrix in row order; after the last it starts over.
     ``read``: a pulse sends all weights on ``readback``, in the same order. ``result``: one per image,
     in order. ``rate``: right shift from correlation to weight LSBs. ``reseed``: a pulse sets the
-    dropout generators to ``dropout_states``. Weights are loaded and read, and rate and generators
+    generators to ``random_states`` (dropout, then rounding). Weights are loaded and read, and rate and generators
     are changed, only while ``idle`` is set.
 
     Parameters
@@ -62,7 +62,7 @@ class Network(wiring.Component):
             "result": Out(stream.Signature(result)),
             "rate": In(5),
             "reseed": In(1),
-            "dropout_states": In(32).array(spec.layers - 1),
+            "random_states": In(32).array(len(spec.random_seeds)),
             "idle": Out(1),
             "loading": Out(1),
             "forward": Out(1),
@@ -80,8 +80,12 @@ class Network(wiring.Component):
             m.submodules[f"layer_{index}"] = layer
             connect(m, spikes, layer.events)
             m.d.comb += layer.rate.eq(self.rate)
+            if layer.has_dropout or layer.rounds_at_random:
+                m.d.comb += layer.reseed.eq(self.reseed)
             if layer.has_dropout:
-                m.d.comb += [layer.reseed.eq(self.reseed), layer.dropout_state.eq(self.dropout_states[index])]
+                m.d.comb += layer.dropout_state.eq(self.random_states[index])
+            if layer.rounds_at_random:
+                m.d.comb += layer.rounding_state.eq(self.random_states[index - spec.layers])
             if index > 0:
                 connect(m, layer.back, self.layers[index - 1].desires)
             spikes = layer.spikes

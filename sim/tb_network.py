@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.desire import Desire, LearnRecord, learn
-from golden.dropout import DropoutGenerator
+from golden.draws import DrawGenerator
 from golden.lif import LayerRecord
 from golden.model import load_model, read_archive, weights_from, weights_to, write_archive
 from golden.network import ForwardRecord, Network
-from golden.protocol import COUNTERS, Command, Status, dropout_generators, reply_bytes
+from golden.protocol import COUNTERS, Command, Status, reply_bytes
 from golden.spec import InputError, Magnitude
 from sim.bench import BenchError, HarnessDriver, word_fields
 from sim.faults import Fault, plant_captured, plant_pixel, plant_update, plant_weight
@@ -41,7 +41,7 @@ class _Session:
         self.config = self.driver.config
         self.network: Network = load_model(Path(self.config["model"])).network
         self.spec = self.network.spec
-        self.dropout = DropoutGenerator(self.spec)
+        self.draws = DrawGenerator(self.spec)
         self.arrays = dict(np.load(self.config["arrays"]))
         self.fault = Fault(self.config["fault"]) if self.config["fault"] else None
         self.seed: int = self.config["seed"]
@@ -62,7 +62,7 @@ class _Session:
     def _resume(self, path: Path) -> None:
         header, arrays = read_archive(path)
         self.network = Network(spec=self.spec, weights=weights_from(arrays, self.spec, path))
-        self.dropout.states = [int(state) for state in header["dropout_states"]]
+        self.draws.states = [int(state) for state in header["random_states"]]
         for name, value in header["state"].items():
             setattr(self, name, value)
         self.earlier = {name: self.history[-1][name] for name in COUNTERS}
@@ -74,7 +74,7 @@ class _Session:
         names = ("played", "cycles", "predictions", "segments", "history", "segment_index", "start", "right")
         write_archive(Path(self.config["checkpoint"]), {
             "format": 1, "kind": "cosim checkpoint", "run": self.config["run"],
-            "dropout_states": self.dropout.states, "state": {name: getattr(self, name) for name in names},
+            "random_states": self.draws.states, "state": {name: getattr(self, name) for name in names},
         }, weights_to(self.spec, self.network.weights))
 
     def _cycle_limit(self, transfers: int, images: int) -> int:
@@ -195,8 +195,9 @@ class _Session:
         else:
             records = []
             for image, label in zip(images, labels, strict=True):
-                masks.append(self.dropout.masks())
-                records.append(learn(self.network, image, int(label), rate_shift=rate_shift, kept=masks[-1]))
+                draws = self.draws.draw()
+                masks.append(draws.kept)
+                records.append(learn(self.network, image, int(label), rate_shift=rate_shift, **draws._asdict()))
             golden, desires = _stack([record.forward for record in records]), _stack_desires(records, spec.sizes[1:])
         trains = self._trains(count)
         captured = Captured(
@@ -294,8 +295,8 @@ async def network(dut: Any) -> None:
         await session.driver.start(stall_mode=config["stall_mode"], seed=session.seed)
         loading_cycles = (await session.command(
             Command.LOAD_WEIGHTS, encode_weights(session.spec, loaded))).cycle
-        states = np.array(session.dropout.states[:dropout_generators(session.spec)], dtype="<u4").view(np.uint8)
-        await session.command(Command.SEED_DROPOUT, states)
+        states = np.array(session.draws.states, dtype="<u4").view(np.uint8)
+        await session.command(Command.SEED_RANDOM, states)
         await session.command(Command.CLEAR_COUNTERS)
         started = time.perf_counter()
         while session.segment_index < len(config["segments"]) and divergence is None:

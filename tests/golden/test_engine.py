@@ -11,7 +11,7 @@ from golden.desire import learn
 from golden.engine import Engine, Outcome, Runner
 from golden.float_model import FloatNetwork
 from golden.network import Network
-from golden.spec import Eligibility, InputError, Magnitude, NetworkSpec, Overflow, Rule
+from golden.spec import Eligibility, InputError, Magnitude, NetworkSpec, Overflow, Rounding, Rule
 from sim.scoreboard import first_weight_divergence
 from tests.conftest import random_images, random_network
 from tests.golden import float_reference
@@ -29,6 +29,10 @@ SPECS = {
                                               membrane_clamp=0).with_rule(Rule.PAPER),
     "paper's eligibility, graded magnitude": replace(GRADED, eligibility=Eligibility.SPIKE),
     "graded eligibility, paper's magnitude": replace(GRADED, magnitude=Magnitude.TERNARY),
+    "stochastic rounding": replace(GRADED, rounding=Rounding.STOCHASTIC),
+    "stochastic rounding, 8 bit, two hidden layers, no dropout": replace(
+        GRADED, sizes=(64, 20, 16, 10), weight_bits=8, weight_fraction=6, rounding=Rounding.STOCHASTIC, dropout=0),
+    "stochastic rounding, paper": replace(GRADED, rounding=Rounding.STOCHASTIC).with_rule(Rule.PAPER),
     "64-bit membrane": replace(GRADED, weight_bits=24, weight_fraction=16, membrane_overflow=Overflow.WIDE,
                                membrane_clamp=0),
 }
@@ -61,7 +65,7 @@ def first_difference(expected: tuple[Runner, Outcome], got: tuple[Runner, Outcom
             values = [getattr(outcome, entry.name)[index].tolist() for _, outcome in (expected, got)]
             if values[0] != values[1]:
                 return f"image {index}: {entry.name} {values[1]}, expected {values[0]}"
-    if expected[0].dropout.states != got[0].dropout.states:
+    if expected[0].draws.states != got[0].draws.states:
         return "dropout states"
     divergence = first_weight_divergence(expected[0].network.weights, got[0].network.weights, image=0)
     return str(divergence) if divergence else ""

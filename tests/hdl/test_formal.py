@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from amaranth.back import rtlil
-from amaranth.hdl import Assert, Cat, Elaboratable, Module, Mux, Signal, signed
+from amaranth.hdl import Assert, Cat, Const, Elaboratable, Module, Mux, Signal, signed
 
 from hdl.arithmetic import add_rounded, leak, saturate, shift_rounding
 from hdl.queue import StreamQueue
@@ -151,13 +151,38 @@ def naive_rounding(bits: int, *, half: bool = True) -> Callable[[Module, list[Si
     return build
 
 
+def naive_random_rounding(bits: int, *, fault: int = 0) -> Callable[[Module, list[Signal]], None]:
+    """After ``r`` serial shifts, value + carry is (start + (word & (2**r - 1))) >> r."""
+    def build(m: Module, inputs: list[Signal]) -> None:
+        chosen, chosen_word = free(inputs, bits, "chosen"), free(inputs, bits + 2, "chosen_word")
+        start, word, value, carry = Signal(bits), Signal(bits + 2), Signal(bits), Signal()
+        shifts = Signal(range(bits + 3))
+        begun = Signal()
+        with m.If(~begun):
+            m.d.sync += [begun.eq(1), start.eq(chosen), word.eq(chosen_word), value.eq(chosen), carry.eq(0),
+                         shifts.eq(0)]
+        with m.Elif(shifts < bits + 2):
+            shift_rounding(m, value=value, carry=carry, random=word.bit_select(shifts, 1) ^ fault)
+            m.d.sync += shifts.eq(shifts + 1)
+        for count in range(bits + 3):
+            with m.If(begun & (shifts == count)):
+                # The carry is that of adding the low bits; the invariant makes induction succeed.
+                low = start[:count] + word[:count] if count else Const(0, 1)
+                m.d.comb += [Assert(value == start >> count), Assert(carry == (low >> count)[0]),
+                             Assert((value + carry) == (start + word[:count]) >> count)]
+        m.d.comb += Assert(~begun | (shifts <= bits + 2))
+    return build
+
+
 PROOFS = {
     "queue of 2": (queue(2), 4), "queue of 3": (queue(3), 6), "queue of 4": (queue(4), 8),
     "saturate": (naive_saturate, 1), "leak": (naive_leak, 1), "add, symmetric": (naive_add(-128, 127), 1),
     "add, narrow": (naive_add(-7, 3), 1), "rounding": (naive_rounding(6), 2),
+    "rounding at random": (naive_random_rounding(5), 2),
 }
 WRONG = {"queue": (queue(3, fault=True), 6), "add": (naive_add(-128, 127, fault=1), 1),
-         "rounding down": (naive_rounding(6, half=False), 6)}
+         "rounding down": (naive_rounding(6, half=False), 6),
+         "inverted random bits": (naive_random_rounding(5, fault=1), 6)}
 
 
 @pytest.mark.parametrize("name", PROOFS)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from golden.desire import learn
-from golden.dropout import DropoutGenerator
+from golden.draws import DrawGenerator
 from golden.network import Network
 from golden.protocol import COUNTERS, Command, Status
 from golden.spec import NetworkSpec
@@ -69,14 +69,14 @@ def test_conversation(tmp_path: Path, stalls: Stalls) -> None:
     status = 9 + 6 * len(COUNTERS)
     weights = 2 * SPEC.parameters
     replies = talk(tmp_path, packets, 2 + 2 + 8 * 6 + 2 + weights + 2 + status + 2 + 6 + 2 + status, stalls=stalls)
-    golden, masks = network(), DropoutGenerator(SPEC)
+    golden, masks = network(), DrawGenerator(SPEC)
     for reply, image in zip(replies[2:6], IMAGES, strict=True):
         record = golden.forward(image)
         assert expect(reply, SPEC, Command.INFER).payload[1:].tolist() == record.counts.tolist()
         assert (reply.payload[0] if reply.status == Status.OK else -1) == record.prediction
     learned = 0
     for reply, image, label in zip(replies[6:10], IMAGES, LABELS, strict=True):
-        learnt = learn(golden, image, int(label), rate_shift=11, kept=masks.masks())
+        learnt = learn(golden, image, int(label), rate_shift=11, **masks.draw()._asdict())
         learned += bool(learnt.desires)
         assert expect(reply, SPEC, Command.TRAIN).payload[1:].tolist() == learnt.forward.counts.tolist()
     read = decode_weights(SPEC, expect(replies[10], SPEC, Command.READ_WEIGHTS).payload)
@@ -106,8 +106,8 @@ BAD = {
     "rate too large": (packet(Command.SET_RATE_SHIFT, [32]), (Command.SET_RATE_SHIFT, Status.BAD_VALUE)),
     "status with payload": (packet(Command.STATUS, [1, 2]), (Command.STATUS, Status.BAD_LENGTH)),
     "read with payload": (packet(Command.READ_WEIGHTS, [1]), (Command.READ_WEIGHTS, Status.BAD_LENGTH)),
-    "seeds too short": (packet(Command.SEED_DROPOUT, [1, 2, 3]), (Command.SEED_DROPOUT, Status.BAD_LENGTH)),
-    "seeds too long": (packet(Command.SEED_DROPOUT, range(5)), (Command.SEED_DROPOUT, Status.BAD_LENGTH)),
+    "seeds too short": (packet(Command.SEED_RANDOM, [1, 2, 3]), (Command.SEED_RANDOM, Status.BAD_LENGTH)),
+    "seeds too long": (packet(Command.SEED_RANDOM, range(5)), (Command.SEED_RANDOM, Status.BAD_LENGTH)),
     "weights of none": (packet(Command.LOAD_WEIGHTS), (Command.LOAD_WEIGHTS, Status.BAD_LENGTH)),
 }
 
@@ -135,16 +135,16 @@ def test_bad_commands_are_answered_and_change_nothing(tmp_path: Path, stalls: St
 
 def test_dropout_generators_continue_from_any_state(tmp_path: Path) -> None:
     """Two samples, then the generators are set to an earlier state, then two samples again."""
-    golden, masks = network(), DropoutGenerator(SPEC)
+    golden, masks = network(), DrawGenerator(SPEC)
     state = 0x1234_5678
     packets = [load(), packet(Command.SET_RATE_SHIFT, [11]), image_packets(IMAGES[:2], LABELS[:2]),
-               packet(Command.SEED_DROPOUT, list(state.to_bytes(4, "little"))), image_packets(IMAGES[2:], LABELS[2:]),
+               packet(Command.SEED_RANDOM, list(state.to_bytes(4, "little"))), image_packets(IMAGES[2:], LABELS[2:]),
                packet(Command.READ_WEIGHTS)]
     replies = talk(tmp_path, packets, 2 + 2 + 12 + 2 + 12 + 2 + 2 * SPEC.parameters, stalls=Stalls.RANDOM)
     for index in range(4):
         if index == 2:
             masks.states = [state]
-        learn(golden, IMAGES[index], int(LABELS[index]), rate_shift=11, kept=masks.masks())
+        learn(golden, IMAGES[index], int(LABELS[index]), rate_shift=11, **masks.draw()._asdict())
     read = decode_weights(SPEC, replies[-1].payload)
     assert all((a == b).all() for a, b in zip(read, golden.weights, strict=True))
 
@@ -177,9 +177,9 @@ def test_reset_at_any_moment_leaves_a_usable_core(tmp_path: Path, cut: int) -> N
     packets = [load(), packet(Command.SET_RATE_SHIFT, [11]), image_packets(IMAGES, LABELS),
                packet(Command.READ_WEIGHTS)]
     replies = talk(tmp_path, packets, 2 + 2 + 4 * 6 + 2 + 2 * SPEC.parameters, before=[before], stalls=Stalls.RANDOM)
-    golden, masks = network(), DropoutGenerator(SPEC)
+    golden, masks = network(), DrawGenerator(SPEC)
     for image, label in zip(IMAGES, LABELS, strict=True):
-        learn(golden, image, int(label), rate_shift=11, kept=masks.masks())
+        learn(golden, image, int(label), rate_shift=11, **masks.draw()._asdict())
     read = decode_weights(SPEC, replies[-1].payload)
     assert all((a == b).all() for a, b in zip(read, golden.weights, strict=True))
 

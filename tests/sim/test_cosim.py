@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from golden.datasets import Split
 from golden.desire import learn
-from golden.dropout import DropoutGenerator
+from golden.draws import DrawGenerator
 from golden.model import Model
 from golden.network import Network
-from golden.spec import InputError, NetworkSpec, Overflow, Rule
+from golden.spec import InputError, NetworkSpec, Overflow, Rounding, Rule
 from hdl.emit import Emission, emit_network
 from hdl.geometry import Geometry
 from sim import runner
@@ -59,11 +59,11 @@ def cosim(spec: NetworkSpec, geometry: Geometry, *, training: bool = False, scal
 
 def golden_digest(spec: NetworkSpec) -> str:
     """Digest of the weights after the training of :func:`cosim`, from the golden model alone."""
-    network, masks = model(spec).network, DropoutGenerator(spec)
+    network, masks = model(spec).network, DrawGenerator(spec)
     data = split(spec.inputs, spec.classes)
     for rate_shift, order in ((RATE_SHIFT, range(12)), (RATE_SHIFT + 1, reversed(range(12)))):
         for index in order:
-            learn(network, data.images[index], int(data.labels[index]), rate_shift=rate_shift, kept=masks.masks())
+            learn(network, data.images[index], int(data.labels[index]), rate_shift=rate_shift, **masks.draw()._asdict())
     return network.digest()
 
 
@@ -93,10 +93,16 @@ def test_geometry_and_depth(hidden: tuple[int, ...], rule: Rule) -> None:
     replace(SPEC, sizes=(23, 9, 3), weight_bits=8, weight_fraction=6, trace_fraction=5, leak_shift=3),
     replace(SPEC, sizes=(23, 9, 3), steps=5, desire_margin=0, dropout=0),
     replace(SPEC, sizes=(1, 1), steps=20, desire_margin=7),
-], ids=["wide membrane", "narrow weights", "few steps", "one neuron"])
+    replace(SPEC, rounding=Rounding.STOCHASTIC),
+    replace(SPEC, sizes=(23, 9, 3), weight_bits=6, weight_fraction=4, rounding=Rounding.STOCHASTIC, dropout=0),
+    replace(SPEC, rounding=Rounding.STOCHASTIC).with_rule(Rule.PAPER),
+], ids=["wide membrane", "narrow weights", "few steps", "one neuron", "stochastic rounding, dropout",
+        "stochastic rounding, narrow weights", "stochastic rounding, paper's rule"])
 def test_other_contracts(spec: NetworkSpec) -> None:
-    result = cosim(spec, Geometry(lanes=9), training=True, stalls=Stalls.RANDOM)
-    assert result.bit_exact, result.message
+    for lanes in (9, 4):
+        result = cosim(spec, Geometry(lanes=lanes), training=True, stalls=Stalls.RANDOM)
+        assert result.bit_exact, result.message
+        assert result.digest == golden_digest(spec)
 
 
 @settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow])
