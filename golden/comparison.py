@@ -12,7 +12,7 @@ from golden.cost import ecp5_block_rams, synaptic_operations, weight_memory_bits
 from golden.engine import Arithmetic
 from golden.experiments import Experiment, Failure, Measurement
 from golden.presets import Preset
-from golden.spec import InputError, NetworkSpec, Rule
+from golden.spec import InputError, NetworkSpec, Rounding, Rule
 
 __all__ = ["COLUMNS", "PUBLISHED", "GridCell", "Published", "Row", "Variant", "grid", "markdown", "measured_row",
            "published_rows", "text", "variants"]
@@ -74,10 +74,11 @@ def variants(preset: Preset, *, epochs: int | None = None) -> list[Variant]:
         preset = replace(preset, training=replace(preset.training, epochs=epochs))
     rows = [Variant(name=f"{rule} rule, float", preset=preset.varied(rule=rule), arithmetic=Arithmetic.FLOAT)
             for rule in (Rule.PAPER, Rule.GRADED)]
-    rows += [Variant(name=f"paper rule, {bits} bit", preset=preset.varied(rule=Rule.PAPER, weight_bits=bits))
-             for bits in (16,)]
+    rows.append(Variant(name="paper rule, 16 bit", preset=preset.varied(rule=Rule.PAPER, weight_bits=16)))
     rows += [Variant(name=f"graded rule, {bits} bit", preset=preset.varied(rule=Rule.GRADED, weight_bits=bits))
-             for bits in (16, 12, 10, 8)]
+             for bits in (16, 12, 8)]
+    rows += [Variant(name=f"graded rule, {bits} bit, stochastic rounding", preset=preset.varied(
+        rule=Rule.GRADED, weight_bits=bits, rounding=Rounding.STOCHASTIC)) for bits in (12, 8, 6)]
     return rows
 
 
@@ -203,14 +204,15 @@ class GridCell:
 
 
 def grid(preset: Preset, *, rules: Sequence[Rule] = (), weight_bits: Sequence[int] = (), hidden: Sequence[int] = (),
-         steps: Sequence[int] = ()) -> list[GridCell]:
+         steps: Sequence[int] = (), roundings: Sequence[Rounding] = ()) -> list[GridCell]:
     """All combinations of the values given; an empty axis keeps the preset's value."""
-    axes = {"rule": rules, "weight_bits": weight_bits, "hidden": hidden, "steps": steps}
+    axes = {"rule": rules, "weight_bits": weight_bits, "hidden": hidden, "steps": steps,
+            "rounding": roundings}
     varied = {name: values for name, values in axes.items() if values}
     cells: list[GridCell] = []
     for values in itertools.product(*varied.values()):
         choice: dict[str, Any] = dict(zip(varied, values, strict=True))
-        named = {_AXIS_NAMES[axis]: str(value) if axis == "rule" else value for axis, value in choice.items()}
+        named = {_AXIS_NAMES[axis]: value if isinstance(value, int) else str(value) for axis, value in choice.items()}
         try:
             variant: Variant | Failure = Variant(name="", preset=preset.varied(**choice))
         except InputError as error:
@@ -219,4 +221,5 @@ def grid(preset: Preset, *, rules: Sequence[Rule] = (), weight_bits: Sequence[in
     return cells
 
 
-_AXIS_NAMES = {"rule": "rule", "weight_bits": "weight bits", "hidden": "hidden neurons", "steps": "steps"}
+_AXIS_NAMES = {"rule": "rule", "weight_bits": "weight bits", "hidden": "hidden neurons", "steps": "steps",
+               "rounding": "rounding"}

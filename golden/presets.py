@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from golden.spec import InputError, NetworkSpec, Overflow, Rule
+from golden.spec import InputError, NetworkSpec, Overflow, Rounding, Rule
 
 __all__ = ["PRESETS", "Preset", "TrainingPlan", "preset_by_name"]
 
@@ -81,7 +81,7 @@ class Preset:
         return replace(self, spec=spec, training=self.training.with_rate_offset(offset))
 
     def varied(self, *, rule: Rule | None = None, weight_bits: int | None = None, steps: int | None = None,
-               hidden: int | None = None) -> Preset:
+               hidden: int | None = None, rounding: Rounding | None = None) -> Preset:
         """The preset with some choices changed; None keeps them.
 
         Parameters
@@ -90,18 +90,24 @@ class Preset:
             See :meth:`with_rule`.
         weight_bits
             Width of a weight; fraction bits follow, so that weights still reach from -2 to 2. Below 12 bits
-            the learning rate doubles for every two bits less, or most updates would be rounded away.
+            the learning rate doubles for every two bits less, or most updates would be rounded away; with
+            stochastic rounding for every four.
         steps
             Time steps; the desire margin stays a fifth of them, and the learning rate is scaled by the
             nearest power of two, because correlations grow with the steps.
         hidden
             Neurons of the first hidden layer.
+        rounding
+            How weight updates are rounded.
         """
         preset = self if rule is None else self.with_rule(rule)
         spec, plan = preset.spec, preset.training
+        if rounding is not None:
+            spec = replace(spec, rounding=rounding)
         if weight_bits is not None:
             spec = replace(spec, weight_bits=weight_bits, weight_fraction=weight_bits - 2)
-            plan = plan.with_rate_offset(-max(0, (13 - weight_bits) // 2))
+            bits_per_octave = 4 if spec.rounding is Rounding.STOCHASTIC else 2
+            plan = plan.with_rate_offset(-max(0, (13 - weight_bits) // bits_per_octave))
         if steps is not None:
             plan = plan.with_rate_offset(round(math.log2(max(1, steps) / spec.steps)))
             spec = replace(spec, steps=steps, desire_margin=steps // 5)
@@ -133,6 +139,14 @@ PRESETS: dict[str, Preset] = {
                training=TrainingPlan(epochs=30, rate_shift=12, rate_shift_end=16)),
         Preset(name="fashion-256", dataset="fashion-mnist", spec=_graded((784, 256, 10), dropout=32),
                training=TrainingPlan(epochs=30, rate_shift=12, rate_shift_end=16)),
+        # The paper's networks under the graded rule. Fan-in is large and hidden desires are small, so weights
+        # are small and updates smaller: two more fraction bits.
+        Preset(name="deep-mnist", dataset="mnist",
+               spec=replace(_graded((784, 1600, 800, 10), dropout=64), weight_fraction=16),
+               training=TrainingPlan(epochs=20, rate_shift=12, rate_shift_end=16)),
+        Preset(name="deep-fashion", dataset="fashion-mnist",
+               spec=replace(_graded((784, 1000, 100, 10), dropout=64), weight_fraction=16),
+               training=TrainingPlan(epochs=20, rate_shift=12, rate_shift_end=16)),
         Preset(name="paper-mnist", dataset="mnist", spec=_paper((784, 1600, 800, 10), dropout=77),
                training=TrainingPlan(epochs=150, rate_shift=17, rate_shift_end=17)),
         Preset(name="paper-fashion", dataset="fashion-mnist", spec=_paper((784, 1000, 100, 10), dropout=102),

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from rich.table import Table
@@ -33,7 +33,7 @@ from golden.files import make_folder, write_text
 from golden.model import Model, find_model, load_model, released_models, save_model
 from golden.network import Network
 from golden.presets import Preset, preset_by_name
-from golden.spec import InputError, Rule
+from golden.spec import InputError, Rounding, Rule
 from golden.training import EpochMetrics, Trainer, evaluate
 from lifstream.console import Output, ReportBar, error_line
 from lifstream.options import (
@@ -44,7 +44,6 @@ from lifstream.options import (
     PresetOption,
     RuleOption,
     SeedOption,
-    chosen_preset,
     open_model,
     percent,
     require_file_place,
@@ -56,6 +55,8 @@ __all__ = ["compare", "evaluate_model", "sweep", "train", "train_network"]
 
 DATASET_PRESETS = {"digits": "digits", "mnist": "mnist-256", "fashion-mnist": "fashion-256"}
 """The network a data set is compared and swept with, unless another is named."""
+
+_Choice = TypeVar("_Choice", Rule, Rounding)
 
 EngineOption = Annotated[Engine, typer.Option("--engine", help="What computes; the results are the same.")]
 DatasetOption = Annotated[str, typer.Option("--dataset", help=f"Data set: {', '.join(DATASETS)}.")]
@@ -74,6 +75,10 @@ def train(
     seed: SeedOption = 1,
     out: Annotated[Path | None, typer.Option("--out", help="Model file to write; default: PRESET.npz.")] = None,
     rule: RuleOption = None,
+    weight_bits: Annotated[int | None, typer.Option("--weight-bits", help="Width of a weight.")] = None,
+    rounding: Annotated[Rounding | None, typer.Option("--rounding", help="Rounding of weight updates.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Time steps per image.")] = None,
+    hidden: Annotated[int | None, typer.Option("--hidden", help="Neurons of the first hidden layer.")] = None,
     rate_shift: Annotated[int | None, typer.Option(
         "--rate-shift", help="Learning rate 2**-shift in the first epoch; default: the preset's.")] = None,
     rate_shift_end: Annotated[int | None, typer.Option(
@@ -98,8 +103,10 @@ def train(
     is written every 2,000 images and removed when the model is complete.
     """
     output = Output(as_json=as_json)
-    chosen = with_plan(chosen_preset(preset, rule), epochs=epochs, rate_shift=rate_shift,
-                       rate_shift_end=rate_shift_end, validation=validation, shift=shift, patience=patience)
+    varied = preset_by_name(preset).varied(rule=rule, weight_bits=weight_bits, rounding=rounding, steps=steps,
+                                           hidden=hidden)
+    chosen = with_plan(varied, epochs=epochs, rate_shift=rate_shift, rate_shift_end=rate_shift_end,
+                       validation=validation, shift=shift, patience=patience)
     out = out or Path(f"{preset}.npz")
     require_file_place(out)
     checkpoint = out.with_name(out.name + ".checkpoint")
@@ -251,6 +258,8 @@ def sweep(
     hidden: Annotated[str, typer.Option("--hidden", help="Numbers of hidden neurons (first hidden layer).")] = "",
     steps: Annotated[str, typer.Option("--steps", help="Numbers of time steps T.")] = "",
     rules: Annotated[str, typer.Option("--rules", help=f"Forms of the rule: {', '.join(Rule)}.")] = "",
+    roundings: Annotated[str, typer.Option(
+        "--roundings", help=f"Rounding of weight updates: {', '.join(Rounding)}.")] = "",
     seeds: SeedsOption = 1,
     epochs: EpochsOption = None,
     test: Annotated[bool, typer.Option(
@@ -263,7 +272,7 @@ def sweep(
     data_dir: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train over a grid of widths, hidden neurons, time steps, rules and seeds.
+    """Train over a grid of weight widths, roundings, hidden neurons, time steps, rules and seeds.
 
     Every run is kept, so a second call trains nothing, and an interrupted one continues. A cell that fails is reported
     and the others go on; exit status 1 then.
@@ -274,8 +283,9 @@ def sweep(
     if base.dataset != dataset:
         raise InputError(f"--preset: {name} is for {base.dataset}, not for {dataset}")
     _check_counts(seeds=seeds, workers=workers)
-    points = grid(base, rules=_rules(rules), weight_bits=_numbers("--widths", widths),
-                  hidden=_numbers("--hidden", hidden), steps=_numbers("--steps", steps))
+    points = grid(base, rules=_choices("--rules", rules, Rule), weight_bits=_numbers("--widths", widths),
+                  hidden=_numbers("--hidden", hidden), steps=_numbers("--steps", steps),
+                  roundings=_choices("--roundings", roundings, Rounding))
     folder = make_folder(out or Path("build") / f"sweep-{dataset}")
     load_dataset(dataset, data_dir=data_dir)  # a missing data set is one error, not one per cell
     possible = [(point, point.variant) for point in points if isinstance(point.variant, Variant)]
@@ -322,11 +332,11 @@ def _numbers(option: str, given: str) -> list[int]:
         raise InputError(f"{option}: {given!r} is not a list of whole numbers such as 8,12,16") from None
 
 
-def _rules(given: str) -> list[Rule]:
+def _choices(option: str, given: str, kind: type[_Choice]) -> list[_Choice]:
     try:
-        return [Rule(part) for part in given.split(",")] if given else []
+        return [kind(part) for part in given.split(",")] if given else []
     except ValueError:
-        raise InputError(f"--rules: {given!r} is not a list of {', '.join(Rule)}") from None
+        raise InputError(f"{option}: {given!r} is not a list of {', '.join(kind)}") from None
 
 
 def _plan_text(preset: Preset) -> str:
@@ -355,7 +365,7 @@ def _run(chosen: Sequence[Variant], seeds: int, output: Output, *, store: Path |
 
 def _experiment_text(experiment: Experiment, result: Measurement | Failure) -> str:
     spec = experiment.preset.spec
-    numbers = "float" if experiment.arithmetic is Arithmetic.FLOAT else f"{spec.weight_bits} bit"
+    numbers = "float" if experiment.arithmetic is Arithmetic.FLOAT else f"{spec.weight_bits} bit, {spec.rounding}"
     what = f"{'-'.join(map(str, spec.sizes))}, {spec.rule} rule, {numbers}, T = {spec.steps}, seed {experiment.seed}"
     if isinstance(result, Failure):
         return f"{what}: failed: {result.message}"

@@ -14,7 +14,7 @@ from golden.engine import Arithmetic
 from golden.experiments import Experiment, Failure, Measurement, Store, run_experiments
 from golden.figures import comparison_figure, save_figure, sweep_figure
 from golden.presets import PRESETS, Preset
-from golden.spec import InputError, NetworkSpec, Rule
+from golden.spec import InputError, NetworkSpec, Rounding, Rule
 
 DIGITS = replace(PRESETS["digits"], training=replace(PRESETS["digits"].training, epochs=1))
 
@@ -113,7 +113,8 @@ def test_no_scheduler_is_one_error(tmp_path: Path) -> None:
 def test_rows_of_the_comparison() -> None:
     rows = variants(DIGITS, epochs=4)
     assert [row.arithmetic for row in rows].count(Arithmetic.FLOAT) == 2
-    assert {row.preset.spec.weight_bits for row in rows} == {8, 10, 12, 16}
+    assert {row.preset.spec.weight_bits for row in rows} == {6, 8, 12, 16}
+    assert {row.preset.spec.rounding for row in rows} == set(Rounding)
     assert {row.preset.spec.rule for row in rows} == set(Rule)
     assert {row.preset.training.epochs for row in rows} == {4}
 
@@ -170,6 +171,10 @@ def test_grid() -> None:
     assert isinstance(points[1].variant, Failure)
     assert "weight_bits: 1" in points[1].variant.message
     assert [point.name for point in grid(DIGITS)] == ["as the preset"]
+    [stochastic] = [point.variant for point in grid(DIGITS, roundings=[Rounding.STOCHASTIC], weight_bits=[8])]
+    assert isinstance(stochastic, Variant)
+    assert stochastic.preset.spec.rounding is Rounding.STOCHASTIC
+    assert stochastic.preset.training.rate_shift == DIGITS.training.rate_shift - 1
     fewer = grid(DIGITS, steps=[10])[0].variant
     assert isinstance(fewer, Variant)
     assert (fewer.preset.spec.desire_margin, fewer.preset.training.rate_shift) == (2, DIGITS.training.rate_shift - 1)
