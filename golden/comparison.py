@@ -204,17 +204,19 @@ class GridCell:
 
 
 def grid(preset: Preset, *, rules: Sequence[Rule] = (), weight_bits: Sequence[int] = (), hidden: Sequence[int] = (),
-         steps: Sequence[int] = (), roundings: Sequence[Rounding] = ()) -> list[GridCell]:
+         steps: Sequence[int] = (), roundings: Sequence[Rounding] = (),
+         arithmetics: Sequence[Arithmetic] = ()) -> list[GridCell]:
     """All combinations of the values given; an empty axis keeps the preset's value."""
     axes = {"rule": rules, "weight_bits": weight_bits, "hidden": hidden, "steps": steps,
-            "rounding": roundings}
+            "rounding": roundings, "arithmetic": arithmetics}
     varied = {name: values for name, values in axes.items() if values}
     cells: list[GridCell] = []
     for values in itertools.product(*varied.values()):
         choice: dict[str, Any] = dict(zip(varied, values, strict=True))
         named = {_AXIS_NAMES[axis]: value if isinstance(value, int) else str(value) for axis, value in choice.items()}
         try:
-            variant: Variant | Failure = Variant(name="", preset=preset.varied(**choice))
+            arithmetic = choice.pop("arithmetic", Arithmetic.INTEGER)
+            variant: Variant | Failure = Variant(name="", preset=preset.varied(**choice), arithmetic=arithmetic)
         except InputError as error:
             variant = Failure(message=str(error))
         cells.append(GridCell(axes=named, variant=variant))
@@ -222,4 +224,4 @@ def grid(preset: Preset, *, rules: Sequence[Rule] = (), weight_bits: Sequence[in
 
 
 _AXIS_NAMES = {"rule": "rule", "weight_bits": "weight bits", "hidden": "hidden neurons", "steps": "steps",
-               "rounding": "rounding"}
+               "rounding": "rounding", "arithmetic": "arithmetic"}

@@ -56,7 +56,7 @@ __all__ = ["compare", "evaluate_model", "sweep", "train", "train_network"]
 DATASET_PRESETS = {"digits": "digits", "mnist": "mnist-256", "fashion-mnist": "fashion-256"}
 """The network a data set is compared and swept with, unless another is named."""
 
-_Choice = TypeVar("_Choice", Rule, Rounding)
+_Choice = TypeVar("_Choice", Rule, Rounding, Arithmetic)
 
 EngineOption = Annotated[Engine, typer.Option("--engine", help="What computes; the results are the same.")]
 DatasetOption = Annotated[str, typer.Option("--dataset", help=f"Data set: {', '.join(DATASETS)}.")]
@@ -260,6 +260,8 @@ def sweep(
     rules: Annotated[str, typer.Option("--rules", help=f"Forms of the rule: {', '.join(Rule)}.")] = "",
     roundings: Annotated[str, typer.Option(
         "--roundings", help=f"Rounding of weight updates: {', '.join(Rounding)}.")] = "",
+    arithmetics: Annotated[str, typer.Option(
+        "--arithmetics", help=f"Kinds of numbers: {', '.join(Arithmetic)}.")] = "",
     seeds: SeedsOption = 1,
     epochs: EpochsOption = None,
     test: Annotated[bool, typer.Option(
@@ -285,7 +287,8 @@ def sweep(
     _check_counts(seeds=seeds, workers=workers)
     points = grid(base, rules=_choices("--rules", rules, Rule), weight_bits=_numbers("--widths", widths),
                   hidden=_numbers("--hidden", hidden), steps=_numbers("--steps", steps),
-                  roundings=_choices("--roundings", roundings, Rounding))
+                  roundings=_choices("--roundings", roundings, Rounding),
+                  arithmetics=_choices("--arithmetics", arithmetics, Arithmetic))
     folder = make_folder(out or Path("build") / f"sweep-{dataset}")
     load_dataset(dataset, data_dir=data_dir)  # a missing data set is one error, not one per cell
     possible = [(point, point.variant) for point in points if isinstance(point.variant, Variant)]
@@ -309,7 +312,7 @@ def _sweep_row(point: GridCell, results: Sequence[Measurement | Failure], test: 
         return Row(name=point.name, source="", network="", accuracies=(), parameters=None, memory_bits=None,
                    failures=(point.variant.message,))
     preset = point.variant.preset
-    return measured_row(name=point.name, spec=preset.spec, arithmetic=Arithmetic.INTEGER, results=results, test=test,
+    return measured_row(name=point.name, spec=preset.spec, arithmetic=point.variant.arithmetic, results=results, test=test,
                         source=_plan_text(preset))
 
 

@@ -24,7 +24,6 @@ from lifstream.options import (
     JsonOption,
     LanesOption,
     OptionalPreset,
-    PresetOption,
     RuleOption,
     SeedOption,
     UnrollOption,
@@ -50,19 +49,33 @@ def _geometry(spec: NetworkSpec, lanes: int | None, window: int = 4, unroll: int
 
 
 def verilog(
-    preset: PresetOption,
     out: Annotated[Path, typer.Option("--out", help="Folder to write top.v, top.v.json and top.vlt into.")],
+    preset: OptionalPreset = None,
+    model: Annotated[str | None, typer.Option(
+        "--model", help="Instead of a preset: generate for this model's contract (file or released model).")] = None,
     lanes: LanesOption = None,
     window: WindowOption = 4,
     unroll: UnrollOption = 2,
     rule: RuleOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Generate a network's Verilog, its description (JSON) and its Verilator waivers."""
+    """Generate a network's Verilog, its description (JSON) and its Verilator waivers.
+
+    The weights are no part of it: the host loads them.
+    """
     from hdl.emit import emit_network
 
     output = Output(as_json=as_json)
-    spec = chosen_preset(preset, rule).spec
+    if (preset is None) == (model is None):
+        raise InputError("verilog: name a --preset or a --model")
+    if model is not None:
+        if rule is not None:
+            raise InputError("--rule: a model has its own rule; use --preset")
+        loaded = open_model(model)
+        preset, spec = loaded.preset, loaded.network.spec
+    else:
+        assert preset is not None
+        spec = chosen_preset(preset, rule).spec
     geometry = _geometry(spec, lanes, window, unroll)
     make_folder(out)
     emission = emit_network(spec=spec, geometry=geometry, preset=preset)

@@ -222,6 +222,34 @@ def test_compare_prints_writes_and_repeats_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "compare.md").read_text().count("\n|") == len(rows) + 2
 
 
+def test_verilog_of_a_model(tmp_path: Path) -> None:
+    done = run("verilog", "--model", "digits", "--lanes", "4", "--out", "v", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    described = json.loads((tmp_path / "v" / "top.v.json").read_text())
+    assert described["spec_digest"] == json.loads(done.stdout)["spec_digest"]
+    fails("verilog", "--out", "v", cwd=tmp_path, naming="name a --preset or a --model")
+    fails("verilog", "--model", "digits", "--rule", "paper", "--out", "v", cwd=tmp_path, naming="--rule")
+
+
+@pytest.mark.simulation
+def test_a_released_model_goes_on_learning_on_chip(tmp_path: Path) -> None:
+    done = run("cosim", "digits", "--train", "--images", "20", "--test-images", "10", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["bit_exact"] is True
+    assert report["images"] == 20
+
+
+@pytest.mark.simulation
+def test_a_varied_network_trains_and_goes_on_chip(tmp_path: Path) -> None:
+    done = run("train", "--preset", "digits", "--weight-bits", "8", "--rounding", "stochastic", "--steps", "10",
+               "--hidden", "12", "--shift", "1", "--epochs", "1", "--out", "d.npz", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = run("cosim", "d.npz", "--train", "--images", "20", "--test-images", "10", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["bit_exact"] is True
+
+
 def test_compare_quick_trains_nothing(tmp_path: Path) -> None:
     done = run("compare", "--quick", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -171,6 +171,8 @@ def test_grid() -> None:
     assert isinstance(points[1].variant, Failure)
     assert "weight_bits: 1" in points[1].variant.message
     assert [point.name for point in grid(DIGITS)] == ["as the preset"]
+    assert [point.variant.arithmetic for point in grid(DIGITS, arithmetics=list(Arithmetic))
+            if isinstance(point.variant, Variant)] == list(Arithmetic)
     [stochastic] = [point.variant for point in grid(DIGITS, roundings=[Rounding.STOCHASTIC], weight_bits=[8])]
     assert isinstance(stochastic, Variant)
     assert stochastic.preset.spec.rounding is Rounding.STOCHASTIC
