@@ -1,43 +1,29 @@
-"""The commands of the golden model: train, eval, compare, sweep."""
+"""The commands of one golden model: train, eval."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from golden.comparison import (
-    COLUMNS,
-    GridCell,
-    Row,
-    Variant,
-    grid,
-    markdown,
-    measured_row,
-    published_rows,
-    text,
-    variants,
-)
 from golden.cost import synaptic_operations
-from golden.datasets import DATASETS, Dataset, load_dataset
-from golden.engine import Arithmetic, Engine, Runner
-from golden.experiments import Experiment, Failure, Measurement, Store, run_experiments
-from golden.figures import comparison_figure, save_figure, sweep_figure, training_figure
-from golden.files import make_folder, write_text
-from golden.model import Model, find_model, load_model, released_models, save_model
+from golden.datasets import Dataset, load_dataset
+from golden.engine import Engine, Runner
+from golden.figures import save_figure, training_figure
+from golden.files import write_text
+from golden.model import Model, save_model
 from golden.network import Network
 from golden.presets import Preset, preset_by_name
-from golden.spec import InputError, Rounding, Rule
+from golden.spec import Rounding
 from golden.training import EpochMetrics, Trainer, evaluate
-from lifstream.console import Output, ReportBar, error_line
+from lifstream.console import Output, error_line
 from lifstream.options import (
     DataOption,
+    EpochsOption,
     JsonOption,
     ModelArgument,
     OptionalPreset,
@@ -51,22 +37,9 @@ from lifstream.options import (
     with_plan,
 )
 
-__all__ = ["compare", "evaluate_model", "sweep", "train", "train_network"]
-
-DATASET_PRESETS = {"digits": "digits", "mnist": "mnist-256", "fashion-mnist": "fashion-256"}
-"""The network a data set is compared and swept with, unless another is named."""
-
-_Choice = TypeVar("_Choice", Rule, Rounding, Arithmetic)
+__all__ = ["evaluate_model", "train", "train_network"]
 
 EngineOption = Annotated[Engine, typer.Option("--engine", help="What computes; the results are the same.")]
-DatasetOption = Annotated[str, typer.Option("--dataset", help=f"Data set: {', '.join(DATASETS)}.")]
-SeedsOption = Annotated[int, typer.Option("--seeds", help="Runs per network, with seeds 1 to this.")]
-WorkersOption = Annotated[int, typer.Option("--workers", help="Processes on this machine.")]
-SchedulerOption = Annotated[str | None, typer.Option(
-    "--scheduler", help="Address of a Dask scheduler to run on instead, such as tcp://host:8786 (extra 'dask').")]
-EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Passes over the training images.")]
-StoreOption = Annotated[Path | None, typer.Option(
-    "--store", help="Folder of finished runs, which are not repeated; default: the user's cache.")]
 
 
 def train(
@@ -199,215 +172,3 @@ def evaluate_model(
                    "spec_digest": loaded.network.spec.digest(), "preset": loaded.preset, "dataset": loaded.dataset,
                    "ties": ties, "spikes_per_image": spikes, "operations_per_image": operations,
                    "engine": engine, "images_per_second": round(len(dataset.test) / seconds, 1)})
-
-
-def compare(
-    dataset: DatasetOption = "digits",
-    preset: OptionalPreset = None,
-    seeds: SeedsOption = 3,
-    epochs: EpochsOption = None,
-    quick: Annotated[bool, typer.Option(
-        "--quick", help="Train nothing: published figures and released models.")] = False,
-    workers: WorkersOption = 1,
-    scheduler: SchedulerOption = None,
-    out: Annotated[Path | None, typer.Option(
-        "--out", help="Folder of the table (Markdown, JSON) and the plot; default: build/compare-DATASET.")] = None,
-    store: StoreOption = None,
-    data_dir: DataOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Compare accuracy and cost: the paper's and the graded rule, real numbers and integers, published systems.
-
-    Every run is kept, so a second call trains nothing, and an interrupted one continues. Exit status 1 when a run
-    failed; the others are shown.
-    """
-    output = Output(as_json=as_json)
-    name = preset or _dataset_preset(dataset)
-    base = preset_by_name(name)
-    if base.dataset != dataset:
-        raise InputError(f"--preset: {name} is for {base.dataset}, not for {dataset}")
-    _check_counts(seeds=seeds, workers=workers)
-    folder = make_folder(out or Path("build") / f"compare-{dataset}")
-    images = load_dataset(dataset, data_dir=data_dir)
-    rows: list[Row] = []
-    if not quick:
-        chosen = variants(base, epochs=epochs)
-        results = _run(chosen, seeds, output, store=store, workers=workers, scheduler=scheduler, data_dir=data_dir,
-                       test=True)
-        rows += [measured_row(name=variant.name, spec=variant.preset.spec, arithmetic=variant.arithmetic, results=found,
-                              source=f"measured, {_plan_text(variant.preset)}")
-                 for variant, found in zip(chosen, results, strict=True)]
-    with output.progress() as bar:
-        rows += [_released_row(released, images, bar) for released in released_models()
-                 if load_model(find_model(released)).dataset == dataset]
-    rows += published_rows(dataset)
-    title = f"Accuracy and cost on {dataset}"
-    notes = ["Accuracy on the test set: mean, sample standard deviation over the seeds. A tie counts as wrong. "
-             "Weight memory of float networks at 32 bits per weight. Published figures are their authors' own."]
-    _write_table(folder, "compare", rows, title, notes)
-    save_figure(comparison_figure(rows, title=title), folder / "compare.png")
-    _show(output, rows, folder, "compare")
-    output.result({"dataset": dataset, "rows": [row.to_json() for row in rows], "out": str(folder)})
-    _exit_on_failures(rows)
-
-
-def sweep(
-    dataset: DatasetOption = "digits",
-    preset: OptionalPreset = None,
-    widths: Annotated[str, typer.Option("--widths", help="Weight widths in bits, such as 6,8,12,16.")] = "",
-    hidden: Annotated[str, typer.Option("--hidden", help="Numbers of hidden neurons (first hidden layer).")] = "",
-    steps: Annotated[str, typer.Option("--steps", help="Numbers of time steps T.")] = "",
-    rules: Annotated[str, typer.Option("--rules", help=f"Forms of the rule: {', '.join(Rule)}.")] = "",
-    roundings: Annotated[str, typer.Option(
-        "--roundings", help=f"Rounding of weight updates: {', '.join(Rounding)}.")] = "",
-    arithmetics: Annotated[str, typer.Option(
-        "--arithmetics", help=f"Kinds of numbers: {', '.join(Arithmetic)}.")] = "",
-    seeds: SeedsOption = 1,
-    epochs: EpochsOption = None,
-    test: Annotated[bool, typer.Option(
-        "--test", help="Measure on the test set. Default: on validation images, to choose by.")] = False,
-    workers: WorkersOption = 1,
-    scheduler: SchedulerOption = None,
-    out: Annotated[Path | None, typer.Option(
-        "--out", help="Folder of the table (Markdown, JSON) and the plot; default: build/sweep-DATASET.")] = None,
-    store: StoreOption = None,
-    data_dir: DataOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Train over a grid of weight widths, roundings, hidden neurons, time steps, rules and seeds.
-
-    Every run is kept, so a second call trains nothing, and an interrupted one continues. A cell that fails is reported
-    and the others go on; exit status 1 then.
-    """
-    output = Output(as_json=as_json)
-    name = preset or _dataset_preset(dataset)
-    base = with_plan(preset_by_name(name), epochs=epochs)
-    if base.dataset != dataset:
-        raise InputError(f"--preset: {name} is for {base.dataset}, not for {dataset}")
-    _check_counts(seeds=seeds, workers=workers)
-    points = grid(base, rules=_choices("--rules", rules, Rule), weight_bits=_numbers("--widths", widths),
-                  hidden=_numbers("--hidden", hidden), steps=_numbers("--steps", steps),
-                  roundings=_choices("--roundings", roundings, Rounding),
-                  arithmetics=_choices("--arithmetics", arithmetics, Arithmetic))
-    folder = make_folder(out or Path("build") / f"sweep-{dataset}")
-    load_dataset(dataset, data_dir=data_dir)  # a missing data set is one error, not one per cell
-    possible = [(point, point.variant) for point in points if isinstance(point.variant, Variant)]
-    found = iter(_run([variant for _, variant in possible], seeds, output, store=store, workers=workers,
-                      scheduler=scheduler, data_dir=data_dir, test=test))
-    rows = [_sweep_row(point, next(found) if isinstance(point.variant, Variant) else [], test) for point in points]
-    measure = "test accuracy" if test else "validation accuracy"
-    title = f"Sweep of {name} on {dataset}"
-    _write_table(folder, "sweep", rows, title, [f"Accuracy is {measure}: mean, sample standard deviation over "
-                                                f"{seeds} seed(s). A tie counts as wrong."])
-    save_figure(sweep_figure([(point.axes, row) for point, row in zip(points, rows, strict=True)], measure=measure,
-                             title=title), folder / "sweep.png")
-    _show(output, rows, folder, "sweep")
-    output.result({"dataset": dataset, "preset": name, "measure": measure, "out": str(folder), "cells": [
-        {"axes": point.axes, **row.to_json()} for point, row in zip(points, rows, strict=True)]})
-    _exit_on_failures(rows)
-
-
-def _sweep_row(point: GridCell, results: Sequence[Measurement | Failure], test: bool) -> Row:
-    if isinstance(point.variant, Failure):
-        return Row(name=point.name, source="", network="", accuracies=(), parameters=None, memory_bits=None,
-                   failures=(point.variant.message,))
-    preset = point.variant.preset
-    return measured_row(name=point.name, spec=preset.spec, arithmetic=point.variant.arithmetic, results=results, test=test,
-                        source=_plan_text(preset))
-
-
-def _dataset_preset(dataset: str) -> str:
-    if dataset not in DATASET_PRESETS:
-        raise InputError(f"data set {dataset!r} is unknown, choose one of: {', '.join(DATASETS)}")
-    return DATASET_PRESETS[dataset]
-
-
-def _check_counts(**counts: int) -> None:
-    for name, value in counts.items():
-        if not 1 <= value <= 1_000:
-            raise InputError(f"--{name}: {value} is out of bounds, must be 1..1000")
-
-
-def _numbers(option: str, given: str) -> list[int]:
-    try:
-        return [int(part) for part in given.split(",")] if given else []
-    except ValueError:
-        raise InputError(f"{option}: {given!r} is not a list of whole numbers such as 8,12,16") from None
-
-
-def _choices(option: str, given: str, kind: type[_Choice]) -> list[_Choice]:
-    try:
-        return [kind(part) for part in given.split(",")] if given else []
-    except ValueError:
-        raise InputError(f"{option}: {given!r} is not a list of {', '.join(kind)}") from None
-
-
-def _plan_text(preset: Preset) -> str:
-    plan = preset.training
-    shift = f", shifts of up to {plan.shift} pixel" if plan.shift else ""
-    return f"{plan.epochs} epochs, rate shift {plan.rate_shift} to {plan.rate_shift_at(plan.epochs - 1)}{shift}"
-
-
-def _run(chosen: Sequence[Variant], seeds: int, output: Output, *, store: Path | None, workers: int,
-         scheduler: str | None, data_dir: Path | None, test: bool) -> list[list[Measurement | Failure]]:
-    """Results of each variant, a list per variant in the order of its seeds."""
-    by_variant = [variant.experiments(range(1, seeds + 1), test=test) for variant in chosen]
-    flat = list(dict.fromkeys(experiment for experiments in by_variant for experiment in experiments))
-    results: dict[Experiment, Measurement | Failure] = {}
-    try:
-        with output.progress() as bar:
-            for experiment, result in run_experiments(flat, store=Store(store), workers=workers, scheduler=scheduler,
-                                                      data_dir=data_dir.resolve() if data_dir else None, report=bar):
-                results[experiment] = result
-                output.say(f"[{len(results)}/{len(flat)}] {_experiment_text(experiment, result)}")
-    except KeyboardInterrupt:
-        error_line(f"interrupted after {len(results)} of {len(flat)} runs; the same command continues")
-        raise typer.Exit(130) from None
-    return [[results[experiment] for experiment in experiments] for experiments in by_variant]
-
-
-def _experiment_text(experiment: Experiment, result: Measurement | Failure) -> str:
-    spec = experiment.preset.spec
-    numbers = "float" if experiment.arithmetic is Arithmetic.FLOAT else f"{spec.weight_bits} bit, {spec.rounding}"
-    what = f"{'-'.join(map(str, spec.sizes))}, {spec.rule} rule, {numbers}, T = {spec.steps}, seed {experiment.seed}"
-    if isinstance(result, Failure):
-        return f"{what}: failed: {result.message}"
-    shown = [f"{name} {percent(value)}" for name, value in (("validation", result.validation_accuracy),
-                                                            ("test", result.test_accuracy)) if value is not None]
-    return f"{what}: {', '.join(shown)}"
-
-
-def _released_row(name: str, dataset: Dataset, report: ReportBar) -> Row:
-    model = load_model(find_model(name))
-    fraction, outcome = evaluate(model.network, dataset.test, task=f"released {name}", report=report)
-    last = model.training["epochs"][-1]
-    return measured_row(
-        name=f"released model {name}", spec=model.network.spec, arithmetic=Arithmetic.INTEGER,
-        source=f"measured, seed {model.training['seed']}, digest {model.network.digest()}",
-        results=[Measurement(
-            validation_accuracy=last["validation_accuracy"], test_accuracy=fraction, epochs=last["epoch"],
-            update_rate=last["update_rate"], updates_per_image=last["updates_per_image"],
-            spikes_per_image=outcome.spikes.mean(axis=0).tolist(), digest=model.network.digest())])
-
-
-def _write_table(folder: Path, stem: str, rows: Sequence[Row], title: str, notes: Sequence[str]) -> None:
-    write_text(folder / f"{stem}.md", markdown(rows, title=title, notes=[*notes, f"![{title}]({stem}.png)"]))
-    write_text(folder / f"{stem}.json", json.dumps([row.to_json() for row in rows], indent=1) + "\n")
-
-
-def _show(output: Output, rows: Sequence[Row], folder: Path, stem: str) -> None:
-    table = Table(box=None, pad_edge=False)
-    shown = len(COLUMNS) - 1  # sources are long; they are in the files
-    for index, heading in enumerate(COLUMNS[:shown]):
-        table.add_column(heading, justify="left" if index < 3 else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*text(row)[:shown])
-    output.table(table)
-    output.say(f"wrote {folder / f'{stem}.md'}, {stem}.json and {stem}.png")
-
-
-def _exit_on_failures(rows: Sequence[Row]) -> None:
-    failures = [message for row in rows for message in row.failures]
-    if failures:
-        error_line(f"{len(failures)} runs failed, the first: {failures[0]}")
-        raise typer.Exit(1)

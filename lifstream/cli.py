@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from golden.spec import InputError
-from lifstream import accuracy, hardware
+from lifstream import accuracy, hardware, tables
 from lifstream.console import error_line
 
 __all__ = ["app", "main"]
@@ -18,8 +18,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=N
 
 app.command()(accuracy.train)
 app.command("eval")(accuracy.evaluate_model)
-app.command()(accuracy.compare)
-app.command()(accuracy.sweep)
+app.command()(tables.compare)
+app.command()(tables.sweep)
 app.command()(hardware.verilog)
 app.command()(hardware.cosim)
 app.command()(hardware.demo)

@@ -14,9 +14,9 @@ from golden.model import Model, find_model, load_model, released_models
 from golden.presets import PRESETS, Preset, TrainingPlan, preset_by_name
 from golden.spec import InputError, NetworkSpec, Rule
 
-__all__ = ["DataOption", "JsonOption", "LanesOption", "ModelArgument", "OptionalPreset", "PresetOption", "RuleOption",
-           "SeedOption", "UnrollOption", "WindowOption", "chosen_preset", "open_model", "percent", "require_file_place",
-           "require_fit", "with_plan"]
+__all__ = ["DataOption", "EpochsOption", "JsonOption", "LanesOption", "ModelArgument", "OptionalPreset", "PresetOption",
+           "RuleOption", "SeedOption", "UnrollOption", "WindowOption", "chosen_preset", "open_model",
+           "percent", "require_file_place", "require_fit", "with_plan"]
 
 PresetOption = Annotated[str, typer.Option("--preset", help=f"Network: {', '.join(PRESETS)}.")]
 OptionalPreset = Annotated[str | None, typer.Option("--preset", help=f"Network: {', '.join(PRESETS)}.")]
@@ -24,6 +24,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 DataOption = Annotated[Path | None, typer.Option(
     "--data-dir", help="Folder of the IDX files; otherwise $LIFSTREAM_DATA, ../shared/data, the cache, a download.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Passes over the training images.")]
 RuleOption = Annotated[Rule | None, typer.Option("--rule", help="Form of the learning rule; default: the preset's.")]
 LanesOption = Annotated[int | None, typer.Option(
     "--lanes", help="Neurons updated per clock; each layer takes min(lanes, n_out). Default: all.")]
