@@ -114,9 +114,9 @@ class Runner:
             self.learn(none, np.empty(0, dtype=np.uint8), rate_shift=low)
 
     def infer(self, images: NDArray[np.uint8]) -> Outcome:
-        """Classify uint8 (count, inputs) images."""
-        spec = self.network.spec
-        outcome = Outcome.empty(len(images), spec.layers)
+        """Classify uint8 (count, inputs) images; raises InputError when they are not."""
+        images = self._checked(images)
+        outcome = Outcome.empty(len(images), self.network.spec.layers)
         if self.engine is Engine.NUMBA:
             self._compiled.infer(images, self.network.weights, outcome)
         elif len(images):
@@ -128,7 +128,18 @@ class Runner:
         return outcome
 
     def learn(self, images: NDArray[np.uint8], labels: NDArray[np.uint8], *, rate_shift: int) -> Outcome:
-        """Learn from uint8 (count, inputs) images and their labels, uint8 (count,), one after the other."""
+        """Learn from uint8 (count, inputs) images and their labels, uint8 (count,), one after the other.
+
+        Raises
+        ------
+        InputError
+            Images or labels of another shape or type, or a label the network has no class for.
+        """
+        images, classes = self._checked(images), self.network.spec.classes
+        if labels.dtype != np.uint8 or labels.shape != (len(images),):
+            raise InputError(f"labels: {labels.dtype} {labels.shape}, expected uint8 {(len(images),)}")
+        if len(labels) and labels.max() >= classes:
+            raise InputError(f"labels: {labels.max()} is out of bounds, the network has {classes} classes")
         outcome = Outcome.empty(len(images), self.network.spec.layers)
         if self.engine is Engine.NUMBA:
             draws = [self.draws.draw() for _ in images]
@@ -144,6 +155,13 @@ class Runner:
             outcome.learned[index] = bool(record.desires)
             outcome.updates[index] = record.updates
         return outcome
+
+    def _checked(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The images as the kernels take them, which check nothing themselves: one layout, writable."""
+        inputs = self.network.spec.inputs
+        if images.dtype != np.uint8 or images.ndim != 2 or images.shape[1] != inputs:
+            raise InputError(f"images: {images.dtype} {images.shape}, expected uint8 (count, {inputs})")
+        return np.require(images, requirements=["C", "W"])
 
 
 def _stacked_masks(spec: NetworkSpec, samples: Sequence[SampleDraws]) -> tuple[NDArray[np.uint8], ...]:

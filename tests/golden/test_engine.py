@@ -105,6 +105,30 @@ def test_nothing_is_harmless() -> None:
         assert runner.network.digest() == before
 
 
+@pytest.mark.parametrize("engine", Engine)
+@pytest.mark.parametrize(("images", "labels", "message"), [
+    (np.zeros((2, 63), np.uint8), [1, 2], r"images: uint8 \(2, 63\), expected uint8 \(count, 64\)"),
+    (np.zeros((2, 64), np.int64), [1, 2], "images: int64"), (np.zeros(64, np.uint8), [1], r"images: uint8 \(64,\)"),
+    (np.zeros((2, 64), np.uint8), [1], r"labels: uint8 \(1,\), expected uint8 \(2,\)"),
+    (np.zeros((2, 64), np.uint8), [1, 10], "labels: 10 is out of bounds, the network has 10 classes")])
+def test_bad_arrays_are_refused(engine: Engine, images: np.ndarray, labels: list[int], message: str) -> None:
+    runner = Runner(network=random_network(GRADED, 1), engine=engine)
+    before = runner.network.digest()
+    with pytest.raises(InputError, match=message):
+        runner.learn(images, np.array(labels, dtype=np.uint8), rate_shift=12)
+    assert runner.network.digest() == before
+
+
+def test_layout_and_read_only_images_do_not_matter() -> None:
+    images, _ = stream()
+    runner = Runner(network=random_network(GRADED, 1))
+    frozen = images.copy()
+    frozen.flags.writeable = False
+    expected = runner.infer(images).predictions
+    assert (runner.infer(frozen).predictions == expected).all()
+    assert (runner.infer(np.asfortranarray(images)).predictions == expected).all()
+
+
 def test_updates_count_what_learning_visits() -> None:
     network = random_network(GRADED, 5)
     images, labels = stream()
