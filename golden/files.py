@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from golden.spec import InputError
 
-__all__ = ["make_folder", "replace_file", "write_text"]
+__all__ = ["digest_of_files", "make_folder", "replace_file", "write_text"]
 
 
 @contextmanager
@@ -45,6 +46,14 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all; raises as :func:`replace_file`."""
     with replace_file(path) as stream:
         stream.write(text.encode())
+
+
+def digest_of_files(paths: Iterable[Path]) -> str:
+    """16 hexadecimal digits of the files' contents: names what is made from these sources in a cache."""
+    state = hashlib.sha256()
+    for path in paths:
+        state.update(hashlib.sha256(path.read_bytes()).digest())
+    return state.hexdigest()[:16]
 
 
 def make_folder(path: Path) -> Path:

@@ -11,7 +11,6 @@ numba notices a change of this file only, not of the functions it takes from oth
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from golden import desire, lif
+from golden.files import digest_of_files
 
 __all__ = ["Constants", "Scratch", "infer_all", "learn_all", "scratch_for"]
 
@@ -96,9 +96,8 @@ def scratch_for(sizes: tuple[int, ...], steps: int, value: type[np.generic]) -> 
 
 def _cache_folder() -> str:
     """A folder of its own for each state of the sources that are compiled."""
-    sources = [Path(str(module)).read_bytes() for module in (__file__, desire.__file__, lif.__file__)]
-    name = hashlib.sha256(b"".join(sources)).hexdigest()[:16]
-    return str(Path(platformdirs.user_cache_dir("lifstream")) / "kernels" / name)
+    sources = digest_of_files(Path(str(source)) for source in (__file__, desire.__file__, lif.__file__))
+    return str(Path(platformdirs.user_cache_dir("lifstream")) / "kernels" / sources)
 
 
 numba.config.CACHE_DIR = _cache_folder()  # type: ignore[attr-defined]

@@ -210,9 +210,9 @@ def _learning_report(result: CosimResult, learning: list[dict[str, Any]]) -> dic
 
 def _cosimulate(model: Model, splits: dict[str, Split], segments: list[Segment], output: Output, *, geometry: Any,
                 **options: Any) -> CosimResult:
-    from hdl.emit import emit_network
+    from hdl.emit import stored_network
 
-    emission = emit_network(spec=model.network.spec, geometry=geometry, preset=model.preset)
+    emission = stored_network(spec=model.network.spec, geometry=geometry, preset=model.preset)
     with output.progress() as bar:
         return cosimulate(model, splits, segments, verilog=emission.verilog,
                           description=emission.description, report=bar, **options)

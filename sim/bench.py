@@ -13,6 +13,8 @@ from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, First, RisingEdge, Timer
 from numpy.typing import NDArray
 
+from sim.harness import BENCH_VARIABLE
+
 __all__ = ["BenchError", "HarnessDriver", "read_words", "word_fields"]
 
 CLOCK_NS = 10
@@ -63,7 +65,7 @@ class HarnessDriver:
 
     def __init__(self, dut: Any) -> None:
         self.dut = dut
-        self.config: dict[str, Any] = json.loads(Path(os.environ["LIFSTREAM_BENCH"]).read_text())
+        self.config: dict[str, Any] = json.loads(Path(os.environ[BENCH_VARIABLE]).read_text())
         self.description: dict[str, Any] = self.config["description"]
         self.inputs = [s for s in self.description["streams"] if s["direction"] == "in"]
         self.outputs = [s for s in self.description["streams"] if s["direction"] == "out"]

@@ -14,7 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["CaptureMemory", "Harness", "StimulusMemory", "write_harness"]
+__all__ = ["BENCH_VARIABLE", "CaptureMemory", "Harness", "StimulusMemory", "write_harness"]
+
+BENCH_VARIABLE = "LIFSTREAM_BENCH"
+"""Environment variable through which a bench finds its configuration file."""
 
 
 @dataclass(frozen=True, kw_only=True)

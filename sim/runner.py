@@ -27,12 +27,9 @@ import platformdirs
 from cocotb_tools.runner import Icarus, Verilator, VerilatorControlFile, Verilog
 
 from golden.spec import InputError
-from sim.harness import Harness
+from sim.harness import BENCH_VARIABLE, Harness
 
-__all__ = ["BENCH_VARIABLE", "Build", "Optimise", "Simulator", "build", "require_tools", "run_bench"]
-
-BENCH_VARIABLE = "LIFSTREAM_BENCH"
-"""Environment variable through which a bench finds its configuration file."""
+__all__ = ["Build", "Optimise", "Simulator", "build", "require_tools", "run_bench"]
 
 _APT_PACKAGES = {"g++": "g++", "make": "make", "perl": "perl", "iverilog": "iverilog"}
 

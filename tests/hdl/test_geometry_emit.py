@@ -11,7 +11,7 @@ import pytest
 
 from golden.presets import PRESETS
 from golden.spec import InputError, NetworkSpec
-from hdl.emit import LINT_WAIVERS, Emission, emit_network
+from hdl.emit import LINT_WAIVERS, Emission, emit_network, stored_network
 from hdl.encoder import _pattern_rom
 from hdl.geometry import Geometry
 from sim.runner import _environment
@@ -115,3 +115,18 @@ def test_unwritable_folder(digits: Emission, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="output folder cannot be written"):
         digits.write(tmp_path / "file")
+
+
+def test_a_stored_design_is_the_emitted_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    spec, geometry = NetworkSpec(sizes=(4, 3, 2)), Geometry(lanes=3)
+    emitted = emit_network(spec=spec, geometry=geometry)
+    assert stored_network(spec=spec, geometry=geometry) == emitted
+    with monkeypatch.context() as patch:
+        patch.setattr("hdl.emit.emit_network", None)
+        assert stored_network(spec=spec, geometry=geometry) == emitted
+    [path] = tmp_path.rglob("*.json")
+    path.write_text("{")
+    assert stored_network(spec=spec, geometry=geometry) == emitted
+    assert stored_network(spec=spec, geometry=Geometry(lanes=2)) != emitted
+    assert len(list(tmp_path.rglob("*.json"))) == 2
