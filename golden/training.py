@@ -231,8 +231,9 @@ class Trainer:
             state.spikes = (outcome.spikes.sum(axis=0) + state.spikes).tolist()
             state.position += len(part)
             if report is not None:
+                rate = (state.position - first) / max(1e-9, time.perf_counter() - started)
                 report(Progress(task=task, done=state.position, total=total,
-                                note=f"training accuracy {state.correct / state.position:.2%}"))
+                                note=f"training accuracy {state.correct / state.position:.2%}, {rate:,.0f} images/s"))
             if state.position % _CHECKPOINT_EVERY == 0:
                 self.save_checkpoint()
         rate = (total - first) / max(1e-9, time.perf_counter() - started)
