@@ -180,6 +180,8 @@ def test_grid() -> None:
     fewer = grid(DIGITS, steps=[10])[0].variant
     assert isinstance(fewer, Variant)
     assert (fewer.preset.spec.desire_margin, fewer.preset.training.rate_shift) == (2, DIGITS.training.rate_shift - 1)
+    margins = [DIGITS.varied(steps=steps).spec.desire_margin for steps in (1, 2, 4, 9, 10, 32)]
+    assert margins == [0, 1, 1, 1, 2, 6]
 
 
 def test_figures_of_odd_tables(tmp_path: Path) -> None:
