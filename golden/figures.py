@@ -155,9 +155,9 @@ def sweep_figure(points: Sequence[tuple[dict[str, str | int], Row]], *, measure:
     """Accuracy over the axis with most numbers, a line per combination of the others."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    names = {name: sorted({point[name] for point, _ in points if isinstance(point[name], int)})
-             for name in (points[0][0] if points else {})}
-    along = max(names, key=lambda name: len(names[name]), default="")
+    first = points[0][0] if points else {}
+    numbers = {name: {point[name] for point, _ in points} for name, value in first.items() if isinstance(value, int)}
+    along = max(numbers, key=lambda name: len(numbers[name]), default="")
     lines: dict[str, list[tuple[float, Row]]] = {}
     for point, row in points:
         rest = ", ".join(f"{name} {value}" for name, value in point.items() if name != along)

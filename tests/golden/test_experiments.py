@@ -188,6 +188,8 @@ def test_figures_of_odd_tables(tmp_path: Path) -> None:
     empty = Row(name="e", source="", network="", accuracies=(), parameters=None, memory_bits=None)
     save_figure(comparison_figure([empty, *published_rows("mnist")], title="t"), tmp_path / "c.png")
     save_figure(sweep_figure([({}, empty)], measure="m", title="t"), tmp_path / "s.png")
+    words = [({"arithmetic": kind}, replace(empty, accuracies=(0.5,))) for kind in ("integer", "float")]
+    save_figure(sweep_figure(words, measure="m", title="t"), tmp_path / "w.png")
     save_figure(sweep_figure([({"steps": 4, "rule": "paper"}, replace(empty, accuracies=(0.5, 0.6))),
                               ({"steps": 8, "rule": "graded"}, empty)], measure="m", title="t"), tmp_path / "t.png")
     assert all(path.stat().st_size > 5_000 for path in tmp_path.iterdir())
