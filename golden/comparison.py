@@ -132,7 +132,7 @@ PUBLISHED = (
               accuracy={"mnist": 0.981}, parameters={"mnist": 784 * 200 + 200 * 200 + 2000}, weight_bits=None),
     Published(name="integer e-prop, FPGA", source="on-chip learning on a Zynq, 2025", network={},
               accuracy={"mnist": 0.9755}, parameters={}, weight_bits=None),
-    Published(name="Spiker-LL, FPGA", source="on-chip learning on a PYNQ-Z2, Q8.8, T = 10, 2026",
+    Published(name="Spiker-LL, FPGA", source="on-chip learning on a PYNQ-Z2, Q8.8, T = 10, 2026; about",
               network={"mnist": "784-200-10", "fashion-mnist": "784-200-10"},
               accuracy={"mnist": 0.92, "fashion-mnist": 0.88},
               parameters={"mnist": 784 * 200 + 2000, "fashion-mnist": 784 * 200 + 2000}, weight_bits=16),
