@@ -11,6 +11,7 @@ numba notices a change of this file only, not of the functions it takes from oth
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,8 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from golden import desire, lif
-from golden.files import digest_of_files
+from golden.files import digest_of_files, make_folder
+from golden.spec import InputError
 
 __all__ = ["Constants", "Scratch", "infer_all", "learn_all", "scratch_for"]
 
@@ -94,25 +96,28 @@ def scratch_for(sizes: tuple[int, ...], steps: int, value: type[np.generic]) -> 
                    counts=arrays(np.int64), sign=arrays(np.int64), exponent=arrays(np.int64), error=arrays(np.int64))
 
 
-def _cache_folder() -> str:
-    """A folder of its own for each state of the sources that are compiled."""
+def _compiler() -> Callable[[Callable[..., Any]], Any]:
+    """numba's decorator, with a cache folder of its own for each state of the sources that are compiled."""
     sources = digest_of_files(Path(str(source)) for source in (__file__, desire.__file__, lif.__file__))
-    return str(Path(platformdirs.user_cache_dir("lifstream")) / "kernels" / sources)
+    try:
+        folder = make_folder(Path(platformdirs.user_cache_dir("lifstream")) / "kernels" / sources)
+    except InputError:  # without a place for a cache, compile anew in each process
+        return numba.njit(nogil=True)
+    numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
+    return numba.njit(cache=True, nogil=True)
 
 
-numba.config.CACHE_DIR = _cache_folder()  # type: ignore[attr-defined]
-
-_jit = numba.njit(cache=True, nogil=True)
+_jit = _compiler()
 
 
 def leak(value, leak_shift):
-    """Decay of a membrane potential or a trace; the forms for either kind of number follow."""
-    raise NotImplementedError  # only compiled code calls it
+    """Decay of a membrane potential or a trace; compiled code takes the overload for its kind of number."""
+    return lif.leak(value, leak_shift)
 
 
 def scaled(value, shift, word):
     """``value * 2**-shift`` for a weight change, rounded half up or, with a word of at least 0, at random."""
-    raise NotImplementedError  # only compiled code calls it
+    return _integer_scaled(value, shift, word)
 
 
 _integer_leak = numba.njit(lif.leak)
