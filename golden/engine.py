@@ -1,8 +1,8 @@
 """Engines: how many images run through a network, one after the other, and what is counted on the way.
 
 Two engines compute the same bits. ``NUMPY`` loops over the definition, :meth:`Network.forward` and
-:func:`golden.desire.learn`; ``NUMBA`` runs the compiled kernels, a few hundred times faster on large
-networks. Both draw their dropout masks from :class:`golden.draws.DrawGenerator`.
+:func:`golden.desire.learn`; ``NUMBA`` runs the compiled kernels, ten to thirty times faster. Both take
+their random draws from :class:`golden.draws.DrawGenerator`.
 """
 
 from __future__ import annotations
@@ -123,8 +123,7 @@ class Runner:
             assert isinstance(self.network, Network)
             record = self.network.forward(images)
             outcome.predictions[:] = record.prediction
-            trains = [record.input_spikes, *(layer.spikes for layer in record.layers)]
-            outcome.spikes[:] = np.stack([train.sum(axis=(1, 2)) for train in trains], axis=1)
+            outcome.spikes[:] = record.spike_totals()
         return outcome
 
     def learn(self, images: NDArray[np.uint8], labels: NDArray[np.uint8], *, rate_shift: int) -> Outcome:
@@ -149,9 +148,8 @@ class Runner:
         for index, (image, label) in enumerate(zip(images, labels, strict=True)):
             record = learn(self.network, image, int(label), rate_shift=rate_shift,
                            **self.draws.draw()._asdict())
-            trains = [record.forward.input_spikes, *(layer.spikes for layer in record.forward.layers)]
             outcome.predictions[index] = record.forward.prediction
-            outcome.spikes[index] = [train.sum() for train in trains]
+            outcome.spikes[index] = record.forward.spike_totals()
             outcome.learned[index] = bool(record.desires)
             outcome.updates[index] = record.updates
         return outcome

@@ -132,7 +132,7 @@ def _perform(experiment: Experiment, folder: Path, data_dir: Path | None,
         network = trainer.run(report)
         split = dataset.test if experiment.test else trainer.validation
         fraction, outcome = evaluate(network, split, report=report) if len(split) else (None, None)
-        last = trainer.metrics[(trainer.best_epoch or 0) - 1 if experiment.preset.training.patience else -1]
+        last = trainer.chosen
         measurement = Measurement(
             validation_accuracy=last.validation_accuracy, test_accuracy=fraction if experiment.test else None,
             epochs=last.epoch, update_rate=last.update_rate, updates_per_image=last.updates_per_image,

@@ -42,6 +42,11 @@ class ForwardRecord:
     prediction: NDArray[np.int64]
     """int64 (...): class, or ``NO_PREDICTION``."""
 
+    def spike_totals(self) -> NDArray[np.int64]:
+        """Spikes of the input and of each layer over the sample, int64 (..., layers + 1)."""
+        trains = [self.input_spikes, *(layer.spikes for layer in self.layers)]
+        return np.stack([train.sum(axis=(-2, -1), dtype=np.int64) for train in trains], axis=-1)
+
     def layer_input(self, layer: int) -> NDArray[np.bool_]:
         """Presynaptic spikes of ``layer``, bool (..., T, n_in)."""
         return self.input_spikes if layer == 0 else self.layers[layer - 1].spikes

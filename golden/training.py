@@ -144,6 +144,12 @@ class Trainer:
         entries = [entry for entry in self._state.metrics if entry.validation_accuracy is not None]
         return max(entries, key=lambda entry: (entry.validation_accuracy, -entry.epoch)).epoch if entries else None
 
+    @property
+    def chosen(self) -> EpochMetrics:
+        """Metrics of the epoch whose weights :attr:`network` holds once the run has ended."""
+        best = self.best_epoch if self.preset.training.patience else None
+        return self._state.metrics[best - 1 if best else -1]
+
     def _finished(self) -> bool:
         patience, done = self.preset.training.patience, self._state.epoch
         best = self.best_epoch

@@ -91,8 +91,7 @@ def train(
     with output.progress() as bar:
         test_accuracy, _ = evaluate(network, dataset.test, engine=engine, task="test", report=bar)
     metrics = [asdict(entry) for entry in trainer.metrics]
-    chosen_epoch = trainer.best_epoch if chosen.training.patience else len(metrics)
-    validation_accuracy = trainer.metrics[(chosen_epoch or len(metrics)) - 1].validation_accuracy
+    chosen_epoch, validation_accuracy = trainer.chosen.epoch, trainer.chosen.validation_accuracy
     save_model(out, Model(network=network, preset=preset, dataset=chosen.dataset, training={
         "seed": seed, "plan": asdict(chosen.training), "rule": chosen.spec.rule, "epochs": metrics,
         "epoch": chosen_epoch, "validation_accuracy": validation_accuracy, "test_accuracy": test_accuracy}))

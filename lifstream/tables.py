@@ -71,10 +71,7 @@ def compare(
     failed; the others are shown.
     """
     output = Output(as_json=as_json)
-    name = preset or _dataset_preset(dataset)
-    base = preset_by_name(name)
-    if base.dataset != dataset:
-        raise InputError(f"--preset: {name} is for {base.dataset}, not for {dataset}")
+    base = _base(dataset, preset)
     _check_counts(seeds=seeds, workers=workers)
     folder = make_folder(out or Path("build") / f"compare-{dataset}")
     images = load_dataset(dataset, data_dir=data_dir)
@@ -129,10 +126,7 @@ def sweep(
     and the others go on; exit status 1 then.
     """
     output = Output(as_json=as_json)
-    name = preset or _dataset_preset(dataset)
-    base = with_plan(preset_by_name(name), epochs=epochs)
-    if base.dataset != dataset:
-        raise InputError(f"--preset: {name} is for {base.dataset}, not for {dataset}")
+    base = with_plan(_base(dataset, preset), epochs=epochs)
     _check_counts(seeds=seeds, workers=workers)
     points = grid(base, rules=_choices("--rules", rules, Rule), weight_bits=_numbers("--widths", widths),
                   hidden=_numbers("--hidden", hidden), steps=_numbers("--steps", steps),
@@ -145,13 +139,13 @@ def sweep(
                       scheduler=scheduler, data_dir=data_dir, test=test))
     rows = [_sweep_row(point, next(found) if isinstance(point.variant, Variant) else [], test) for point in points]
     measure = "test accuracy" if test else "validation accuracy"
-    title = f"Sweep of {name} on {dataset}"
+    title = f"Sweep of {base.name} on {dataset}"
     _write_table(folder, "sweep", rows, title, [f"Accuracy is {measure}: mean, sample standard deviation over "
                                                 f"{seeds} seed(s). A tie counts as wrong."])
     save_figure(sweep_figure([(point.axes, row) for point, row in zip(points, rows, strict=True)], measure=measure,
                              title=title), folder / "sweep.png")
     _show(output, rows, folder, "sweep")
-    output.result({"dataset": dataset, "preset": name, "measure": measure, "out": str(folder), "cells": [
+    output.result({"dataset": dataset, "preset": base.name, "measure": measure, "out": str(folder), "cells": [
         {"axes": point.axes, **row.to_json()} for point, row in zip(points, rows, strict=True)]})
     _exit_on_failures(rows)
 
@@ -165,10 +159,14 @@ def _sweep_row(point: GridCell, results: Sequence[Measurement | Failure], test: 
                         test=test, source=_plan_text(preset))
 
 
-def _dataset_preset(dataset: str) -> str:
-    if dataset not in DATASET_PRESETS:
+def _base(dataset: str, preset: str | None) -> Preset:
+    """The network to vary: the preset named, which must be for the data set, or the data set's own."""
+    if preset is None and dataset not in DATASET_PRESETS:
         raise InputError(f"data set {dataset!r} is unknown, choose one of: {', '.join(DATASETS)}")
-    return DATASET_PRESETS[dataset]
+    base = preset_by_name(preset or DATASET_PRESETS[dataset])
+    if base.dataset != dataset:
+        raise InputError(f"--preset: {base.name} is for {base.dataset}, not for {dataset}")
+    return base
 
 
 def _check_counts(**counts: int) -> None:
