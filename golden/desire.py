@@ -9,20 +9,19 @@ change. What differs from the published rule is the number format and nothing el
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.draws import rounding_words
-from golden.lif import LayerRecord, leak
+from golden.lif import LayerRecord
 from golden.network import ForwardRecord, Network
-from golden.spec import DESIRE_EXPONENT_MIN, Eligibility, Magnitude, NetworkSpec, Phase, Rounding
+from golden.rounding import round_shift, round_shift_random
+from golden.spec import DESIRE_EXPONENT_MIN, Eligibility, Magnitude, NetworkSpec
+from golden.trace import trace
 
-__all__ = ["Desire", "LearnRecord", "correlation", "eligibility", "hidden_desire", "learn",
-           "output_desire", "output_neuron_desire", "passes_back", "round_shift", "round_shift_random", "trace",
-           "weight_update"]
+__all__ = ["Desire", "DesireRule", "correlation", "eligibility", "hidden_desire", "output_desire",
+           "output_neuron_desire", "passes_back", "weight_update"]
 
 IntArray = NDArray[np.int64]
 Mask = NDArray[np.bool_] | None
@@ -37,17 +36,6 @@ class Desire(NamedTuple):
     """Base-2 logarithm of the magnitude, -10..0; 0 throughout with ternary desires."""
     error: IntArray
     """Distance between wanted and actual spike count, 0..T; 0 where there is no desire."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LearnRecord:
-    """One training sample: its forward pass, the desires and whether any weight was touched."""
-
-    forward: ForwardRecord
-    desires: tuple[Desire, ...]
-    """One per layer; empty when no output neuron had a desire."""
-    updates: int = 0
-    """Weights the sample visited: presynaptic neurons that spiked times neurons with a desire, over all layers."""
 
 
 def _exponent(values: IntArray, unit_log2: int) -> IntArray:
@@ -126,23 +114,15 @@ def hidden_desire(spec: NetworkSpec, weights: NDArray[np.int32], successor: Desi
     return Desire(sign=sign, exponent=exponent, error=_count_error(sign, counts, spec.desired_count))
 
 
-def trace(spec: NetworkSpec, spikes: NDArray[np.bool_]) -> IntArray:
-    """Presynaptic traces ``x = leak(x) + (s << X)``: bool (T, n) to int64 (T, n)."""
-    traces = np.empty(spikes.shape, dtype=np.int64)
-    state = np.zeros(spikes.shape[1], dtype=np.int64)
-    for step, fired in enumerate(spikes):
-        state = leak(state, spec.leak_shift) + (fired.astype(np.int64) << spec.trace_fraction)
-        traces[step] = state
-    return traces
-
-
 def eligibility(spec: NetworkSpec, layer: int, record: LayerRecord) -> NDArray[np.bool_]:
     """Steps at which a layer's synapses are eligible, bool (T, n); taken before the reset."""
+    eligible: NDArray[np.bool_]
     if spec.eligibility is Eligibility.SPIKE:
         return record.spikes
     if layer == spec.layers - 1:
         return np.ones_like(record.spikes)
-    return record.membrane >= record.threshold >> 1
+    eligible = record.membrane >= record.threshold >> 1
+    return eligible
 
 
 def passes_back(spec: NetworkSpec, layer: int, record: LayerRecord) -> Mask:
@@ -163,16 +143,6 @@ def correlation(eligible: NDArray[np.bool_], traces: IntArray) -> IntArray:
     return traces.T @ eligible.astype(np.int64)
 
 
-def round_shift(value: IntArray, shift: IntArray) -> IntArray:
-    """``value / 2**shift`` rounded half up, for shifts of at least 0 (then it is ``value``)."""
-    return (value + ((1 << shift) >> 1)) >> shift
-
-
-def round_shift_random(value: IntArray, shift: IntArray, word: IntArray) -> IntArray:
-    """``value / 2**shift`` rounded up with the probability of its remainder, by the low bits of ``word``."""
-    return (value + (word & ((1 << shift) - 1))) >> shift
-
-
 def weight_update(spec: NetworkSpec, correlations: IntArray, desire: Desire, rate_shift: int,
                   words: IntArray | None = None) -> IntArray:
     """Signed weight change in LSBs: ``sgn_i * round(C_ij / 2**r_i)``, one rounding.
@@ -186,55 +156,34 @@ def weight_update(spec: NetworkSpec, correlations: IntArray, desire: Desire, rat
     return desire.sign * round_shift_random(correlations, shift, words[:, None])
 
 
-def learn(network: Network, image: NDArray[np.uint8], label: int, *, rate_shift: int,
-          kept: Sequence[Mask] | None = None, rounding: Sequence[int] | None = None) -> LearnRecord:
-    """Learn from one image, in place.
+class DesireRule:
+    """Desire backpropagation behind the seam of :class:`golden.learning.LearningRule`: a layer is told its desires."""
 
-    Parameters
-    ----------
-    image
-        uint8 (inputs,).
-    label
-        Class index.
-    rate_shift
-        Learning rate 2**-rate_shift.
-    kept
-        Dropout masks of the hidden layers, or None.
-    rounding
-        Rounding states of the layers, as in :class:`golden.draws.SampleDraws`; needed for stochastic rounding.
+    def teach(self, network: Network, forward: ForwardRecord, label: int, kept: Sequence[Mask] | None
+              ) -> tuple[Desire, ...]:
+        spec = network.spec
+        desire = output_desire(spec, forward.counts, label)
+        if not desire.sign.any():
+            return ()
+        desires = [desire]
+        for layer in range(spec.layers - 2, -1, -1):
+            counts = forward.layers[layer].spikes.sum(axis=0, dtype=np.int64)
+            desires.insert(0, hidden_desire(spec, network.weights[layer + 1], desires[0], counts,
+                                            kept[layer] if kept is not None else None,
+                                            passes_back(spec, layer + 1, forward.layers[layer + 1])))
+        return tuple(desires)
 
-    Raises
-    ------
-    ValueError
-        Stochastic rounding without rounding states.
-    """
-    spec = network.spec
-    if (rounding is None) != (spec.rounding is not Rounding.STOCHASTIC):
-        raise ValueError(f"rounding: states are {'missing' if rounding is None else 'not used'}, "
-                         f"the contract's rounding is {spec.rounding}")
-    forward = network.forward(image, phase=Phase.TRAINING, kept=kept)
-    desire = output_desire(spec, forward.counts, label)
-    if not desire.sign.any():
-        return LearnRecord(forward=forward, desires=())
-    desires = [desire]
-    for layer in range(spec.layers - 2, -1, -1):
-        counts = forward.layers[layer].spikes.sum(axis=0, dtype=np.int64)
-        desires.insert(0, hidden_desire(spec, network.weights[layer + 1], desires[0], counts,
-                                        kept[layer] if kept is not None else None,
-                                        passes_back(spec, layer + 1, forward.layers[layer + 1])))
-    updates = 0
-    for layer, (weights, desire) in enumerate(zip(network.weights, desires, strict=True)):
-        columns = np.flatnonzero(desire.sign)
-        presynaptic = forward.layer_input(layer)
-        rows = np.flatnonzero(presynaptic.any(axis=0))
-        if not len(columns) or not len(rows):
-            continue
-        eligible = eligibility(spec, layer, forward.layers[layer])[:, columns]
-        correlations = correlation(eligible, trace(spec, presynaptic[:, rows]))
-        wanted = Desire(*(values[columns] for values in desire))
-        block = np.ix_(rows, columns)
-        words = rounding_words(rounding[layer], rows) if rounding is not None else None
-        changed = weights[block] + weight_update(spec, correlations, wanted, rate_shift, words)
-        weights[block] = np.clip(changed, spec.weight_min, spec.weight_max)
-        updates += changed.size
-    return LearnRecord(forward=forward, desires=tuple(desires), updates=updates)
+    def visited(self, spec: NetworkSpec, layer: int, forward: ForwardRecord,
+                message: Desire) -> tuple[IntArray, IntArray]:
+        return np.flatnonzero(forward.layer_input(layer).any(axis=0)), np.flatnonzero(message.sign)
+
+    def changes(self, network: Network, layer: int, forward: ForwardRecord, message: Desire, block: Any, *,
+                rate_shift: int, words: IntArray | None) -> IntArray:
+        spec = network.spec
+        eligible = eligibility(spec, layer, forward.layers[layer])[:, block.columns]
+        correlations = correlation(eligible, trace(spec, forward.layer_input(layer)[:, block.rows]))
+        wanted = Desire(*(values[block.columns] for values in message))
+        return weight_update(spec, correlations, wanted, rate_shift, words)
+
+    def settle(self, network: Network, forward: ForwardRecord) -> None:
+        """Nothing but weights changes."""

@@ -15,21 +15,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.desire import learn, output_neuron_desire, trace
+from golden.desire import output_neuron_desire
 from golden.draws import DrawGenerator, SampleDraws
 from golden.encoder import spike_patterns
 from golden.float_model import FloatNetwork
+from golden.learning import learn
 from golden.network import Network
 from golden.spec import (
     DESIRE_EXPONENT_MIN,
     PIXEL_MAX,
+    Bounds,
     Eligibility,
     InputError,
     Magnitude,
+    Modulation,
     NetworkSpec,
     Overflow,
     Phase,
 )
+from golden.trace import trace
 
 __all__ = ["Arithmetic", "Engine", "Outcome", "Runner"]
 
@@ -59,18 +63,21 @@ class Outcome:
     predictions: NDArray[np.int64]
     """Classes, or ``NO_PREDICTION`` on a tie."""
     spikes: NDArray[np.int64]
-    """(count, layers + 1): spikes of the input and of each layer over the sample."""
+    """(count, lif_layers + 1): spikes of the input and of each LIF layer over the sample."""
     learned: NDArray[np.bool_]
-    """True where an output neuron had a desire; all False when only classified."""
+    """True where there was something to learn; all False when only classified."""
     updates: NDArray[np.int64]
     """Weights visited by the update."""
+    responses: NDArray[np.uint8]
+    """Spike counts of the last LIF layer, (count, responding) with stdp, otherwise (count, 0)."""
 
     @staticmethod
-    def empty(count: int, layers: int) -> Outcome:
+    def empty(count: int, spec: NetworkSpec) -> Outcome:
         """Room for ``count`` images."""
         return Outcome(predictions=np.empty(count, dtype=np.int64),
-                       spikes=np.empty((count, layers + 1), dtype=np.int64), learned=np.zeros(count, dtype=np.bool_),
-                       updates=np.zeros(count, dtype=np.int64))
+                       spikes=np.empty((count, spec.lif_layers + 1), dtype=np.int64),
+                       learned=np.zeros(count, dtype=np.bool_), updates=np.zeros(count, dtype=np.int64),
+                       responses=np.empty((count, spec.responding if spec.stdp else 0), dtype=np.uint8))
 
     @staticmethod
     def joined(parts: Sequence[Outcome]) -> Outcome:
@@ -92,7 +99,7 @@ class Runner:
     Raises
     ------
     InputError
-        A float network with an engine that has no real numbers.
+        A float network with an engine, or a rule, that has no real numbers.
     """
 
     def __init__(self, *, network: Network | FloatNetwork, engine: Engine = Engine.NUMBA) -> None:
@@ -100,8 +107,11 @@ class Runner:
         self.engine = engine
         self.draws = DrawGenerator(network.spec)
         """Source of dropout masks and rounding states; its states are part of a checkpoint."""
+        if network.spec.stdp is not None and isinstance(network, FloatNetwork):
+            raise InputError("arithmetic: the float model has desire backpropagation only; use integers with stdp")
         if engine is Engine.NUMBA:
-            self._compiled = _Compiled(network.spec, network)
+            self._compiled: Any = \
+                _Compiled(network.spec, network) if network.spec.stdp is None else _CompiledPlastic(network.spec)
         elif isinstance(network, FloatNetwork):
             raise InputError("engine: the float model has compiled kernels only; use numba")
 
@@ -116,14 +126,15 @@ class Runner:
     def infer(self, images: NDArray[np.uint8]) -> Outcome:
         """Classify uint8 (count, inputs) images; raises InputError when they are not."""
         images = self._checked(images)
-        outcome = Outcome.empty(len(images), self.network.spec.layers)
+        outcome = Outcome.empty(len(images), self.network.spec)
         if self.engine is Engine.NUMBA:
-            self._compiled.infer(images, self.network.weights, outcome)
+            self._compiled.infer(images, self.network, outcome)
         elif len(images):
             assert isinstance(self.network, Network)
             record = self.network.forward(images)
             outcome.predictions[:] = record.prediction
             outcome.spikes[:] = record.spike_totals()
+            outcome.responses[:] = record.counts[:, :outcome.responses.shape[1]]
         return outcome
 
     def learn(self, images: NDArray[np.uint8], labels: NDArray[np.uint8], *, rate_shift: int) -> Outcome:
@@ -139,10 +150,10 @@ class Runner:
             raise InputError(f"labels: {labels.dtype} {labels.shape}, expected uint8 {(len(images),)}")
         if len(labels) and labels.max() >= classes:
             raise InputError(f"labels: {labels.max()} is out of bounds, the network has {classes} classes")
-        outcome = Outcome.empty(len(images), self.network.spec.layers)
+        outcome = Outcome.empty(len(images), self.network.spec)
         if self.engine is Engine.NUMBA:
             draws = [self.draws.draw() for _ in images]
-            self._compiled.learn(images, labels, self.network.weights, draws, rate_shift, outcome)
+            self._compiled.learn(images, labels, self.network, draws, rate_shift, outcome)
             return outcome
         assert isinstance(self.network, Network)
         for index, (image, label) in enumerate(zip(images, labels, strict=True)):
@@ -150,8 +161,9 @@ class Runner:
                            **self.draws.draw()._asdict())
             outcome.predictions[index] = record.forward.prediction
             outcome.spikes[index] = record.forward.spike_totals()
-            outcome.learned[index] = bool(record.desires)
+            outcome.learned[index] = bool(record.teaching)
             outcome.updates[index] = record.updates
+            outcome.responses[index] = record.forward.counts[:outcome.responses.shape[1]]
         return outcome
 
     def _checked(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -190,39 +202,85 @@ class _Compiled:
         self._kernels, self._spec = kernels, spec
         self._scratch = kernels.scratch_for(spec.sizes, spec.steps, value)
 
-    def infer(self, images: NDArray[np.uint8], weights: Sequence[NDArray[Any]], outcome: Outcome) -> None:
+    def infer(self, images: NDArray[np.uint8], network: Network | FloatNetwork, outcome: Outcome) -> None:
         masks = _stacked_masks(self._spec, [])
-        self._kernels.infer_all(images, tuple(weights), masks, self._constants, self._scratch, outcome.predictions,
-                            outcome.spikes)
+        self._kernels.infer_all(images, tuple(network.weights), masks, self._constants, self._scratch,
+                                outcome.predictions, outcome.spikes)
 
-    def learn(self, images: NDArray[np.uint8], labels: NDArray[np.uint8], weights: Sequence[NDArray[Any]],
+    def learn(self, images: NDArray[np.uint8], labels: NDArray[np.uint8], network: Network | FloatNetwork,
               draws: Sequence[SampleDraws], rate_shift: int, outcome: Outcome) -> None:
         masks = _stacked_masks(self._spec, draws)
-        rounding = np.full((len(draws), self._spec.layers), -1, dtype=np.int64)
-        for index, draw in enumerate(draws):
-            if draw.rounding is not None:
-                rounding[index] = draw.rounding
-        self._kernels.learn_all(images, labels, tuple(weights), masks, rounding, self._shift(rate_shift),
-                                self._constants, self._scratch, outcome.predictions, outcome.spikes,
-                                outcome.learned, outcome.updates)
+        self._kernels.learn_all(images, labels, tuple(network.weights), masks, _rounding_states(self._spec, draws),
+                                self._shift(rate_shift), self._constants, self._scratch, outcome.predictions,
+                                outcome.spikes, outcome.learned, outcome.updates)
 
 
-def _shared_constants(spec: NetworkSpec) -> dict[str, Any]:
-    """What does not depend on the arithmetic: enums as flags, input spikes, output desires."""
+def _rounding_states(spec: NetworkSpec, draws: Sequence[SampleDraws]) -> NDArray[np.int64]:
+    """Rounding states of samples and layers, -1 to round half up."""
+    states = np.full((len(draws), spec.lif_layers), -1, dtype=np.int64)
+    for index, draw in enumerate(draws):
+        if draw.rounding is not None:
+            states[index] = draw.rounding
+    return states
+
+
+class _CompiledPlastic:
+    """The compiled kernels of a contract with spike-timing-dependent plasticity."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        from golden import stdp_kernels
+
+        stdp = spec.stdp
+        assert stdp is not None
+        bounds = np.array([spec.membrane_range(layer) for layer in range(spec.lif_layers)], dtype=np.int64)
+        self._kernels, self._spec = stdp_kernels, spec
+        self._constants = stdp_kernels.PlasticConstants(
+            leak_shift=spec.leak_shift, spike_unit=1 << spec.trace_fraction,
+            pixel_trace=np.zeros((PIXEL_MAX + 1, spec.steps), dtype=np.int32),
+            membrane_min=bounds[:, 0].copy(), membrane_max=bounds[:, 1].copy(), threshold_base=stdp.threshold_base,
+            threshold_rise=stdp.threshold_rise, threshold_leak_shift=stdp.threshold_leak_shift,
+            inhibition=stdp.inhibition, weight_sum=stdp.weight_sum, rewarded=stdp.modulation is Modulation.REWARD,
+            soft=stdp.bounds is Bounds.SOFT, target=stdp.presynaptic_target,
+            depressed=stdp.depression_shift is not None, gain_shift=stdp.gain_shift,
+            punishment_shift=stdp.punishment_shift, fraction=spec.weight_fraction, **_input_spikes(spec))
+        self._scratch = stdp_kernels.plastic_scratch(spec.sizes, spec.steps)
+        self._sums = tuple(np.zeros(size, dtype=np.int64) for size in spec.sizes[1:-1])
+        self._totals = np.zeros(spec.classes, dtype=np.int64)
+
+    def infer(self, images: NDArray[np.uint8], network: Network, outcome: Outcome) -> None:
+        self._kernels.infer_plastic(images, tuple(network.weights), tuple(network.thresholds), self._sums,
+                                    self._constants, self._scratch, outcome.predictions, outcome.spikes,
+                                    outcome.responses, self._totals)
+
+    def learn(self, images: NDArray[np.uint8], labels: NDArray[np.uint8], network: Network,
+              draws: Sequence[SampleDraws], rate_shift: int, outcome: Outcome) -> None:
+        self._kernels.learn_plastic(images, labels, tuple(network.weights), tuple(network.thresholds), self._sums,
+                                    _rounding_states(self._spec, draws), self._spec.update_shift(rate_shift),
+                                    self._constants, self._scratch, outcome.predictions, outcome.spikes,
+                                    outcome.responses, self._totals, outcome.learned, outcome.updates)
+
+
+def _input_spikes(spec: NetworkSpec) -> dict[str, Any]:
+    """How often and when pixels spike."""
     patterns = spike_patterns(spec.steps)
     steps = np.zeros((PIXEL_MAX + 1, spec.steps), dtype=np.int64)
     for intensity in range(PIXEL_MAX + 1):
         fired = np.flatnonzero(patterns[:, intensity])
         steps[intensity, :len(fired)] = fired
+    return {"spike_count": patterns.sum(axis=0, dtype=np.int64), "spike_steps": steps}
+
+
+def _shared_constants(spec: NetworkSpec) -> dict[str, Any]:
+    """What does not depend on the arithmetic: enums as flags, input spikes, output desires."""
     counts = np.arange(spec.steps + 1)
     roles = [output_neuron_desire(spec, counts, np.full(len(counts), role)) for role in (False, True)]
     return {
         "leak_shift": spec.leak_shift, "desired_count": spec.desired_count,
         "graded": spec.magnitude is Magnitude.GRADED, "eligible_by_spike": spec.eligibility is Eligibility.SPIKE,
-        "spike_count": patterns.sum(axis=0, dtype=np.int64), "spike_steps": steps,
         "output_sign": np.array([role.sign for role in roles]),
         "output_exponent": np.array([role.exponent for role in roles]),
-        "output_error": np.array([role.error for role in roles]), "exponent_min": DESIRE_EXPONENT_MIN}
+        "output_error": np.array([role.error for role in roles]), "exponent_min": DESIRE_EXPONENT_MIN,
+        **_input_spikes(spec)}
 
 
 def _membrane_constants(bounds: NDArray[Any], thresholds: NDArray[Any], half: NDArray[Any]) -> dict[str, Any]:

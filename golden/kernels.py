@@ -22,11 +22,13 @@ from numba import types
 from numba.extending import overload
 from numpy.typing import NDArray
 
-from golden import desire, lif
+from golden import lif
+from golden import rounding as weight_rounding
 from golden.files import digest_of_files, make_folder
 from golden.spec import InputError
 
-__all__ = ["Constants", "Scratch", "infer_all", "learn_all", "scratch_for"]
+__all__ = ["Constants", "Scratch", "hidden_current", "infer_all", "input_current", "jit", "leak", "learn_all",
+           "readout", "rounding_word", "scaled", "scratch_for", "spike_traces"]
 
 
 class Constants(NamedTuple):
@@ -98,7 +100,8 @@ def scratch_for(sizes: tuple[int, ...], steps: int, value: type[np.generic]) -> 
 
 def _compiler() -> Callable[[Callable[..., Any]], Any]:
     """numba's decorator, with a cache folder of its own for each state of the sources that are compiled."""
-    sources = digest_of_files(Path(str(source)) for source in (__file__, desire.__file__, lif.__file__))
+    sources = digest_of_files(Path(str(source)) for source in (
+        __file__, Path(__file__).with_name("stdp_kernels.py"), weight_rounding.__file__, lif.__file__))
     try:
         folder = make_folder(Path(platformdirs.user_cache_dir("lifstream")) / "kernels" / sources)
     except InputError:  # without a place for a cache, compile anew in each process
@@ -107,7 +110,7 @@ def _compiler() -> Callable[[Callable[..., Any]], Any]:
     return numba.njit(cache=True, nogil=True)
 
 
-_jit = _compiler()
+jit = _compiler()
 
 
 def leak(value, leak_shift):
@@ -121,10 +124,10 @@ def scaled(value, shift, word):
 
 
 _integer_leak = numba.njit(lif.leak)
-_half_up, _random = numba.njit(desire.round_shift), numba.njit(desire.round_shift_random)
+_half_up, _random = numba.njit(weight_rounding.round_shift), numba.njit(weight_rounding.round_shift_random)
 
 
-@_jit
+@jit
 def rounding_word(state, row):
     """:func:`golden.draws.rounding_words` for one row, in 64-bit arithmetic; no word at all (-1) is -1."""
     if state < 0:
@@ -135,7 +138,7 @@ def rounding_word(state, row):
     return word ^ ((word << 5) & 0xFFFFFFFF)
 
 
-@_jit
+@jit
 def _integer_scaled(value, shift, word):
     return _half_up(value, shift) if word < 0 else _random(value, shift, word)
 
@@ -154,7 +157,7 @@ def _scaled(value, shift, word):  # noqa: ARG001
     return lambda value, shift, word: value * 2.0**-shift  # noqa: ARG005
 
 
-@_jit
+@jit
 def input_current(image, weights, constants, current):
     """Synaptic current of layer 0: every active pixel's row, at each step it spikes."""
     current[:] = 0
@@ -167,7 +170,7 @@ def input_current(image, weights, constants, current):
     return constants.spike_count[image].sum()
 
 
-@_jit
+@jit
 def hidden_current(spikes, counts, weights, current):
     """Synaptic current of a later layer: the row of every neuron that fired, at each of its spikes."""
     current[:] = 0
@@ -180,7 +183,7 @@ def hidden_current(spikes, counts, weights, current):
                     total[neuron] += row[neuron]
 
 
-@_jit
+@jit
 def fire(layer, phase, kept, constants, current, spikes, eligible, counts):
     """Leak, integrate, clamp, fire and reset over all steps."""
     threshold = constants.threshold[phase, layer]
@@ -200,7 +203,7 @@ def fire(layer, phase, kept, constants, current, spikes, eligible, counts):
             state[neuron] = potential - threshold * fired
 
 
-@_jit
+@jit
 def forward(image, weights, masks, sample, phase, constants, scratch, spike_totals):
     """Run one image; fills ``scratch`` and the spike totals (input and each layer)."""
     spike_totals[0] = input_current(image, weights[0], constants, scratch.current[0])
@@ -213,7 +216,7 @@ def forward(image, weights, masks, sample, phase, constants, scratch, spike_tota
         spike_totals[layer + 1] = scratch.counts[layer].sum()
 
 
-@_jit
+@jit
 def readout(counts):
     """The unique maximum, or -1."""
     best, ties = 0, 0
@@ -225,7 +228,7 @@ def readout(counts):
     return best if ties == 0 else -1
 
 
-@_jit
+@jit
 def output_desire(label, constants, counts, sign, exponent, error):
     """Desires of the output layer; True when there is one."""
     wanted = False
@@ -238,7 +241,7 @@ def output_desire(label, constants, counts, sign, exponent, error):
     return wanted
 
 
-@_jit
+@jit
 def passing_back(sign, eligible, constants):
     """Neurons with a desire that the layer before takes into account."""
     columns = np.flatnonzero(sign)
@@ -254,7 +257,7 @@ def passing_back(sign, eligible, constants):
     return columns[:heard]
 
 
-@_jit
+@jit
 def hidden_desire(weights, kept, columns, constants, counts, next_sign, next_exponent, next_error, sign, exponent,
                   error):
     """Desires of a hidden layer from those of its successor's neurons ``columns``."""
@@ -283,7 +286,7 @@ def hidden_desire(weights, kept, columns, constants, counts, next_sign, next_exp
         error[neuron] = abs((constants.desired_count if total > 0 else 0) - counts[neuron])
 
 
-@_jit
+@jit
 def update(weights, rows, traces, eligible, sign, exponent, shift, rounding, constants):
     """Change the weights from ``rows`` to all neurons with a desire; returns how many those are."""
     columns = np.flatnonzero(sign)
@@ -308,14 +311,14 @@ def update(weights, rows, traces, eligible, sign, exponent, shift, rounding, con
     return len(rows) * len(columns)
 
 
-@_jit
+@jit
 def pixel_traces(image, constants):
     """Active pixels and their traces."""
     rows = np.flatnonzero(constants.spike_count[image])
     return rows, constants.pixel_trace[image[rows].astype(np.int64)]
 
 
-@_jit
+@jit
 def spike_traces(spikes, counts, constants):
     """Neurons that spiked and their traces."""
     rows = np.flatnonzero(counts)
@@ -329,7 +332,7 @@ def spike_traces(spikes, counts, constants):
     return rows, traces
 
 
-@_jit
+@jit
 def learn(image, label, weights, masks, sample, shift, rounding, constants, scratch):
     """Desires and weight updates of the image that ``forward`` has just run."""
     last = len(weights) - 1
@@ -353,7 +356,7 @@ def learn(image, label, weights, masks, sample, shift, rounding, constants, scra
     return True, updates
 
 
-@_jit
+@jit
 def infer_all(images, weights, masks, constants, scratch, predictions, spike_totals):
     """Classify uint8 (count, inputs) images; fills predictions (count,), spike totals (count, layers + 1)."""
     for index in range(len(images)):
@@ -361,7 +364,7 @@ def infer_all(images, weights, masks, constants, scratch, predictions, spike_tot
         predictions[index] = readout(scratch.counts[len(weights) - 1])
 
 
-@_jit
+@jit
 def learn_all(images, labels, weights, masks, rounding, shift, constants, scratch, predictions, spike_totals, learned,
               updates):
     """Learn from images one after the other.

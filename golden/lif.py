@@ -5,7 +5,7 @@ All values are whole numbers of weight LSBs (2**-F); all arithmetic is exact.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,9 @@ class LayerRecord(NamedTuple):
     """The neuron fired."""
     membrane: IntArray
     """Membrane potential after integration and clamping, before the reset."""
-    threshold: int
-    """Firing threshold that was in force, in weight LSBs."""
+    threshold: Any
+    """Firing threshold that was in force, in weight LSBs: an integer; of competing neurons int64 (..., n), at the
+    sample's end."""
 
 
 def synaptic_current(spikes: NDArray[np.bool_], weights: NDArray[np.int32]) -> IntArray:

@@ -16,8 +16,8 @@ from golden.files import replace_file
 from golden.network import Network
 from golden.spec import InputError, NetworkSpec
 
-__all__ = ["Model", "find_model", "load_model", "read_archive", "released_models", "save_model", "weights_from",
-           "weights_to", "write_archive"]
+__all__ = ["Model", "find_model", "load_model", "network_from", "network_to", "read_archive", "released_models",
+           "save_model", "weights_from", "weights_to", "write_archive"]
 
 _FORMAT = 1
 
@@ -85,6 +85,21 @@ def weights_to(spec: NetworkSpec, weights: Sequence[np.ndarray], *, prefix: str 
             for layer, matrix in enumerate(weights)}
 
 
+def network_from(arrays: dict[str, np.ndarray], spec: NetworkSpec, path: Path, *, prefix: str = "") -> Network:
+    """The network among ``arrays``: weights and, with stdp, adaptive thresholds; raises InputError when malformed."""
+    thresholds = [arrays.get(f"{prefix}thresholds_{layer}") for layer in range(spec.lif_layers if spec.stdp else 0)]
+    if any(array is None or not np.issubdtype(array.dtype, np.integer) for array in thresholds):
+        raise InputError(f"{path}: adaptive thresholds are missing or malformed; write it anew with 'lifstream train'")
+    return Network(spec=spec, weights=weights_from(arrays, spec, path, prefix=prefix),
+                   thresholds=[array for array in thresholds if array is not None] or None)
+
+
+def network_to(network: Network, *, prefix: str = "") -> dict[str, np.ndarray]:
+    """A network's state as named arrays: what :func:`network_from` reads."""
+    return weights_to(network.spec, network.weights, prefix=prefix) | {
+        f"{prefix}thresholds_{layer}": array.astype(np.int32) for layer, array in enumerate(network.thresholds)}
+
+
 def save_model(path: Path, model: Model) -> None:
     """Write a model file (``.npz``); raises InputError when ``path`` cannot be written."""
     header = {
@@ -97,7 +112,7 @@ def save_model(path: Path, model: Model) -> None:
         "dataset": model.dataset,
         "training": model.training,
     }
-    write_archive(path, header, weights_to(model.network.spec, model.network.weights))
+    write_archive(path, header, network_to(model.network))
 
 
 def load_model(path: Path, *, expected: NetworkSpec | None = None) -> Model:
@@ -125,7 +140,7 @@ def load_model(path: Path, *, expected: NetworkSpec | None = None) -> Model:
         raise InputError(f"{path}: its contract {spec.digest()} ({_shape(spec)}) is not the one asked for, "
                          f"{expected.digest()} ({_shape(expected)}); use the preset it was trained with: "
                          f"{header.get('preset')}")
-    network = Network(spec=spec, weights=weights_from(arrays, spec, path))
+    network = network_from(arrays, spec, path)
     if network.digest() != header.get("digest"):
         raise InputError(f"{path}: the weights' digest is {network.digest()} but the file is stamped "
                          f"{header.get('digest')}; write it anew with 'lifstream train'")

@@ -12,6 +12,14 @@ from numpy.typing import NDArray
 from golden.encoder import encode
 from golden.lif import LayerRecord, run_layer, synaptic_current
 from golden.spec import InputError, NetworkSpec, Phase
+from golden.stdp import (
+    adaptive_thresholds,
+    class_totals,
+    compete,
+    initial_plastic_weights,
+    initial_votes,
+    total_thresholds,
+)
 
 __all__ = ["NO_PREDICTION", "ForwardRecord", "Network", "accuracy", "initial_weights", "readout"]
 
@@ -38,12 +46,12 @@ class ForwardRecord:
     layers: tuple[LayerRecord, ...]
     """One record per LIF layer."""
     counts: NDArray[np.int64]
-    """int64 (..., classes): output spike counts n_i."""
+    """int64 (..., responding): spike counts n_i of the last layer."""
     prediction: NDArray[np.int64]
     """int64 (...): class, or ``NO_PREDICTION``."""
 
     def spike_totals(self) -> NDArray[np.int64]:
-        """Spikes of the input and of each layer over the sample, int64 (..., layers + 1)."""
+        """Spikes of the input and of each LIF layer over the sample, int64 (..., lif_layers + 1)."""
         trains = [self.input_spikes, *(layer.spikes for layer in self.layers)]
         return np.stack([train.sum(axis=(-2, -1), dtype=np.int64) for train in trains], axis=-1)
 
@@ -72,29 +80,35 @@ class Network:
     weights
         One int32 array (n_in, n_out) per layer, in weight LSBs; row ``j`` belongs to presynaptic
         neuron ``j``. Copied.
+    thresholds
+        With stdp, the adaptive thresholds of each LIF layer, (n,), weight LSBs; None for zeros. Copied.
 
     Raises
     ------
     InputError
-        A shape does not fit the spec, or a weight is outside the format.
+        A shape does not fit the spec, or a weight or a threshold is outside the format.
     """
 
-    def __init__(self, *, spec: NetworkSpec, weights: Sequence[NDArray[np.integer]]) -> None:
+    def __init__(self, *, spec: NetworkSpec, weights: Sequence[NDArray[np.integer]],
+                 thresholds: Sequence[NDArray[np.integer]] | None = None) -> None:
         if len(weights) != spec.layers:
             raise InputError(f"weights: {len(weights)} matrices for a network of {spec.layers} layers")
         for layer, matrix in enumerate(weights):
             expected = spec.sizes[layer], spec.sizes[layer + 1]
             if matrix.shape != expected:
                 raise InputError(f"weights of layer {layer}: shape {matrix.shape}, expected {expected}")
-            if matrix.min() < spec.weight_min or matrix.max() > spec.weight_max:
-                raise InputError(f"weights of layer {layer}: outside the {spec.weight_bits}-bit range "
-                                 f"{spec.weight_min}..{spec.weight_max}")
+            low, high = spec.plastic_range if layer < spec.lif_layers else (spec.weight_min, spec.weight_max)
+            if matrix.min() < low or matrix.max() > high:
+                raise InputError(f"weights of layer {layer}: outside the {spec.weight_bits}-bit range {low}..{high}")
         self.spec = spec
         self.weights: list[NDArray[np.int32]] = [np.array(matrix, dtype=np.int32) for matrix in weights]
+        self.thresholds: list[NDArray[np.int64]] = adaptive_thresholds(spec, thresholds)
 
     @classmethod
     def initial(cls, *, spec: NetworkSpec, seed: int) -> Network:
-        """Random :func:`initial_weights`, rounded and saturated."""
+        """Random :func:`initial_weights`, rounded and saturated; with stdp, see :mod:`golden.stdp`."""
+        if spec.stdp is not None:
+            return cls(spec=spec, weights=[*initial_plastic_weights(spec, seed), initial_votes(spec)])
         weights = []
         for real in initial_weights(spec, seed):
             rounded = np.floor(real * spec.one + 0.5)
@@ -102,10 +116,12 @@ class Network:
         return cls(spec=spec, weights=weights)
 
     def digest(self) -> str:
-        """16 hexadecimal digits that identify contract and weights together."""
+        """16 hexadecimal digits that identify contract, weights and adaptive thresholds together."""
         state = hashlib.sha256(self.spec.digest().encode())
         for matrix in self.weights:
             state.update(matrix.astype("<i4").tobytes())
+        for thresholds in self.thresholds:
+            state.update(thresholds.astype("<i4").tobytes())
         return state.hexdigest()[:16]
 
     def forward(
@@ -128,26 +144,34 @@ class Network:
         phase
             Selects the firing thresholds.
         kept
-            Dropout masks of the hidden layers (see :class:`golden.draws.DrawGenerator`).
+            Dropout masks of the layers (see :class:`golden.draws.DrawGenerator`); the output layer has none.
         """
         if images.shape[-1] != self.spec.inputs:
             raise InputError(f"images: {images.shape[-1]} pixels, the network takes {self.spec.inputs}")
         input_spikes = spikes = encode(images, self.spec.steps)
         records: list[LayerRecord] = []
-        for layer, weights in enumerate(self.weights):
-            hidden = layer < self.spec.layers - 1
-            record = run_layer(
-                synaptic_current(spikes, weights),
-                threshold=self.spec.threshold(layer, phase),
-                leak_shift=self.spec.leak_shift,
-                bounds=self.spec.membrane_range(layer),
-                kept=kept[layer] if hidden and kept is not None else None,
-            )
+        for layer in range(self.spec.lif_layers):
+            current = synaptic_current(spikes, self.weights[layer])
+            mask = kept[layer] if kept is not None and layer < len(kept) else None
+            record = self._run_layer(layer, current, phase, mask)
             records.append(record)
             spikes = record.spikes
         counts = spikes.sum(axis=-2, dtype=np.int64)
+        totals = counts if self.spec.stdp is None else class_totals(spikes, self.weights[-1])
         return ForwardRecord(input_spikes=input_spikes, layers=tuple(records),
-                             counts=counts, prediction=readout(counts))
+                             counts=counts, prediction=readout(totals))
+
+    def _run_layer(self, layer: int, current: NDArray[np.int64], phase: Phase,
+                   kept: NDArray[np.bool_] | None) -> LayerRecord:
+        spec = self.spec
+        bounds = spec.membrane_range(layer)
+        if spec.stdp is None:
+            return run_layer(current, threshold=spec.threshold(layer, phase), leak_shift=spec.leak_shift,
+                             bounds=bounds, kept=kept)
+        thresholds = total_thresholds(spec.stdp, self.thresholds[layer], self.weights[layer])
+        return compete(current, thresholds=thresholds, leak_shift=spec.leak_shift, bounds=bounds,
+                       rise=spec.stdp.threshold_rise if phase is Phase.TRAINING else 0,
+                       inhibition=spec.stdp.inhibition)
 
     def predict(self, images: NDArray[np.uint8], *, batch: int = 100) -> Iterator[NDArray[np.int64]]:
         """Predictions of uint8 (count, inputs) images, yielded batch by batch as int64 (<= batch,)."""

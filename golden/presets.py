@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
-from golden.spec import InputError, NetworkSpec, Overflow, Rounding, Rule
+from golden.spec import InputError, Modulation, NetworkSpec, Overflow, Rounding, Rule
 
 __all__ = ["PRESETS", "Preset", "TrainingPlan", "preset_by_name"]
 
@@ -77,8 +78,12 @@ class Preset:
         spec = self.spec.with_rule(rule)
         if spec == self.spec:
             return self
-        offset = self.paper_rate_offset if rule is Rule.PAPER else -self.paper_rate_offset
-        return replace(self, spec=spec, training=self.training.with_rate_offset(offset))
+        if rule in (Rule.PAPER, Rule.GRADED) and self.spec.stdp is None:
+            offset = self.paper_rate_offset if rule is Rule.PAPER else -self.paper_rate_offset
+            return replace(self, spec=spec, training=self.training.with_rate_offset(offset))
+        # Between desires and plasticity rates do not carry over.
+        first = _PLASTIC_RATE if spec.stdp is not None else 12
+        return replace(self, spec=spec, training=replace(self.training, rate_shift=first, rate_shift_end=first))
 
     def varied(self, *, rule: Rule | None = None, weight_bits: int | None = None, steps: int | None = None,
                hidden: int | None = None, rounding: Rounding | None = None) -> Preset:
@@ -104,7 +109,9 @@ class Preset:
         spec, plan = preset.spec, preset.training
         if rounding is not None:
             spec = replace(spec, rounding=rounding)
-        if weight_bits is not None:
+        if weight_bits is not None and spec.stdp is not None:
+            spec = _with_weight_bits(spec, weight_bits)
+        elif weight_bits is not None:
             spec = replace(spec, weight_bits=weight_bits, weight_fraction=weight_bits - 2)
             bits_per_octave = 4 if spec.rounding is Rounding.STOCHASTIC else 2
             plan = plan.with_rate_offset(-max(0, (13 - weight_bits) // bits_per_octave))
@@ -115,8 +122,31 @@ class Preset:
         if hidden is not None:
             if spec.layers < 2:
                 raise InputError(f"hidden: {self.name} has no hidden layer")
-            spec = replace(spec, sizes=(spec.sizes[0], hidden, *spec.sizes[2:]))
+            stdp = spec.stdp
+            if stdp is not None:  # a neuron of many wins rarely
+                stdp = replace(stdp, threshold_rise=max(1, stdp.threshold_rise * hidden // spec.sizes[1]))
+            spec = replace(spec, sizes=(spec.sizes[0], hidden, *spec.sizes[2:]), stdp=stdp)
         return replace(preset, spec=spec, training=plan)
+
+
+def _with_weight_bits(spec: NetworkSpec, bits: int) -> NetworkSpec:
+    """A contract with plasticity and weights of ``bits`` bits, from 0 to 1; what counts in weight LSBs follows."""
+    assert spec.stdp is not None
+    one, before = 1 << (bits - 1), spec.one
+    stdp = replace(spec.stdp, **{name: getattr(spec.stdp, name) * one // before
+                                 for name in ("inhibition", "weight_sum")},
+                   **{name: max(1, getattr(spec.stdp, name) * one // before)
+                      for name in ("threshold_base", "threshold_rise")})
+    return replace(spec, weight_bits=bits, weight_fraction=bits - 1, stdp=stdp)
+
+
+_PLASTIC_RATE = 10
+
+
+def _plastic(sizes: tuple[int, ...], modulation: Modulation, **constants: Any) -> NetworkSpec:
+    spec = NetworkSpec(sizes=sizes).with_rule(Rule.STDP if modulation is Modulation.NONE else Rule.REWARD_STDP)
+    assert spec.stdp is not None
+    return replace(spec, stdp=replace(spec.stdp, **constants))
 
 
 def _graded(sizes: tuple[int, ...], *, dropout: int) -> NetworkSpec:
@@ -154,6 +184,17 @@ PRESETS: dict[str, Preset] = {
                training=TrainingPlan(epochs=150, rate_shift=17, rate_shift_end=17)),
         Preset(name="paper-fashion", dataset="fashion-mnist", spec=_paper((784, 1000, 100, 10), dropout=102),
                training=TrainingPlan(epochs=600, rate_shift=17, rate_shift_end=17)),
+        # Competing neurons; the last layer counts their votes.
+        Preset(name="digits-stdp", dataset="digits", spec=_plastic((64, 50, 10), Modulation.NONE, threshold_rise=60),
+               training=TrainingPlan(epochs=2, rate_shift=10, rate_shift_end=10, validation=150)),
+        Preset(name="stdp-100", dataset="mnist", spec=_plastic((784, 100, 10), Modulation.NONE),
+               training=TrainingPlan(epochs=1, rate_shift=10, rate_shift_end=10)),
+        Preset(name="stdp-400", dataset="mnist", spec=_plastic((784, 400, 10), Modulation.NONE),
+               training=TrainingPlan(epochs=1, rate_shift=9, rate_shift_end=9)),
+        Preset(name="stdp-1600", dataset="mnist", spec=_plastic((784, 1600, 10), Modulation.NONE),
+               training=TrainingPlan(epochs=3, rate_shift=9, rate_shift_end=10)),
+        Preset(name="rstdp-200", dataset="mnist", spec=_plastic((784, 200, 10), Modulation.REWARD),
+               training=TrainingPlan(epochs=4, rate_shift=10, rate_shift_end=13)),
     )
 }
 """All presets by name."""

@@ -10,8 +10,9 @@ How the hardware is folded is *not* part of the contract: results may not depend
 Notation: ``F`` weight fraction bits, ``W`` weight width, ``T`` time steps per sample,
 ``one = 2**F`` the firing threshold (a real value of 1), ``k`` leak shift, ``X`` trace fraction bits.
 
-The rule is desire backpropagation: D. Gerlinghoff, T. Luo, R. S. M. Goh, W.-F. Wong, "Desire
-Backpropagation", arXiv 2211.05412.
+The rules are desire backpropagation (D. Gerlinghoff, T. Luo, R. S. M. Goh, W.-F. Wong, "Desire
+Backpropagation", arXiv 2211.05412) and, when :attr:`NetworkSpec.stdp` is given, spike-timing-dependent
+plasticity (:class:`StdpSpec`).
 """
 
 from __future__ import annotations
@@ -26,15 +27,18 @@ from typing import Any
 __all__ = [
     "DESIRE_EXPONENT_MIN",
     "PIXEL_MAX",
+    "Bounds",
     "Eligibility",
     "InputError",
     "Magnitude",
+    "Modulation",
     "NetworkSpec",
     "Overflow",
     "Phase",
     "Reset",
     "Rounding",
     "Rule",
+    "StdpSpec",
     "signed_bits",
     "unsigned_bits",
 ]
@@ -104,11 +108,35 @@ class Phase(enum.StrEnum):
     TRAINING = "training"
 
 
+class Modulation(enum.StrEnum):
+    """What decides the sign of spike-timing-dependent plasticity."""
+
+    NONE = "none"
+    """Nothing: unsupervised learning; neurons are labelled afterwards (Diehl & Cook 2015)."""
+    REWARD = "reward"
+    """One bit for all neurons: a wrong prediction turns potentiation into depression and the other way
+    round (Mozafari et al. 2018)."""
+
+
+class Bounds(enum.StrEnum):
+    """How weights stay between 0 and one."""
+
+    SATURATE = "saturate"
+    """They are clamped."""
+    SOFT = "soft"
+    """A change is first halved for every factor of two by which the room left is smaller than one."""
+
+
 class Rule(enum.StrEnum):
-    """The two named forms of desire backpropagation; each sets four fields of the contract."""
+    """The named learning rules: two forms of desire backpropagation, two of spike-timing-dependent plasticity."""
 
     PAPER = "paper"
     GRADED = "graded"
+    STDP = "stdp"
+    REWARD_STDP = "rstdp"
+
+
+_STDP_RULES = {Rule.STDP: Modulation.NONE, Rule.REWARD_STDP: Modulation.REWARD}
 
 
 _RULE_FIELDS: dict[Rule, dict[str, Any]] = {
@@ -137,6 +165,91 @@ def signed_bits(low: int, high: int) -> int:
     return 1 + max(low if low >= 0 else ~low, high if high >= 0 else ~high, 0).bit_length()
 
 
+def _check(name: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InputError(f"{name}: {value!r} is not an integer")
+    if not low <= value <= high:
+        raise InputError(f"{name}: {value} is out of bounds, must be {low}..{high}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StdpSpec:
+    """Pair-based spike-timing-dependent plasticity among competing neurons, deferred to the sample's end.
+
+    With presynaptic traces x and postsynaptic traces y, one change per weight and sample::
+
+        dw_ij = A+ * sum_t s_i[t] * (x_j[t] - x_target) - A- * sum_t s_j[t] * y_i[t]
+
+    rounded once; ``A+`` is 2**-rate_shift. In a step only the neuron highest above its threshold fires.
+
+    Parameters
+    ----------
+    modulation
+        Unsupervised, or by a reward.
+    bounds
+        How weights stay within 0..one.
+    presynaptic_target
+        ``x_target`` in units of 2**-X, 0..512; doubled for a neuron whose weights sum to more than ``weight_sum``.
+    depression_shift
+        ``A- = A+ * 2**-depression_shift``, 0..4; None leaves the second term out.
+    threshold_base
+        Firing threshold without the adaptive part, weight LSBs, 1..2**30.
+    threshold_rise
+        What each spike of a training sample adds to the neuron's adaptive threshold, weight LSBs, 0..2**24.
+    threshold_leak_shift
+        ``a -= a >> threshold_leak_shift`` at the end of each training sample, 1..31.
+    inhibition
+        Subtracted, after a step in which a neuron fired, from the membrane potential of all others; weight
+        LSBs, 0..2**30.
+    weight_sum
+        Where a neuron's weights should sum to: its threshold is higher by what they are above it, and its
+        ``x_target`` doubled. Weight LSBs, 1..2**30, or 0 for neither.
+    punishment_shift
+        Changes after a wrong prediction are smaller by 2**-punishment_shift, 0..4.
+    """
+
+    modulation: Modulation = Modulation.NONE
+    bounds: Bounds = Bounds.SOFT
+    presynaptic_target: int = 21
+    depression_shift: int | None = None
+    threshold_base: int
+    threshold_rise: int
+    threshold_leak_shift: int = 16
+    inhibition: int
+    weight_sum: int = 0
+    punishment_shift: int = 0
+
+    def __post_init__(self) -> None:
+        for name, kind in (("modulation", Modulation), ("bounds", Bounds)):
+            if not isinstance(getattr(self, name), kind):
+                raise InputError(f"stdp.{name}: {getattr(self, name)!r} is not a {kind.__name__}")
+        for name, low, high in (("presynaptic_target", 0, 512), ("threshold_base", 1, 1 << 30),
+                                ("threshold_rise", 0, 1 << 24), ("threshold_leak_shift", 1, 31),
+                                ("inhibition", 0, 1 << 30), ("weight_sum", 0, 1 << 30),
+                                ("punishment_shift", 0, 4)):
+            _check(f"stdp.{name}", getattr(self, name), low, high)
+        if self.depression_shift is not None:
+            _check("stdp.depression_shift", self.depression_shift, 0, 4)
+
+    @classmethod
+    def scaled(cls, *, modulation: Modulation, inputs: int, neurons: int, one: int) -> StdpSpec:
+        """Constants found for 784 inputs and 100 to 400 neurons, scaled to another network.
+
+        Currents grow with the inputs; a neuron of many wins rarely, so its threshold rises more.
+        """
+        full = inputs * one
+        rewarded = modulation is Modulation.REWARD
+        return cls(modulation=modulation, presynaptic_target=15 if rewarded else 21, threshold_base=max(1, full // 78),
+                   threshold_rise=max(1, full * neurons // 7_840_000),
+                   threshold_leak_shift=15 if rewarded else 16, inhibition=full // 8,
+                   weight_sum=0 if rewarded else full // 8, punishment_shift=1 if rewarded else 0)
+
+    @property
+    def gain_shift(self) -> int:
+        """Fraction bits a correlation needs for the depression's weaker rate."""
+        return self.depression_shift or 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class NetworkSpec:
     """One network's numeric contract.
@@ -157,7 +270,7 @@ class NetworkSpec:
         ``k``, 1..8: ``leak(v) = ((2**k - 1) * v) >> k``.
     membrane_overflow, membrane_clamp
         With ``SATURATE`` the membrane potential is clamped to ``-c * one .. c * one - 1`` with
-        ``c = membrane_clamp``, 2..64; with ``WIDE`` no clamp is ever reached and ``c`` must be 0.
+        ``c = membrane_clamp``, 2..4,096; with ``WIDE`` no clamp is ever reached and ``c`` must be 0.
     trace_fraction
         ``X``, fraction bits of the presynaptic trace, 0..8.
     desire_margin
@@ -176,6 +289,10 @@ class NetworkSpec:
         How a weight update is rounded; see the enum.
     reset
         Named so that a reader of the JSON need not guess.
+    stdp
+        Spike-timing-dependent plasticity instead of desire backpropagation, or None. The last matrix then
+        holds votes: each spike of a neuron adds its row to the classes' totals; it does not learn on chip.
+        Fields of the desire rule are not used.
 
     Raises
     ------
@@ -200,26 +317,27 @@ class NetworkSpec:
     dropout_seed: int = 0x5EED_CAFE
     rounding: Rounding = Rounding.HALF_UP
     reset: Reset = Reset.SUBTRACT
+    stdp: StdpSpec | None = None
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.sizes) <= 8:
             raise InputError(f"sizes: {len(self.sizes)} entries, must be 2..8")
         for position, size in enumerate(self.sizes):
-            self._check(f"sizes[{position}]", size, 1, 65_536)
-        self._check("steps", self.steps, 1, 64)
-        self._check("weight_bits", self.weight_bits, 2, 24)
-        self._check("weight_fraction", self.weight_fraction, 4, 22)
-        self._check("leak_shift", self.leak_shift, 1, 8)
+            _check(f"sizes[{position}]", size, 1, 65_536)
+        _check("steps", self.steps, 1, 64)
+        _check("weight_bits", self.weight_bits, 2, 24)
+        _check("weight_fraction", self.weight_fraction, 4, 22)
+        _check("leak_shift", self.leak_shift, 1, 8)
         if self.membrane_overflow is Overflow.SATURATE:
-            self._check("membrane_clamp", self.membrane_clamp, 2, 64)
+            _check("membrane_clamp", self.membrane_clamp, 2, 4_096)
         else:
-            self._check("membrane_clamp", self.membrane_clamp, 0, 0)
-        self._check("trace_fraction", self.trace_fraction, 0, 8)
-        self._check("desire_margin", self.desire_margin, 0, self.steps - 1)
-        self._check("output_threshold", self.output_threshold, 1, self.steps)
-        self._check("hidden_threshold", self.hidden_threshold, 1, 1 << 24)
-        self._check("dropout", self.dropout, 0, 192)
-        self._check("dropout_seed", self.dropout_seed, 0, _MASK32)
+            _check("membrane_clamp", self.membrane_clamp, 0, 0)
+        _check("trace_fraction", self.trace_fraction, 0, 8)
+        _check("desire_margin", self.desire_margin, 0, self.steps - 1)
+        _check("output_threshold", self.output_threshold, 1, self.steps)
+        _check("hidden_threshold", self.hidden_threshold, 1, 1 << 24)
+        _check("dropout", self.dropout, 0, 192)
+        _check("dropout_seed", self.dropout_seed, 0, _MASK32)
         for name, kind in _ENUM_FIELDS.items():
             if not isinstance(getattr(self, name), kind):
                 raise InputError(f"{name}: {getattr(self, name)!r} is not a {kind.__name__}")
@@ -228,20 +346,39 @@ class NetworkSpec:
             if self.membrane_bits(layer) > 48:
                 raise InputError(f"sizes[{layer}]: {self.sizes[layer]} inputs need a membrane of "
                                  f"{self.membrane_bits(layer)} bits, at most 48 are supported")
+        if self.stdp is not None:
+            self._check_stdp(self.stdp)
 
-    @staticmethod
-    def _check(name: str, value: object, low: int, high: int) -> None:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise InputError(f"{name}: {value!r} is not an integer")
-        if not low <= value <= high:
-            raise InputError(f"{name}: {value} is out of bounds, must be {low}..{high}")
+    def _check_stdp(self, stdp: StdpSpec) -> None:
+        if self.layers < 2:
+            raise InputError(f"sizes: {len(self.sizes)} entries; with stdp the last layer counts votes, so at least 3")
+        if self.weight_fraction >= self.weight_bits:
+            raise InputError(f"weight_fraction: {self.weight_fraction} is out of bounds, with stdp weights reach one, "
+                             f"so at most {self.weight_bits - 1}")
+        if self.membrane_overflow is not Overflow.SATURATE:
+            raise InputError("membrane_overflow: wide is not supported with stdp, give saturate")
+        if self.dropout:
+            raise InputError(f"dropout: {self.dropout} is out of bounds, must be 0 with stdp")
+        if self._extra_shift > 31:
+            raise InputError(f"weight_fraction: {self.weight_fraction} needs shifts of {self._extra_shift} bits "
+                             "with stdp, at most 31 are supported")
 
     # -- shape ---------------------------------------------------------------------------------
 
     @property
     def layers(self) -> int:
-        """Number of LIF layers (the input is not one)."""
+        """Number of weight matrices."""
         return len(self.sizes) - 1
+
+    @property
+    def lif_layers(self) -> int:
+        """Number of LIF layers: one per matrix, but the votes of a network with stdp."""
+        return self.layers - (self.stdp is not None)
+
+    @property
+    def responding(self) -> int:
+        """Neurons of the last LIF layer, whose spike counts are the network's answer to an image."""
+        return self.sizes[self.lif_layers]
 
     @property
     def inputs(self) -> int:
@@ -250,7 +387,7 @@ class NetworkSpec:
 
     @property
     def classes(self) -> int:
-        """Number of output neurons."""
+        """Number of classes: the output neurons, or what the votes are for."""
         return self.sizes[-1]
 
     @property
@@ -365,7 +502,35 @@ class NetworkSpec:
     def rate_shift_range(self) -> tuple[int, int]:
         """Smallest and largest rate shift the update unit supports."""
         low = self.weight_fraction - self.trace_fraction
-        return max(0, low), low + 31 + DESIRE_EXPONENT_MIN
+        return max(0, low), low + 31 - self._extra_shift
+
+    @property
+    def _extra_shift(self) -> int:
+        """The most by which an update is shifted further than by :meth:`update_shift`."""
+        if self.stdp is None:
+            return -DESIRE_EXPONENT_MIN
+        soft = self.weight_fraction if self.stdp.bounds is Bounds.SOFT else 0
+        return soft + self.stdp.gain_shift + self.stdp.punishment_shift
+
+    @property
+    def plastic_range(self) -> tuple[int, int]:
+        """Smallest and largest weight that learning writes (inclusive)."""
+        return (self.weight_min, self.weight_max) if self.stdp is None else (0, self.one - 1)
+
+    @property
+    def correlation_range(self) -> tuple[int, int]:
+        """Smallest and largest sum of an update before it is scaled, in units of 2**-(X + gain_shift)."""
+        largest = self.steps * self.trace_max
+        if self.stdp is None:
+            return 0, largest
+        target = self.stdp.presynaptic_target * (2 if self.stdp.weight_sum else 1)
+        depression = 0 if self.stdp.depression_shift is None else largest
+        return -(self.steps * target << self.stdp.gain_shift) - depression, largest << self.stdp.gain_shift
+
+    def adaptive_threshold_max(self, layer: int) -> int:
+        """Largest adaptive threshold of ``layer``: a neuron that high above the membrane's range fires no more."""
+        assert self.stdp is not None
+        return self.membrane_range(layer)[1] + self.stdp.weight_sum + self.stdp.threshold_rise
 
     @property
     def random_seeds(self) -> tuple[int, ...]:
@@ -379,10 +544,10 @@ class NetworkSpec:
 
     @property
     def rounding_seeds(self) -> tuple[int, ...]:
-        """One non-zero 32-bit xorshift state per layer; empty without stochastic rounding."""
+        """One non-zero 32-bit xorshift state per LIF layer; empty without stochastic rounding."""
         if self.rounding is not Rounding.STOCHASTIC:
             return ()
-        return tuple(self._seed(number) for number in range(8, 8 + self.layers))
+        return tuple(self._seed(number) for number in range(8, 8 + self.lif_layers))
 
     def _seed(self, number: int) -> int:
         golden_ratio = 0x9E37_79B9
@@ -390,23 +555,33 @@ class NetworkSpec:
 
     @property
     def rule(self) -> Rule | None:
-        """The named form these fields make up, or None for a mixture."""
+        """The named rule these fields make up, or None for a mixture."""
+        if self.stdp is not None:
+            return next(rule for rule, modulation in _STDP_RULES.items() if modulation is self.stdp.modulation)
         for rule, values in _RULE_FIELDS.items():
             if all(getattr(self, name) == value for name, value in values.items()):
                 return rule
         return None
 
     def with_rule(self, rule: Rule) -> NetworkSpec:
-        """The same network with the four fields of a named rule set."""
-        return replace(self, **_RULE_FIELDS[rule])
+        """The same network under a named rule.
+
+        The forms of desire backpropagation set four fields. Spike-timing-dependent plasticity takes the constants
+        of :meth:`StdpSpec.scaled`, weights of 13 bits from 0 to 1, and a wide range of membrane potentials.
+        """
+        if rule not in _STDP_RULES:
+            return replace(self, stdp=None, **_RULE_FIELDS[rule])
+        bits = 13
+        stdp = StdpSpec.scaled(modulation=_STDP_RULES[rule], inputs=self.sizes[0], neurons=self.sizes[-2],
+                               one=1 << (bits - 1))
+        return replace(self, stdp=stdp, weight_bits=bits, weight_fraction=bits - 1, dropout=0,
+                       membrane_overflow=Overflow.SATURATE, membrane_clamp=256)
 
     # -- exchange ------------------------------------------------------------------------------
 
     def to_json(self) -> dict[str, Any]:
-        """All fields as plain JSON values."""
-        return {name: list(value) if isinstance(value, tuple) else
-                value.value if isinstance(value, enum.Enum) else value
-                for name, value in asdict(self).items()}
+        """All fields as plain JSON values; ``stdp`` only where it is used."""
+        return {name: _plain(value) for name, value in asdict(self).items() if name != "stdp" or value is not None}
 
     @classmethod
     def from_json(cls, data: object) -> NetworkSpec:
@@ -426,20 +601,46 @@ class NetworkSpec:
         if not isinstance(values.get("sizes"), (list, tuple)):
             raise InputError("spec: field 'sizes' must be a list of integers")
         values["sizes"] = tuple(values["sizes"])
-        for name, kind in _ENUM_FIELDS.items():
-            if name in values:
-                try:
-                    values[name] = kind(values[name])
-                except ValueError:
-                    allowed = ", ".join(kind)
-                    raise InputError(f"spec: {name} is {values[name]!r}, "
-                                     f"must be one of {allowed}") from None
+        _restore_enums(values, _ENUM_FIELDS)
+        if values.get("stdp") is not None:
+            values["stdp"] = _restore_stdp(values["stdp"])
         return cls(**values)
 
     def digest(self) -> str:
         """16 hexadecimal digits that identify the contract (SHA-256 of the canonical JSON)."""
         canonical = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(entry) for name, entry in value.items()}
+    if isinstance(value, tuple):
+        return list(value)
+    return value.value if isinstance(value, enum.Enum) else value
+
+
+def _restore_enums(values: dict[str, Any], kinds: dict[str, type[enum.StrEnum]]) -> None:
+    for name, kind in kinds.items():
+        if name in values:
+            try:
+                values[name] = kind(values[name])
+            except ValueError:
+                allowed = ", ".join(kind)
+                raise InputError(f"spec: {name} is {values[name]!r}, must be one of {allowed}") from None
+
+
+def _restore_stdp(data: object) -> StdpSpec:
+    if not isinstance(data, dict):
+        raise InputError(f"spec: stdp must be a JSON object, got {type(data).__name__}")
+    if unknown := sorted(set(data) - {field.name for field in fields(StdpSpec)}):
+        raise InputError(f"spec: unknown field stdp.{unknown[0]}; was it made by a newer version?")
+    for name in ("threshold_base", "threshold_rise", "inhibition"):
+        if name not in data:
+            raise InputError(f"spec: field stdp.{name} is missing")
+    values = dict(data)
+    _restore_enums(values, {"modulation": Modulation, "bounds": Bounds})
+    return StdpSpec(**values)
 
 
 _ENUM_FIELDS: dict[str, type[enum.StrEnum]] = {

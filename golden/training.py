@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -15,15 +16,17 @@ from golden.datasets import Dataset, Split
 from golden.engine import Arithmetic, Engine, Outcome, Runner
 from golden.epochs import EpochStream
 from golden.float_model import FloatNetwork
-from golden.model import read_archive, weights_from, weights_to, write_archive
+from golden.model import network_from, network_to, read_archive, weights_from, weights_to, write_archive
 from golden.network import Network, accuracy
 from golden.presets import Preset
-from golden.spec import InputError
+from golden.spec import InputError, Modulation
+from golden.stdp import assign_votes
 
-__all__ = ["EpochMetrics", "Progress", "Trainer", "evaluate"]
+__all__ = ["EpochMetrics", "Progress", "Trainer", "evaluate", "label_neurons", "labelling_images"]
 
 _CHECKPOINT_EVERY = 2_000
 _BATCH = 100
+_LABELLING = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +50,7 @@ class EpochMetrics:
     validation_accuracy: float | None
     """None when no images were held out."""
     update_rate: float
-    """Fraction of training samples with an output desire."""
+    """Fraction of training samples with something to learn: an output desire, or with stdp a spike."""
     updates_per_image: float
     """Weights visited by updates, mean over all training samples."""
     spikes_per_image: list[float]
@@ -65,6 +68,19 @@ def evaluate(network: Network | FloatNetwork, split: Split, *, engine: Engine = 
             report(Progress(task=task, done=min(len(split), start + _BATCH), total=len(split)))
     outcome = Outcome.joined(parts)
     return accuracy(outcome.predictions, split.labels), outcome
+
+
+def label_neurons(network: Network, split: Split, *, engine: Engine = Engine.NUMBA, task: str = "label neurons",
+                  report: Callable[[Progress], None] | None = None) -> None:
+    """Set a plastic network's votes, in place, from its responses to labelled images; see ``assign_votes``."""
+    _, outcome = evaluate(network, split, engine=engine, task=task, report=report)
+    network.weights[-1][:] = assign_votes(network.spec, outcome.responses, split.labels)
+
+
+def labelling_images(network: Network | FloatNetwork, training: Split) -> Split | None:
+    """The first 10,000 training images, by which neurons are labelled after learning; None if they have classes."""
+    stdp = network.spec.stdp
+    return training[:_LABELLING] if stdp is not None and stdp.modulation is Modulation.NONE else None
 
 
 @dataclass
@@ -123,14 +139,14 @@ class Trainer:
         self._kind: type[Network] | type[FloatNetwork] = \
             FloatNetwork if arithmetic is Arithmetic.FLOAT else Network
         self._runner = Runner(network=self._kind.initial(spec=spec, seed=seed), engine=engine)
-        self._best: list[NDArray[Any]] = []
+        self._best: Network | FloatNetwork | None = None
         self._state = _State()
 
     @property
     def network(self) -> Network | FloatNetwork:
         """The network: with early stopping and once stopped, that of the best epoch; otherwise the latest."""
-        if self.preset.training.patience and self._best and self._finished():
-            return self._kind(spec=self.preset.spec, weights=self._best)
+        if self.preset.training.patience and self._best is not None and self._finished():
+            return self._best
         return self._runner.network
 
     @property
@@ -169,15 +185,25 @@ class Trainer:
         if header.get("kind") != "checkpoint" or header.get("run") != self._run():
             raise InputError(f"{self.checkpoint}: belongs to another run (preset, seed, data or plan differ); "
                              "delete it or drop --resume")
-        spec, kind = self.preset.spec, np.integer if self._kind is Network else np.floating
-        self._runner = Runner(engine=self._engine, network=self._kind(
-            spec=spec, weights=weights_from(arrays, spec, self.checkpoint, kind=kind)))
+        self._runner = Runner(engine=self._engine, network=self._restored(arrays))
         self._runner.draws.states = [int(state) for state in header["random_states"]]
         if "best_weights_0" in arrays:
-            self._best = weights_from(arrays, spec, self.checkpoint, prefix="best_", kind=kind)
+            self._best = self._restored(arrays, prefix="best_")
         state = header["state"]
         self._state = _State(**{**state, "metrics": [EpochMetrics(**entry) for entry in state["metrics"]]})
         return True
+
+    def _restored(self, arrays: dict[str, NDArray[Any]], *, prefix: str = "") -> Network | FloatNetwork:
+        assert self.checkpoint is not None
+        if self._kind is Network:
+            return network_from(arrays, self.preset.spec, self.checkpoint, prefix=prefix)
+        return FloatNetwork(spec=self.preset.spec, weights=weights_from(
+            arrays, self.preset.spec, self.checkpoint, prefix=prefix, kind=np.floating))
+
+    def _stored(self, network: Network | FloatNetwork, *, prefix: str = "") -> dict[str, NDArray[Any]]:
+        if isinstance(network, Network):
+            return network_to(network, prefix=prefix)
+        return weights_to(self.preset.spec, network.weights, prefix=prefix)
 
     def _run(self) -> dict[str, Any]:
         """What identifies a run."""
@@ -190,8 +216,9 @@ class Trainer:
             return
         header = {"format": 1, "kind": "checkpoint", "run": self._run(), "state": asdict(self._state),
                   "random_states": self._runner.draws.states}
-        arrays = weights_to(self.preset.spec, self._runner.network.weights)
-        arrays |= weights_to(self.preset.spec, self._best, prefix="best_")
+        arrays = self._stored(self._runner.network)
+        if self._best is not None:
+            arrays |= self._stored(self._best, prefix="best_")
         write_archive(self.checkpoint, header, arrays)
 
     def run(self, report: Callable[[Progress], None] | None = None,
@@ -225,7 +252,7 @@ class Trainer:
         stream = EpochStream(dataset=self.dataset, training=self.training, seed=self.seed, epoch=state.epoch,
                              shift=plan.shift)
         started, first = time.perf_counter(), state.position
-        state.spikes = state.spikes or [0] * len(self.preset.spec.sizes)
+        state.spikes = state.spikes or [0] * (self.preset.spec.lif_layers + 1)
         while state.position < total:
             # A batch never reaches over the place of a checkpoint.
             due = state.position + _CHECKPOINT_EVERY - state.position % _CHECKPOINT_EVERY
@@ -249,6 +276,9 @@ class Trainer:
     def _finish_epoch(self, rate_shift: int, task: str, report: Callable[[Progress], None] | None) -> None:
         state, total = self._state, len(self.training)
         validation = None
+        network = self._runner.network
+        if isinstance(network, Network) and (labelled := labelling_images(network, self.training)) is not None:
+            label_neurons(network, labelled, engine=self._engine, task=f"{task} labels", report=report)
         if len(self.validation):
             validation, _ = evaluate(self._runner.network, self.validation, engine=self._engine,
                                      task=f"{task} validation", report=report)
@@ -258,5 +288,5 @@ class Trainer:
             updates_per_image=state.updates / total, spikes_per_image=[count / total for count in state.spikes]))
         self._state = _State(epoch=state.epoch + 1, metrics=state.metrics)
         if self.preset.training.patience and self.best_epoch == self._state.epoch:
-            self._best = [matrix.copy() for matrix in self._runner.network.weights]
+            self._best = copy.deepcopy(self._runner.network)
         self.save_checkpoint()

@@ -13,7 +13,7 @@ from amaranth.hdl import Cat, Module, Signal, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
-from golden.spec import NetworkSpec
+from golden.spec import InputError, NetworkSpec
 from hdl.encoder import Encoder, PixelLayout
 from hdl.events import bits_for_index
 from hdl.geometry import Geometry
@@ -47,6 +47,8 @@ class Network(wiring.Component):
     """
 
     def __init__(self, *, spec: NetworkSpec, geometry: Geometry) -> None:
+        if spec.stdp is not None:
+            raise InputError("stdp: the hardware learns by desire backpropagation only; use train and eval")
         self.spec, self.geometry = spec, geometry
         self.layers = [LifLayer(spec=spec, layer=layer, geometry=geometry.layer(spec, layer))
                        for layer in range(spec.layers)]

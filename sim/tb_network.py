@@ -10,8 +10,9 @@ import cocotb
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.desire import Desire, LearnRecord, learn
+from golden.desire import Desire
 from golden.draws import DrawGenerator
+from golden.learning import LearnRecord, learn
 from golden.lif import LayerRecord
 from golden.model import load_model, read_archive, weights_from, weights_to, write_archive
 from golden.network import ForwardRecord, Network
@@ -270,7 +271,7 @@ def _stack_desires(records: list[LearnRecord], sizes: tuple[int, ...]) -> list[C
     stacked = []
     for layer, size in enumerate(sizes):
         none = Desire(*(np.zeros(size, dtype=np.int64) for _ in Desire._fields))
-        desires = [record.desires[layer] if record.desires else none for record in records]
+        desires = [record.teaching[layer] if record.teaching else none for record in records]
         stacked.append(CapturedDesire(*(np.array([getattr(desire, name) for desire in desires])
                                         for name in CapturedDesire._fields)))
     return stacked

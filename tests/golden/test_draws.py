@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from golden.desire import round_shift_random
 from golden.draws import DrawGenerator, rounding_words
+from golden.rounding import round_shift_random
 from golden.spec import NetworkSpec, Rounding
 
 

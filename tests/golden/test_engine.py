@@ -7,9 +7,9 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from golden.desire import learn
 from golden.engine import Engine, Outcome, Runner
 from golden.float_model import FloatNetwork
+from golden.learning import learn
 from golden.network import Network
 from golden.spec import Eligibility, InputError, Magnitude, NetworkSpec, Overflow, Rounding, Rule
 from sim.scoreboard import first_weight_divergence
@@ -134,7 +134,7 @@ def test_updates_count_what_learning_visits() -> None:
     images, labels = stream()
     record = learn(network, images[0], int(labels[0]), rate_shift=12)
     expected = 0
-    for layer, desire in enumerate(record.desires):
+    for layer, desire in enumerate(record.teaching):
         expected += int(record.forward.layer_input(layer).any(axis=0).sum()) * int((desire.sign != 0).sum())
     assert record.updates == expected > 0
 

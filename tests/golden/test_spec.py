@@ -49,7 +49,7 @@ def test_digest_depends_on_every_field() -> None:
 @pytest.mark.parametrize(("field", "value", "bound"), [
     ("sizes", (4,), "2..8"), ("sizes", (4, 0), "1..65536"), ("steps", 0, "1..64"), ("steps", True, "integer"),
     ("steps", 2.5, "integer"), ("weight_bits", 1, "2..24"), ("weight_fraction", 23, "4..22"),
-    ("leak_shift", 0, "1..8"), ("membrane_clamp", 1, "2..64"), ("trace_fraction", -1, "0..8"),
+    ("leak_shift", 0, "1..8"), ("membrane_clamp", 1, "2..4096"), ("trace_fraction", -1, "0..8"),
     ("desire_margin", 20, "0..19"), ("output_threshold", 0, "1..20"), ("hidden_threshold", 0, "1.."),
     ("dropout", 193, "0..192"), ("dropout_seed", -1, "0..4294967295"), ("eligibility", "spike", "Eligibility"),
 ])

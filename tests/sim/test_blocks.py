@@ -149,7 +149,7 @@ def test_encoder_announces_learning_and_gives_up_images(tmp_path: Path, stalls: 
 READOUT_COUNTS = [[3, 1, 0], [1, 3, 3], [0, 0, 0], [0, 0, 9], [20, 20, 20], [0, 20, 19], [16, 0, 0], [0, 5, 4]]
 
 
-@pytest.mark.parametrize("rule", Rule)
+@pytest.mark.parametrize("rule", [Rule.PAPER, Rule.GRADED])
 @pytest.mark.parametrize("stalls", ALL_STALLS)
 def test_readout(tmp_path: Path, stalls: Stalls, rule: Rule) -> None:
     """Each set of counts is only classified, then learnt from with every label."""

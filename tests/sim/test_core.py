@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from golden.desire import learn
 from golden.draws import DrawGenerator
+from golden.learning import learn
 from golden.network import Network
 from golden.protocol import COUNTERS, Command, Status
 from golden.spec import NetworkSpec
@@ -77,7 +77,7 @@ def test_conversation(tmp_path: Path, stalls: Stalls) -> None:
     learned = 0
     for reply, image, label in zip(replies[6:10], IMAGES, LABELS, strict=True):
         learnt = learn(golden, image, int(label), rate_shift=11, **masks.draw()._asdict())
-        learned += bool(learnt.desires)
+        learned += bool(learnt.teaching)
         assert expect(reply, SPEC, Command.TRAIN).payload[1:].tolist() == learnt.forward.counts.tolist()
     read = decode_weights(SPEC, expect(replies[10], SPEC, Command.READ_WEIGHTS).payload)
     assert all((a == b).all() for a, b in zip(read, golden.weights, strict=True))
