@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from golden.comparison import Row
 from golden.files import replace_file
 from golden.network import NO_PREDICTION, ForwardRecord, Network
+from golden.stdp import total_thresholds
 from golden.training import EpochMetrics
 
-__all__ = ["comparison_figure", "confusion_matrix", "learning_figure", "network_figure", "save_figure", "sweep_figure",
-           "training_figure"]
+__all__ = ["comparison_figure", "confusion_matrix", "learning_figure", "network_figure", "receptive_field_figure",
+           "save_figure", "sweep_figure", "training_figure"]
 
 
 def confusion_matrix(labels: NDArray[np.uint8], predictions: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
@@ -60,6 +61,43 @@ def _draw_weights(axes: Axes, network: Network, height: int, width: int) -> None
     axes.set(title=f"weights of layer 0, neurons 0 to {count - 1}", xticks=[], yticks=[])
     colorbar = axes.figure.colorbar(image, ax=axes, fraction=0.046, pad=0.02)
     colorbar.set_label("weight / threshold")
+
+
+def receptive_field_figure(network: Network, rates: NDArray[np.float64], *, height: int, width: int,
+                           title: str) -> Figure:
+    """Receptive fields of a plastic network's first layer as a mosaic, thresholds and firing rates as histograms.
+
+    Parameters
+    ----------
+    rates
+        Spikes per image of each neuron of the first layer, (n,).
+    height, width
+        Shape of an image.
+    title
+        Says what was learnt so far.
+    """
+    spec = network.spec
+    fields = network.weights[0].T.reshape(-1, height, width) / spec.one
+    columns = int(np.ceil(np.sqrt(len(fields))))
+    rows = -(-len(fields) // columns)
+    tiles = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1), np.nan)
+    for index, field in enumerate(fields):
+        top, left = index // columns * (height + 1) + 1, index % columns * (width + 1) + 1
+        tiles[top:top + height, left:left + width] = field
+    figure = Figure(figsize=(13, 8.2), layout="constrained")
+    grid = figure.add_gridspec(2, 2, width_ratios=(2, 1))
+    mosaic = figure.add_subplot(grid[:, 0])
+    image = mosaic.imshow(tiles, cmap="magma", vmin=0, vmax=max(1e-3, float(fields.max())), interpolation="nearest")
+    mosaic.set(title=title, xticks=[], yticks=[])
+    figure.colorbar(image, ax=mosaic, fraction=0.046, pad=0.02).set_label("weight")
+    assert spec.stdp is not None
+    thresholds = total_thresholds(spec.stdp, network.thresholds[0], network.weights[0]) / spec.one
+    for place, values, label in ((grid[0, 1], thresholds, "firing threshold, in units of the largest weight"),
+                                 (grid[1, 1], rates, "spikes per image")):
+        axes = figure.add_subplot(place)
+        axes.hist(values, bins=min(40, max(5, len(values) // 4)), color="tab:purple")
+        axes.set(xlabel=label, ylabel="neurons")
+    return figure
 
 
 def _draw_confusion(axes: Axes, matrix: NDArray[np.int64], accuracy: float) -> None:

@@ -15,24 +15,27 @@ import enum
 
 from golden.spec import NetworkSpec
 
-__all__ = ["COUNTERS", "COUNTER_BYTES", "Command", "Status", "command_bytes", "reply_bytes",
-           "weight_bytes"]
+__all__ = ["COUNTERS", "COUNTER_BYTES", "THRESHOLD_BYTES", "Command", "Status", "command_bytes", "commands_of",
+           "reply_bytes", "weight_bytes"]
 
 COUNTER_BYTES = 6
 """Bytes of each counter in the reply to STATUS."""
 
+THRESHOLD_BYTES = 4
+"""Bytes of an adaptive threshold."""
+
 COUNTERS = ("images", "learned", "skipped", "load_cycles", "forward_cycles", "desire_cycles", "update_cycles",
             "idle_cycles")
-"""Counters in the order of the reply to STATUS: images played; of those learnt from, with an output
-desire and without; and clock cycles by what the network was doing (the later phase counts when
-several are under way; ``load`` only when nothing else is)."""
+"""Counters in the order of the reply to STATUS: images played; of those learnt from, with something to learn (an
+output desire, or with plasticity an output spike) and without; and clock cycles by what the network was doing
+(the later phase counts when several are under way; ``load`` only when nothing else is)."""
 
 
 class Command(enum.IntEnum):
     """First byte of a packet in either direction."""
 
     INFER = 0x01
-    """Payload: one byte per pixel. Reply: prediction, spike counts of the classes."""
+    """Payload: one byte per pixel. Reply: prediction, spike counts of the last layer's neurons."""
     TRAIN = 0x02
     """Payload: label, then one byte per pixel. Reply: as INFER; the weights may still be changing, and
     whatever comes next waits for that."""
@@ -51,6 +54,10 @@ class Command(enum.IntEnum):
     """Payload: the generators' states, 4 bytes each, not zero: of dropout one per hidden layer, or none
     for a network without, then of stochastic rounding one per layer, or none. Reply: empty. Reset seeds
     them from the contract."""
+    LOAD_THRESHOLDS = 0x09
+    """Networks with plasticity only. Payload: all adaptive thresholds, 4 bytes each, layer by layer. Reply: empty."""
+    READ_THRESHOLDS = 0x0A
+    """Networks with plasticity only. No payload. Reply: all adaptive thresholds."""
 
 
 class Status(enum.IntEnum):
@@ -71,15 +78,27 @@ def weight_bytes(spec: NetworkSpec) -> int:
     return -(-spec.weight_bits // 8)
 
 
+def commands_of(spec: NetworkSpec) -> tuple[Command, ...]:
+    """Commands that a network of this contract knows."""
+    plastic = (Command.LOAD_THRESHOLDS, Command.READ_THRESHOLDS)
+    return tuple(command for command in Command if spec.stdp is not None or command not in plastic)
+
+
+def _threshold_bytes(spec: NetworkSpec) -> int:
+    return THRESHOLD_BYTES * sum(spec.sizes[1:1 + spec.lif_layers]) if spec.stdp is not None else 0
+
+
 def command_bytes(spec: NetworkSpec, command: Command) -> int:
     """Bytes of a command's payload."""
     return {Command.INFER: spec.inputs, Command.TRAIN: spec.inputs + 1,
             Command.LOAD_WEIGHTS: spec.parameters * weight_bytes(spec), Command.SET_RATE_SHIFT: 1,
-            Command.SEED_RANDOM: 4 * len(spec.random_seeds)}.get(command, 0)
+            Command.SEED_RANDOM: 4 * len(spec.random_seeds),
+            Command.LOAD_THRESHOLDS: _threshold_bytes(spec)}.get(command, 0)
 
 
 def reply_bytes(spec: NetworkSpec, command: Command) -> int:
     """Bytes of a successful reply's payload."""
-    return {Command.INFER: 1 + spec.classes, Command.TRAIN: 1 + spec.classes,
+    return {Command.INFER: 1 + spec.responding, Command.TRAIN: 1 + spec.responding,
+            Command.READ_THRESHOLDS: _threshold_bytes(spec),
             Command.READ_WEIGHTS: spec.parameters * weight_bytes(spec),
             Command.STATUS: 9 + COUNTER_BYTES * len(COUNTERS)}.get(command, 0)

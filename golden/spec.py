@@ -241,8 +241,8 @@ class StdpSpec:
         rewarded = modulation is Modulation.REWARD
         return cls(modulation=modulation, presynaptic_target=15 if rewarded else 21, threshold_base=max(1, full // 78),
                    threshold_rise=max(1, full * neurons // 7_840_000),
-                   threshold_leak_shift=15 if rewarded else 16, inhibition=full // 8,
-                   weight_sum=0 if rewarded else full // 8, punishment_shift=1 if rewarded else 0)
+                   inhibition=full // 8 if rewarded else full * 3 // 40,
+                   weight_sum=0 if rewarded else full * 23 // 160, punishment_shift=1 if rewarded else 0)
 
     @property
     def gain_shift(self) -> int:

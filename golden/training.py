@@ -46,7 +46,8 @@ class EpochMetrics:
     epoch: int
     rate_shift: int
     training_accuracy: float
-    """Of predictions made while learning, dropout active."""
+    """Of predictions made while learning, dropout active; of no meaning before neurons are labelled, after the first
+    epoch of an unsupervised network."""
     validation_accuracy: float | None
     """None when no images were held out."""
     update_rate: float
@@ -221,8 +222,14 @@ class Trainer:
             arrays |= self._stored(self._best, prefix="best_")
         write_archive(self.checkpoint, header, arrays)
 
+    @property
+    def images_seen(self) -> int:
+        """Images learnt from so far."""
+        return self._state.epoch * len(self.training) + self._state.position
+
     def run(self, report: Callable[[Progress], None] | None = None,
-            on_epoch: Callable[[EpochMetrics, float], None] | None = None) -> Network | FloatNetwork:
+            on_epoch: Callable[[EpochMetrics, float], None] | None = None,
+            on_checkpoint: Callable[[], None] | None = None) -> Network | FloatNetwork:
         """Train to the end of the plan, or until it stops early, and return the network.
 
         Checkpoints are written between images only, so one is always a state the run went through:
@@ -235,17 +242,22 @@ class Trainer:
             Called often.
         on_epoch
             Called after each epoch with its metrics and the rate of learning in images/s.
+        on_checkpoint
+            Called after every 2,000 images and after every epoch.
         """
         if report is not None:
             report(Progress(task="compile", done=0, total=1))
         self._runner.prepare(learning=True)
         while not self._finished():
-            rate = self._run_epoch(report)
+            rate = self._run_epoch(report, on_checkpoint)
+            if on_checkpoint is not None:
+                on_checkpoint()
             if on_epoch is not None:
                 on_epoch(self._state.metrics[-1], rate)
         return self.network
 
-    def _run_epoch(self, report: Callable[[Progress], None] | None) -> float:
+    def _run_epoch(self, report: Callable[[Progress], None] | None,
+                   on_checkpoint: Callable[[], None] | None) -> float:
         state, plan, total = self._state, self.preset.training, len(self.training)
         rate_shift = plan.rate_shift_at(state.epoch)
         task = f"epoch {state.epoch + 1}/{plan.epochs}"
@@ -265,10 +277,14 @@ class Trainer:
             state.position += len(part)
             if report is not None:
                 rate = (state.position - first) / max(1e-9, time.perf_counter() - started)
-                report(Progress(task=task, done=state.position, total=total,
-                                note=f"training accuracy {state.correct / state.position:.2%}, {rate:,.0f} images/s"))
+                # Unlabelled neurons are right about nothing.
+                known = labelling_images(self._runner.network, self.training) is None or state.epoch > 0
+                note = f"training accuracy {state.correct / state.position:.2%}, " if known else ""
+                report(Progress(task=task, done=state.position, total=total, note=f"{note}{rate:,.0f} images/s"))
             if state.position % _CHECKPOINT_EVERY == 0:
                 self.save_checkpoint()
+                if on_checkpoint is not None and state.position < total:
+                    on_checkpoint()
         rate = (total - first) / max(1e-9, time.perf_counter() - started)
         self._finish_epoch(rate_shift, task, report)
         return rate

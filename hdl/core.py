@@ -9,9 +9,11 @@ from amaranth.lib.wiring import In, Out, connect
 from golden.protocol import (
     COUNTER_BYTES,
     COUNTERS,
+    THRESHOLD_BYTES,
     Command,
     Status,
     command_bytes,
+    commands_of,
     reply_bytes,
     weight_bytes,
 )
@@ -111,12 +113,20 @@ class Core(wiring.Component):
         status = Signal(8)
         answer = Signal()           # a reply other than an image's is wanted ...
         answered = Signal()         # ... and has been sent
-        longest = max(command_bytes(spec, name) for name in Command)
+        plastic = spec.stdp is not None
+        known = commands_of(spec)
+        longest = max(command_bytes(spec, name) for name in known)
         position = Signal(range(longest + 1))
         label = Signal(8)
-        number = Signal(8 * weight_bytes(spec))
-        weight_byte = Signal(bits_for_index(weight_bytes(spec)))
-        weights_left = Signal(range(spec.parameters + 1))
+        # LOAD_WEIGHTS and LOAD_THRESHOLDS: the item that is coming in, its bytes, and how many items there are.
+        wide = max(weight_bytes(spec), THRESHOLD_BYTES if plastic else 0)
+        number = Signal(8 * wide)
+        weight_byte = Signal(bits_for_index(wide))
+        neurons = sum(spec.sizes[1:1 + spec.lif_layers])
+        weights_left = Signal(range(max(spec.parameters, neurons) + 1))
+        for_thresholds = (command == Command.LOAD_THRESHOLDS) if plastic else Const(0, 1)
+        last_byte = Mux(for_thresholds, THRESHOLD_BYTES - 1, weight_bytes(spec) - 1) if plastic \
+            else weight_bytes(spec) - 1
         states = Signal(max(8, 32 * len(spec.random_seeds)))
         m.d.comb += [state.eq(states[32 * index:32 * index + 32])
                      for index, state in enumerate(network.random_states)]
@@ -124,13 +134,19 @@ class Core(wiring.Component):
         take = incoming.valid & incoming.ready
         ends = incoming.p.last
         m.d.comb += [pixel.intensity.eq(incoming.p.data), pixel.learn.eq(command == Command.TRAIN)]
-        m.d.comb += network.weights.payload.eq(number[:spec.weight_bits])
+        # Bytes come in at the top; an item of fewer than all bytes ends up there.
+        m.d.comb += network.weights.payload.eq(number[8 * (wide - weight_bytes(spec)):][:spec.weight_bits])
+        taken = network.weights.ready
+        if plastic:
+            m.d.comb += network.thresholds.payload.eq(number)
+            taken = Mux(for_thresholds, network.thresholds.ready, network.weights.ready)
 
         # Where a command goes on after its first byte, with a payload and without.
         payload_states = {Command.INFER: "IMAGE", Command.TRAIN: "LABEL", Command.LOAD_WEIGHTS: "WEIGHTS",
-                          Command.SET_RATE_SHIFT: "RATE", Command.SEED_RANDOM: "SEED"}
-        bare_states = {Command.READ_WEIGHTS: "READ", Command.CLEAR_COUNTERS: "CLEAR", Command.STATUS: "SETTLE",
-                       Command.SEED_RANDOM: "SETTLE"}
+                          Command.SET_RATE_SHIFT: "RATE", Command.SEED_RANDOM: "SEED",
+                          Command.LOAD_THRESHOLDS: "WEIGHTS"}
+        bare_states = {Command.READ_WEIGHTS: "READ", Command.READ_THRESHOLDS: "READ", Command.CLEAR_COUNTERS: "CLEAR",
+                       Command.STATUS: "SETTLE", Command.SEED_RANDOM: "SETTLE"}
 
         def reply(value: Status) -> list[object]:
             """Answer once the packet is over."""
@@ -143,7 +159,7 @@ class Core(wiring.Component):
                 with m.If(take):
                     m.d.sync += command.eq(incoming.p.data)
                     with m.Switch(incoming.p.data):
-                        for name in Command:
+                        for name in known:
                             with m.Case(name):
                                 expected = command_bytes(spec, name)
                                 m.d.sync += reply(Status.OK)
@@ -192,25 +208,27 @@ class Core(wiring.Component):
                         m.next = "COMMAND"
 
             with m.State("WEIGHTS"):
-                m.d.sync += [weights_left.eq(spec.parameters), weight_byte.eq(0)]
+                m.d.sync += [weights_left.eq(Mux(for_thresholds, neurons, spec.parameters)), weight_byte.eq(0)]
                 with m.If(idle):
                     m.next = "WEIGHT"
             with m.State("WEIGHT"):
                 m.d.comb += incoming.ready.eq(1)
                 with m.If(take):
                     m.d.sync += [number.eq(Cat(number[8:], incoming.p.data)), weight_byte.eq(weight_byte + 1)]
-                    with m.If(weight_byte == weight_bytes(spec) - 1):
+                    with m.If(weight_byte == last_byte):
                         m.d.sync += weight_byte.eq(0)
                         m.next = "WEIGHT_WRITE"
-                    with m.If(ends ^ ((weights_left == 1) & (weight_byte == weight_bytes(spec) - 1))):
+                    with m.If(ends ^ ((weights_left == 1) & (weight_byte == last_byte))):
                         m.d.sync += reply(Status.BAD_LENGTH)
                     with m.If(ends):
                         m.next = "WEIGHT_WRITE"
                     # From here on, `position` says whether the packet is over.
                     m.d.sync += position.eq(ends)
             with m.State("WEIGHT_WRITE"):
-                m.d.comb += network.weights.valid.eq(1)
-                with m.If(network.weights.ready):
+                m.d.comb += network.weights.valid.eq(~for_thresholds)
+                if plastic:
+                    m.d.comb += network.thresholds.valid.eq(for_thresholds)
+                with m.If(taken):
                     m.d.sync += [weights_left.eq(weights_left - 1)]
                     m.next = "WEIGHT"
                     with m.If(position != 0):  # cut short: the rest is zero
@@ -253,7 +271,9 @@ class Core(wiring.Component):
                 m.d.comb += clear.eq(1)
                 m.next = "ANSWER"
             with m.State("READ"), m.If(idle):
-                m.d.comb += network.read.eq(1)
+                m.d.comb += network.read.eq(command == Command.READ_WEIGHTS)
+                if plastic:
+                    m.d.comb += network.read_thresholds.eq(command == Command.READ_THRESHOLDS)
                 m.next = "ANSWER"
             with m.State("SETTLE"):  # STATUS: the counters are those of whole images
                 with m.If(idle):
@@ -277,15 +297,24 @@ class Core(wiring.Component):
         spec, network = self.spec, self.network
         outgoing = self.replies
         result = network.result.p
-        longest = max(reply_bytes(spec, name) for name in Command)
+        plastic = spec.stdp is not None
+        longest = max(reply_bytes(spec, name) for name in commands_of(spec))
         position = Signal(range(max(longest, 2) + 1))
         digest = Const(int.from_bytes(bytes.fromhex(spec.digest()), "little"), 64)
         fixed = Cat(digest, rate_shift, *counters)  # the reply to STATUS
         report = Signal(len(fixed))
-        weight_byte = Signal(bits_for_index(weight_bytes(spec)))
+        wide = max(weight_bytes(spec), THRESHOLD_BYTES if plastic else 0)
+        weight_byte = Signal(bits_for_index(wide))
         sent = outgoing.valid & outgoing.ready
-        weight_word = Signal(8 * weight_bytes(spec))
+        weight_word = Signal(8 * wide)
         m.d.comb += weight_word.eq(network.readback.payload.as_signed())
+        readback_valid, last_byte = network.readback.valid, weight_bytes(spec) - 1
+        if plastic:
+            for_thresholds = command == Command.READ_THRESHOLDS
+            last_byte = Mux(for_thresholds, THRESHOLD_BYTES - 1, last_byte)
+            readback_valid = Mux(for_thresholds, network.threshold_readback.valid, readback_valid)
+            with m.If(for_thresholds):
+                m.d.comb += weight_word.eq(network.threshold_readback.payload)
 
         with m.FSM(name="reply_state"):
             with m.State("IDLE"):
@@ -307,25 +336,30 @@ class Core(wiring.Component):
             with m.State("IMAGE_PREDICTION"):
                 m.d.comb += [outgoing.valid.eq(1), outgoing.p.data.eq(Mux(result.unique, result.prediction, 0xFF))]
                 with m.If(sent):
+                    if plastic:  # counts follow the result
+                        m.d.comb += network.result.ready.eq(1)
                     m.next = "IMAGE_COUNTS"
             with m.State("IMAGE_COUNTS"):
-                final = position == spec.classes - 1
-                m.d.comb += [
-                    outgoing.valid.eq(1),
-                    outgoing.p.data.eq(Array(result.counts[index] for index in range(spec.classes))[position]),
-                    outgoing.p.last.eq(final),
-                ]
+                final = position == spec.responding - 1
+                if plastic:
+                    m.d.comb += [outgoing.valid.eq(network.counts.valid), outgoing.p.data.eq(network.counts.payload),
+                                 network.counts.ready.eq(outgoing.ready)]
+                else:
+                    m.d.comb += [outgoing.valid.eq(1), outgoing.p.data.eq(
+                        Array(result.counts[index] for index in range(spec.classes))[position])]
+                m.d.comb += outgoing.p.last.eq(final)
                 with m.If(sent):
                     m.d.sync += position.eq(position + 1)
                     with m.If(final):
-                        m.d.comb += [network.result.ready.eq(1), image_answered.eq(1)]
+                        m.d.comb += [network.result.ready.eq(not plastic), image_answered.eq(1)]
                         m.next = "IDLE"
             with m.State("COMMAND"):
                 m.d.comb += [outgoing.valid.eq(1), outgoing.p.data.eq(command)]
                 with m.If(sent):
                     m.next = "STATUS"
             with m.State("STATUS"):
-                has_payload = (status == Status.OK) & ((command == Command.STATUS) | (command == Command.READ_WEIGHTS))
+                reads = (command == Command.READ_WEIGHTS) | ((command == Command.READ_THRESHOLDS) if plastic else 0)
+                has_payload = (status == Status.OK) & ((command == Command.STATUS) | reads)
                 m.d.comb += [outgoing.valid.eq(1), outgoing.p.data.eq(status), outgoing.p.last.eq(~has_payload)]
                 with m.If(sent):
                     with m.If(~has_payload):
@@ -345,14 +379,18 @@ class Core(wiring.Component):
                         m.next = "IDLE"
             with m.State("WEIGHTS"):
                 final = position == reply_bytes(spec, Command.READ_WEIGHTS) - 1
-                full = weight_byte == weight_bytes(spec) - 1
+                if plastic:
+                    final = position == Mux(for_thresholds, reply_bytes(spec, Command.READ_THRESHOLDS),
+                                            reply_bytes(spec, Command.READ_WEIGHTS)) - 1
+                full = weight_byte == last_byte
                 m.d.comb += [
-                    outgoing.valid.eq(network.readback.valid),
-                    outgoing.p.data.eq(Array(weight_word[8 * byte:8 * byte + 8]
-                                             for byte in range(weight_bytes(spec)))[weight_byte]),
+                    outgoing.valid.eq(readback_valid),
+                    outgoing.p.data.eq(Array(weight_word[8 * byte:8 * byte + 8] for byte in range(wide))[weight_byte]),
                     outgoing.p.last.eq(final),
                     network.readback.ready.eq(outgoing.ready & full),
                 ]
+                if plastic:
+                    m.d.comb += network.threshold_readback.ready.eq(outgoing.ready & full)
                 with m.If(sent):
                     m.d.sync += [position.eq(position + 1), weight_byte.eq(Mux(full, 0, weight_byte + 1))]
                     with m.If(final):

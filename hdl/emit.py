@@ -19,7 +19,7 @@ from amaranth.hdl import Shape
 from amaranth.lib import data, stream, wiring
 
 from golden.files import digest_of_files, make_folder, write_text
-from golden.spec import NetworkSpec
+from golden.spec import Modulation, NetworkSpec
 from hdl.core import Core
 from hdl.events import DesireLayout, SpikeLayout
 from hdl.geometry import Geometry
@@ -139,7 +139,10 @@ def _inner_streams(core: Core) -> list[dict[str, Any]]:
         ("network.readout", network.readout), ("network.encoder", network.encoder)]
     for index, layer in enumerate(network.layers):
         blocks.append((f"network.layer_{index}", layer))
-    tapped = {"events", "spikes", "desires", "back"}
+    stdp = core.spec.stdp
+    tapped = {"events", "spikes", "back"} | ({"desires"} if stdp is None else set())
+    if stdp is not None and stdp.modulation is Modulation.NONE:
+        tapped.add("labels")  # nobody reads them, so their payload is not in the Verilog
     return [{"path": f"{path}.{stream_['name']}", "width": stream_["width"]}
             for path, block in blocks for stream_ in _streams(block) if stream_["name"] not in tapped]
 
@@ -175,7 +178,7 @@ def emit_network(*, spec: NetworkSpec, geometry: Geometry, preset: str = "custom
             for block, neurons in blocks]
     taps += [{"name": f"desires_{index}", "kind": "desires", "path": f"network.layer_{index}.desires",
               "neurons": layer.geometry.n_out, **_payload(DesireLayout(spec))}
-             for index, layer in enumerate(layers)]
+             for index, layer in enumerate(layers) if spec.stdp is None]
     emission.description.update({
         "preset": preset,
         "spec": spec.to_json(),

@@ -53,6 +53,7 @@ class SliceLayout(data.StructLayout):
     ``kind``, the marker that follows the last of them (SPIKE: none does)."""
 
     def __init__(self, width: int, tag: ShapeLike) -> None:
+        self.width_of_mask, self.tag = width, tag
         super().__init__({"mask": unsigned(width), "tag": tag, "kind": EventKind})
 
 

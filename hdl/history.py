@@ -31,10 +31,12 @@ class SpikeHistory(wiring.Component):
         Presynaptic neurons.
     steps
         ``T``, time steps per sample.
+    every
+        List all neurons, silent ones with an empty train, and keep no list of those that fired.
     """
 
-    def __init__(self, *, neurons: int, steps: int) -> None:
-        self._neurons, self._steps = neurons, steps
+    def __init__(self, *, neurons: int, steps: int, every: bool = False) -> None:
+        self._neurons, self._steps, self._every = neurons, steps, every
         index = bits_for_index(neurons)
         super().__init__({
             "begin": In(1),         # pulse: a new sample starts
@@ -53,17 +55,20 @@ class SpikeHistory(wiring.Component):
         entry = data.StructLayout({"train": self._steps, "generation": _GENERATION_BITS})
         depth = max(2, self._neurons)
         m.submodules.trains = trains = memory.Memory(shape=entry, depth=depth, init=[])
-        m.submodules.fired = fired = memory.Memory(shape=bits_for_index(self._neurons), depth=depth, init=[])
         read = trains.read_port()
         write = trains.write_port()
-        listed = fired.read_port()
-        listing = fired.write_port()
+        if not self._every:
+            m.submodules.fired = fired = memory.Memory(shape=bits_for_index(self._neurons), depth=depth, init=[])
+            listed = fired.read_port()
+            listing = fired.write_port()
 
         generation = Signal(_GENERATION_BITS)
         clearing = Signal(init=1)
         sweep = Signal(bits_for_index(depth))
         with m.If(self.begin):
-            m.d.sync += [self.count.eq(0), generation.eq(generation + 1)]
+            m.d.sync += generation.eq(generation + 1)
+            if not self._every:
+                m.d.sync += self.count.eq(0)
             with m.If(generation == 2**_GENERATION_BITS - 1):
                 m.d.sync += clearing.eq(1)
         m.d.comb += self.busy.eq(clearing)
@@ -85,17 +90,22 @@ class SpikeHistory(wiring.Component):
                 write.addr.eq(neuron),
                 write.data.generation.eq(generation),
                 write.data.train.eq(Mux(known, read.data.train, 0) | bit),
-                listing.en.eq(~known),
-                listing.addr.eq(self.count),
-                listing.data.eq(neuron),
             ]
-            with m.If(~known):
-                m.d.sync += self.count.eq(self.count + 1)
+            if not self._every:
+                m.d.comb += [listing.en.eq(~known), listing.addr.eq(self.count), listing.data.eq(neuron)]
+                with m.If(~known):
+                    m.d.sync += self.count.eq(self.count + 1)
 
         # Recording and playback never overlap: a sample is learnt from when it is over.
-        asked = Signal.like(listed.data)
-        m.d.comb += listed.addr.eq(self.index)
-        m.d.comb += read.addr.eq(Mux(self.spike, self.spiking, listed.data))
-        m.d.sync += asked.eq(listed.data)
-        m.d.sync += [self.neuron.eq(asked), self.train.eq(read.data.train)]
+        named = Signal(bits_for_index(self._neurons))
+        asked = Signal.like(named)
+        if self._every:
+            m.d.sync += named.eq(self.index)
+            m.d.comb += self.count.eq(self._neurons)
+        else:
+            m.d.comb += [listed.addr.eq(self.index), named.eq(listed.data)]
+        m.d.comb += read.addr.eq(Mux(self.spike, self.spiking, named))
+        m.d.sync += asked.eq(named)
+        m.d.sync += [self.neuron.eq(asked), self.train.eq(Mux(known, read.data.train, 0) if self._every
+                                                          else read.data.train)]
         return m

@@ -23,6 +23,7 @@ Nothing passes from group to group: a layer is as wide as one likes.
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import NamedTuple
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, enum, memory, wiring
@@ -42,7 +43,8 @@ from hdl.arithmetic import add_rounded, leak, saturate, shift_rounding
 from hdl.events import EventKind, bits_for_index, magnitude_bits
 from hdl.geometry import LayerGeometry
 
-__all__ = ["LaneGroup", "LearnLayout", "SlotKind", "SlotLayout", "correlation_bits", "weighted_sum_bits"]
+__all__ = ["Change", "DesireLanes", "LaneGroup", "LearnLayout", "SlotKind", "SlotLayout", "correlation_bits",
+           "split_step", "table", "weighted_sum_bits"]
 
 _MEMBRANE_STAGES = 4
 """Registers between a membrane potential being read and its successor being written."""
@@ -83,12 +85,14 @@ class SlotKind(enum.Enum, shape=3):
     """Load the weights from the row."""
     BACK = 6
     """Sum the row's weights times the desires of ``fold``."""
+    SETTLE = 7
+    """Let the adaptive thresholds of ``fold`` rise and leak."""
 
 
 class SlotLayout(data.StructLayout):
     """One clock's work for all groups of a layer."""
 
-    def __init__(self, spec: NetworkSpec, geometry: LayerGeometry) -> None:
+    def __init__(self, spec: NetworkSpec, geometry: LayerGeometry, own: dict[str, int] | None = None) -> None:
         super().__init__({
             "kind": SlotKind,
             "row": bits_for_index(geometry.rows),
@@ -99,6 +103,7 @@ class SlotLayout(data.StructLayout):
             "step": bits_for_index(spec.steps),  # STEP: index of the step
             "marker": EventKind,    # STEP: marker that follows the fold's last neuron
             "last": 1,              # BACK: the row's last fold
+            **(own or {}),
         })
 
 
@@ -127,18 +132,22 @@ class LearnLayout(data.StructLayout):
         })
 
 
-class LaneGroup(wiring.Component):
-    """``K`` lanes with their weights, for every fold, and what they share.
+class Change(NamedTuple):
+    """A lane's weight change: ``magnitude + carry``, its sign, and whether there is one."""
 
-    Latency: 4 clocks from a slot to the accumulators, then 4 more to the first neuron's spike; 6
-    clocks from a BACK slot to its sum. Throughput: one slot and one learning step per clock; a STEP
-    slot must not follow another within :meth:`step_interval` clocks.
-    Adders: K accumulators of the current's width, 3 of the membrane's, K x unroll of the
-    correlation's, K of the weight's; where desires travel back, K of the weighted sum's. No
-    multiplier with graded desires; with ternary ones, K of weight x spike count where they travel back.
-    Memory: ``rows x K x W`` bits of weights, ``folds x K`` membrane potentials, ``folds x K x T``
-    bits of eligibility; folded, also ``folds x K`` currents and desires. Hidden layers behind the first
-    keep ``folds x K`` bits more: which neurons were eligible at all.
+    magnitude: Signal
+    carry: Signal
+    negative: Value
+    active: Value
+
+
+class LaneGroup(wiring.Component):
+    """``K`` lanes with their weights, for every fold, and what they share; a derived class adds a rule's part.
+
+    Latency: 4 clocks from a slot to the accumulators. Throughput: one slot and one learning step per
+    clock; a STEP slot must not follow another within :meth:`step_interval` clocks.
+    Adders: K accumulators of the current's width, K of the weight's. Memory: ``rows x K x W`` bits of weights;
+    folded, also ``folds x K`` currents.
 
     Parameters
     ----------
@@ -152,26 +161,24 @@ class LaneGroup(wiring.Component):
 
     def __init__(self, *, spec: NetworkSpec, layer: int, geometry: LayerGeometry) -> None:
         self._spec, self._layer, self._geometry = spec, layer, geometry
-        self._hidden = layer < spec.layers - 1
-        members = {
-            "slot": In(SlotLayout(spec, geometry)),
-            "learn": In(LearnLayout(spec, geometry)),
+        super().__init__({
+            "slot": In(self._slot_layout()),
+            "learn": In(self._learn_layout()),
             "load": In(data.StructLayout({"enable": 1, "weight": signed(spec.weight_bits)})),
             "unload": Out(signed(spec.weight_bits)),
-            "desire": In(data.StructLayout({
-                "enable": 1, "active": 1, "negative": 1, "magnitude": magnitude_bits(spec),
-                "store": 1, "fold": bits_for_index(geometry.folds)})),
-            "mask": In(data.StructLayout({
-                "enable": 1, "kept": 1, "address": bits_for_index(2 * geometry.folds * geometry.lanes_per_group)})),
             "slice_valid": Out(1),
-            "slice_marker": Out(EventKind),
-            "spike": Out(1),
             "membrane": Out(signed(spec.membrane_bits(layer))),
-            "sum_valid": Out(1),
-            "sum_last": Out(1),
-            "sum": Out(signed(weighted_sum_bits(spec, geometry.lanes_per_group))),
-        }
-        super().__init__(members)
+            **self._own_members(),
+        })
+
+    def _slot_layout(self) -> SlotLayout:
+        return SlotLayout(self._spec, self._geometry)
+
+    def _learn_layout(self) -> data.StructLayout:
+        raise NotImplementedError
+
+    def _own_members(self) -> dict[str, object]:
+        raise NotImplementedError
 
     @staticmethod
     def step_interval(geometry: LayerGeometry) -> int:
@@ -189,7 +196,7 @@ class LaneGroup(wiring.Component):
             shape=data.ArrayLayout(weight_shape, lanes), depth=_depth(geometry.rows), init=[])
         write = weights.write_port()
         read = weights.read_port()
-        leaf, reading, arriving = (Signal(SlotLayout(spec, geometry), name=name)
+        leaf, reading, arriving = (Signal(self._slot_layout(), name=name)
                                    for name in ("leaf", "reading", "arriving"))
         m.d.sync += [leaf.eq(self.slot), reading.eq(leaf), arriving.eq(reading)]
         loaded = [Signal(weight_shape, name=f"loaded_{lane}", reset_less=True) for lane in range(lanes)]
@@ -205,27 +212,30 @@ class LaneGroup(wiring.Component):
         row = Signal(data.ArrayLayout(weight_shape, lanes), reset_less=True)
         m.d.sync += row.eq(read.data)
 
-        eligible, served, finished = self._membrane_unit(m, arriving, self._accumulate(m, arriving, row))
-        learn = Signal(LearnLayout(spec, geometry), name="learn_leaf")
+        current = self._accumulate(m, arriving, row)
+        learn = Signal(self._learn_layout(), name="learn_leaf")
         m.d.sync += learn.eq(self.learn)
-        desires, shifted_desires = self._desires(m, arriving.fold, learn.shift_fold)
-        change, heard = self._correlate(m, learn, shifted_desires, eligible, served, finished, arriving.fold)
-        if self._layer > 0:
-            self._back(m, arriving, row, desires, heard)
+        changes = self._rule(m, leaf, arriving, row, current, learn, loaded)
 
         # -- weights on their way in and out, and their update -----------------------------------
+        low, high = spec.plastic_range
         with m.If(self.load.enable):
             m.d.sync += [stage.eq(source) for stage, source in
                          zip(loaded, [*loaded[1:], self.load.weight], strict=True)]
         with m.Elif(arriving.kind == SlotKind.HOLD):
             m.d.sync += [stage.eq(row[lane]) for lane, stage in enumerate(loaded)]
         with m.Elif(learn.apply):
-            for stage, (magnitude, carry), desire in zip(loaded, change, shifted_desires, strict=True):
-                changed = add_rounded(m, weight=stage, magnitude=magnitude, carry=carry, negative=desire.negative,
-                                      low=spec.weight_min, high=spec.weight_max)
-                with m.If(desire.active):
+            for stage, change in zip(loaded, changes, strict=True):
+                changed = add_rounded(m, weight=stage, magnitude=change.magnitude, carry=change.carry,
+                                      negative=change.negative, low=low, high=high)
+                with m.If(change.active):
                     m.d.sync += stage.eq(changed)
         return m
+
+    def _rule(self, m: Module, leaf: Signal, arriving: Signal, row: Signal, current: Array, learn: Signal,
+              loaded: list[Signal]) -> list[Change]:
+        """Membrane units and the sums of an update; returns the change of every lane's loaded weight."""
+        raise NotImplementedError
 
     def _accumulate(self, m: Module, arriving: Signal, row: Signal) -> Array:
         """Synaptic currents: exact, so the order of events within a step has no effect."""
@@ -255,6 +265,49 @@ class LaneGroup(wiring.Component):
                 with m.If(stepping):
                     m.d.sync += current[lane].eq(get.data[lane])
         return current
+
+class DesireLanes(LaneGroup):
+    """A group that learns by desire backpropagation.
+
+    Latency beyond :class:`LaneGroup`: 4 clocks from the currents to the first neuron's spike; 6 from a BACK slot to
+    its sum. Adders: 3 of the membrane's width, K x unroll of the correlation's; where desires travel back, K of the
+    weighted sum's. No multiplier with graded desires; with ternary ones, K of weight x spike count where they
+    travel back. Memory: ``folds x K`` membrane potentials, ``folds x K x T`` bits of eligibility; folded, also
+    ``folds x K`` desires. Hidden layers behind the first keep ``folds x K`` bits more: which neurons were
+    eligible at all.
+    """
+
+    @property
+    def _hidden(self) -> bool:
+        return self._layer < self._spec.layers - 1
+
+    def _learn_layout(self) -> LearnLayout:
+        return LearnLayout(self._spec, self._geometry)
+
+    def _own_members(self) -> dict[str, object]:
+        spec, geometry = self._spec, self._geometry
+        return {
+            "desire": In(data.StructLayout({
+                "enable": 1, "active": 1, "negative": 1, "magnitude": magnitude_bits(spec),
+                "store": 1, "fold": bits_for_index(geometry.folds)})),
+            "mask": In(data.StructLayout({
+                "enable": 1, "kept": 1, "address": bits_for_index(2 * geometry.folds * geometry.lanes_per_group)})),
+            "slice_marker": Out(EventKind),
+            "spike": Out(1),
+            "sum_valid": Out(1),
+            "sum_last": Out(1),
+            "sum": Out(signed(weighted_sum_bits(spec, geometry.lanes_per_group))),
+        }
+
+    def _rule(self, m: Module, leaf: Signal, arriving: Signal, row: Signal, current: Array, learn: Signal,
+              loaded: list[Signal]) -> list[Change]:
+        eligible, served, finished = self._membrane_unit(m, arriving, current)
+        desires, shifted_desires = self._desires(m, arriving.fold, learn.shift_fold)
+        change, heard = self._correlate(m, learn, shifted_desires, eligible, served, finished, arriving.fold)
+        if self._layer > 0:
+            self._back(m, arriving, row, desires, heard)
+        return [Change(magnitude, carry, desire.negative, desire.active)
+                for (magnitude, carry), desire in zip(change, shifted_desires, strict=True)]
 
     def _membrane_unit(self, m: Module, arriving: Signal, current: Array) -> tuple[Signal, data.View, Value]:
         """Membrane potentials, one neuron per clock.
@@ -298,8 +351,8 @@ class LaneGroup(wiring.Component):
         recall = leaked.read_port(domain="comb")
         store = leaked.write_port()
         last = lane == lanes - 1
-        m.d.comb += recall.addr.eq(lane if folds == 1 else _table(m, serving.fold, folds, lanes) + lane)
-        block, part = _split(m, serving.step, spec.steps, unroll)
+        m.d.comb += recall.addr.eq(lane if folds == 1 else table(m, serving.fold, folds, lanes) + lane)
+        block, part = split_step(m, serving.step, spec.steps, unroll)
         m.d.sync += [
             valid[0].eq(busy),
             tags[0].address.eq(recall.addr),
@@ -309,7 +362,7 @@ class LaneGroup(wiring.Component):
             tags[0].first.eq(serving.first),
             tags[0].fold.eq(serving.fold),
             tags[0].block.eq(block if folds == 1 else
-                             _table(m, serving.fold, folds, geometry.blocks(spec.steps)) + block),
+                             table(m, serving.fold, folds, geometry.blocks(spec.steps)) + block),
             tags[0].part.eq(part),
         ]
 
@@ -405,7 +458,7 @@ class LaneGroup(wiring.Component):
                     put.data.eq(Cat(collected[1:], eligible)),
                     put.en.eq(finished & (served.part == place)),
                     get.addr.eq(learn.block if folds == 1 else
-                                _table(m, learn.fold, folds, geometry.blocks(spec.steps)) + learn.block),
+                                table(m, learn.fold, folds, geometry.blocks(spec.steps)) + learn.block),
                 ]
                 words.append(get.data)
             if self._layer > 0 and spec.eligibility is Eligibility.MEMBRANE:
@@ -467,7 +520,7 @@ class LaneGroup(wiring.Component):
         ]
 
 
-def _table(m: Module, index: Value, count: int, factor: int) -> Signal:
+def table(m: Module, index: Value, count: int, factor: int) -> Signal:
     """``index * factor`` from a table of constants: no multiplication."""
     product = Signal(bits_for_index(count * factor))
     with m.Switch(index):
@@ -477,7 +530,7 @@ def _table(m: Module, index: Value, count: int, factor: int) -> Signal:
     return product
 
 
-def _split(m: Module, step: Value, steps: int, unroll: int) -> tuple[Signal, Signal]:
+def split_step(m: Module, step: Value, steps: int, unroll: int) -> tuple[Signal, Signal]:
     """Block and place in the block of a step: ``step // unroll`` and ``step % unroll``, from a table."""
     block = Signal(bits_for_index(-(-steps // unroll)))
     part = Signal(bits_for_index(unroll))

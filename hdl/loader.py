@@ -50,6 +50,8 @@ class WeightLoader(wiring.Component):
             "request": Out(1),      # a slot is wanted
             "writing": Out(1),      # ... WRITE; otherwise HOLD
             "row": Out(unsigned(bits_for_index(geometry.rows))),
+            "fold": Out(unsigned(bits_for_index(geometry.folds))),  # the row's fold ...
+            "first": Out(1),        # ... and whether it is the first presynaptic neuron's
             "grant": In(1),
         })
 
@@ -62,6 +64,7 @@ class WeightLoader(wiring.Component):
         group = Signal(bits_for_index(geometry.groups))
         settle = Signal(range(_SLOT_LATENCY + 1))
         reading = Signal()
+        m.d.comb += self.first.eq(presynaptic == 0)
         padding = neuron >= geometry.n_out
         last_group = group == geometry.groups - 1
         last_lane = lane == geometry.lanes_per_group - 1
@@ -130,9 +133,10 @@ class WeightLoader(wiring.Component):
             with m.State("ADVANCE"):
                 m.next = "LOAD"
                 with m.If(neuron >= geometry.n_out):
-                    m.d.sync += [neuron.eq(0), presynaptic.eq(presynaptic + 1), self.row.eq(presynaptic + 1)]
+                    m.d.sync += [neuron.eq(0), presynaptic.eq(presynaptic + 1), self.row.eq(presynaptic + 1),
+                                 self.fold.eq(0)]
                     with m.If(presynaptic == geometry.n_in - 1):
                         m.d.sync += [presynaptic.eq(0), self.row.eq(0), reading.eq(0)]
                 with m.Else():
-                    m.d.sync += self.row.eq(self.row + geometry.n_in)
+                    m.d.sync += [self.row.eq(self.row + geometry.n_in), self.fold.eq(self.fold + 1)]
         return m

@@ -9,16 +9,20 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal, signed, unsigned
+from amaranth.hdl import Cat, Module, Signal, Value, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
-from golden.spec import InputError, NetworkSpec
+from golden.protocol import THRESHOLD_BYTES
+from golden.spec import NetworkSpec
+from hdl.desire_layer import DesireLayer
 from hdl.encoder import Encoder, PixelLayout
 from hdl.events import bits_for_index
 from hdl.geometry import Geometry
-from hdl.layer import LayerPhase, LifLayer
+from hdl.layer import LayerPhase
+from hdl.plastic_layer import PlasticLayer
 from hdl.readout import Readout, ResultLayout
+from hdl.votes import VoteReadout
 
 __all__ = ["Network"]
 
@@ -36,7 +40,9 @@ class Network(wiring.Component):
     ``read``: a pulse sends all weights on ``readback``, in the same order. ``result``: one per image,
     in order. ``rate``: right shift from correlation to weight LSBs. ``reseed``: a pulse sets the
     generators to ``random_states`` (dropout, then rounding). Weights are loaded and read, and rate and generators
-    are changed, only while ``idle`` is set.
+    are changed, only while ``idle`` is set. With plasticity the votes come after the layers' weights;
+    ``counts`` follow each result; ``thresholds``, ``read_thresholds`` and ``threshold_readback`` do for adaptive
+    thresholds what their likes do for weights.
 
     Parameters
     ----------
@@ -47,14 +53,15 @@ class Network(wiring.Component):
     """
 
     def __init__(self, *, spec: NetworkSpec, geometry: Geometry) -> None:
-        if spec.stdp is not None:
-            raise InputError("stdp: the hardware learns by desire backpropagation only; use train and eval")
         self.spec, self.geometry = spec, geometry
-        self.layers = [LifLayer(spec=spec, layer=layer, geometry=geometry.layer(spec, layer))
-                       for layer in range(spec.layers)]
+        plastic = spec.stdp is not None
+        kind = PlasticLayer if plastic else DesireLayer
+        self.layers = [kind(spec=spec, layer=layer, geometry=geometry.layer(spec, layer))
+                       for layer in range(spec.lif_layers)]
         self.encoder = Encoder(pixels=spec.inputs, steps=spec.steps, window=geometry.window)
-        self.readout = Readout(spec=spec)
-        result = ResultLayout(classes=spec.classes, count_bits=spec.count_bits)
+        self.readout = VoteReadout(spec=spec) if plastic else Readout(spec=spec)
+        result = ResultLayout(classes=spec.classes, count_bits=None if plastic else spec.count_bits)
+        thresholds = stream.Signature(unsigned(8 * THRESHOLD_BYTES))
         super().__init__({
             "pixels": In(stream.Signature(PixelLayout())),
             "labels": In(stream.Signature(unsigned(bits_for_index(spec.classes)))),
@@ -70,6 +77,12 @@ class Network(wiring.Component):
             "forward": Out(1),
             "desiring": Out(1),
             "updating": Out(1),
+            **({
+                "counts": Out(stream.Signature(unsigned(spec.count_bits))),
+                "thresholds": In(thresholds),
+                "read_thresholds": In(1),
+                "threshold_readback": Out(thresholds),
+            } if plastic else {}),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -87,7 +100,7 @@ class Network(wiring.Component):
             if layer.has_dropout:
                 m.d.comb += layer.dropout_state.eq(self.random_states[index])
             if layer.rounds_at_random:
-                m.d.comb += layer.rounding_state.eq(self.random_states[index - spec.layers])
+                m.d.comb += layer.rounding_state.eq(self.random_states[index - spec.lif_layers])
             if index > 0:
                 connect(m, layer.back, self.layers[index - 1].desires)
             spikes = layer.spikes
@@ -97,33 +110,16 @@ class Network(wiring.Component):
         connect(m, readout.desires, self.layers[-1].desires)
         connect(m, readout.result, wiring.flipped(self.result))
 
-        # -- weights: each layer takes, and gives, as many as its matrix has ------------------------
-        target = Signal(bits_for_index(spec.layers))
-        taken = Signal(bits_for_index(max(layer.geometry.n_in * layer.geometry.n_out for layer in self.layers)))
-        giver = Signal(bits_for_index(spec.layers))
-        given = Signal.like(taken)
-        start = Signal(spec.layers)  # a layer is to send its weights
-        m.d.sync += start.eq(self.read)
-        for index, layer in enumerate(self.layers):
-            matrix = layer.geometry.n_in * layer.geometry.n_out
-            following = (index + 1) % spec.layers
-            m.d.comb += [layer.weights.payload.eq(self.weights.payload), layer.read.eq(start[index])]
-            with m.If(target == index):
-                m.d.comb += [layer.weights.valid.eq(self.weights.valid), self.weights.ready.eq(layer.weights.ready)]
-                with m.If(self.weights.valid & self.weights.ready):
-                    m.d.sync += taken.eq(taken + 1)
-                    with m.If(taken == matrix - 1):
-                        m.d.sync += [taken.eq(0), target.eq(following)]
-            with m.If(giver == index):
-                m.d.comb += [self.readback.payload.eq(layer.readback.payload),
-                             self.readback.valid.eq(layer.readback.valid),
-                             layer.readback.ready.eq(self.readback.ready)]
-                with m.If(self.readback.valid & self.readback.ready):
-                    m.d.sync += given.eq(given + 1)
-                    with m.If(given == matrix - 1):
-                        m.d.sync += [given.eq(0), giver.eq(following)]
-                        if following:
-                            m.d.sync += start.eq(1 << following)
+        # -- state: each layer takes, and gives, as much as it has -----------------------------------
+        matrices = [(layer.weights, layer.read, layer.readback, layer.geometry.n_in * layer.geometry.n_out)
+                    for layer in self.layers]
+        if spec.stdp is not None:
+            connect(m, readout.counts, wiring.flipped(self.counts))
+            matrices.append((readout.weights, readout.read, readout.readback, spec.responding * spec.classes))
+            _in_turn(m, "threshold", self.thresholds, self.read_thresholds, self.threshold_readback,
+                     [(layer.thresholds, layer.read_thresholds, layer.threshold_readback, layer.geometry.n_out)
+                      for layer in self.layers])
+        _in_turn(m, "weight", self.weights, self.read, self.readback, matrices)
 
         # -- what the network is doing --------------------------------------------------------------
         phases = [layer.phase for layer in self.layers]
@@ -131,10 +127,40 @@ class Network(wiring.Component):
             self.loading.eq(encoder.loading),
             self.forward.eq(encoder.playing | Cat(layer.working for layer in self.layers).any()),
             self.desiring.eq(Cat((phase == LayerPhase.RECEIVE) | (phase == LayerPhase.STORE)
-                                  | (phase == LayerPhase.BACK) | (phase == LayerPhase.SKIP) for phase in phases).any()),
+                                  | (phase == LayerPhase.BACK) | (phase == LayerPhase.SKIP) | (phase == LayerPhase.PASS)
+                                  | (phase == LayerPhase.SETTLE) for phase in phases).any()),
             self.updating.eq(Cat(phase == LayerPhase.UPDATE for phase in phases).any()),
             self.idle.eq(~encoder.playing & ~encoder.loading & ~self.result.valid
-                         & Cat(layer.idle for layer in self.layers).all()),
+                         & Cat(layer.idle for layer in self.layers).all()
+                         & (readout.idle if spec.stdp is not None else 1)),
         ]
         return m
 
+
+def _in_turn(m: Module, name: str, source: Value, read: Value, readback: Value,
+             parts: list[tuple[Value, Value, Value, int]]) -> None:
+    """Share a stream in, a pulse, and a stream out among blocks, which take and give so many items each, in turn."""
+    longest = max(count for _, _, _, count in parts)
+    target = Signal(bits_for_index(len(parts)), name=f"{name}_target")
+    taken = Signal(bits_for_index(longest), name=f"{name}_taken")
+    giver = Signal(bits_for_index(len(parts)), name=f"{name}_giver")
+    given = Signal.like(taken, name=f"{name}_given")
+    start = Signal(len(parts), name=f"{name}_start")  # a block is to send what it has
+    m.d.sync += start.eq(read)
+    for index, (into, pulse, out, count) in enumerate(parts):
+        following = (index + 1) % len(parts)
+        m.d.comb += [into.payload.eq(source.payload), pulse.eq(start[index])]
+        with m.If(target == index):
+            m.d.comb += [into.valid.eq(source.valid), source.ready.eq(into.ready)]
+            with m.If(source.valid & source.ready):
+                m.d.sync += taken.eq(taken + 1)
+                with m.If(taken == count - 1):
+                    m.d.sync += [taken.eq(0), target.eq(following)]
+        with m.If(giver == index):
+            m.d.comb += [readback.payload.eq(out.payload), readback.valid.eq(out.valid), out.ready.eq(readback.ready)]
+            with m.If(readback.valid & readback.ready):
+                m.d.sync += given.eq(given + 1)
+                with m.If(given == count - 1):
+                    m.d.sync += [given.eq(0), giver.eq(following)]
+                    if following:
+                        m.d.sync += start.eq(1 << following)

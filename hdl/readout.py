@@ -14,16 +14,16 @@ __all__ = ["Readout", "ResultLayout"]
 
 class ResultLayout(data.StructLayout):
     """A sample's result: ``prediction`` is meaningful when ``unique`` is set, that is, when no two
-    classes share the largest spike count; ``learned`` when a sample to learn from had a desire;
-    ``counts`` holds every class's spike count."""
+    classes share the largest spike count or total; ``learned`` when a sample to learn from had something to
+    teach; ``counts`` holds every class's spike count, unless counts follow on a stream of their own."""
 
-    def __init__(self, *, classes: int, count_bits: int) -> None:
+    def __init__(self, *, classes: int, count_bits: int | None) -> None:
         super().__init__({
             "prediction": bits_for_index(classes),
             "unique": 1,
             "trained": 1,
             "learned": 1,
-            "counts": data.ArrayLayout(unsigned(count_bits), classes),
+            **({} if count_bits is None else {"counts": data.ArrayLayout(unsigned(count_bits), classes)}),
         })
 
 

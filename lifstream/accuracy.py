@@ -6,19 +6,21 @@ import json
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from golden.cost import synaptic_operations
 from golden.datasets import Dataset, load_dataset
 from golden.engine import Engine, Runner
-from golden.figures import save_figure, training_figure
+from golden.figures import receptive_field_figure, save_figure, training_figure
 from golden.files import write_text
 from golden.model import Model, save_model
 from golden.network import Network
 from golden.presets import Preset, preset_by_name
 from golden.spec import Rounding
+from golden.stdp import neuron_labels
 from golden.training import EpochMetrics, Trainer, evaluate
 from lifstream.console import Output, error_line
 from lifstream.options import (
@@ -37,8 +39,10 @@ from lifstream.options import (
     with_plan,
 )
 
-__all__ = ["evaluate_model", "train", "train_network"]
+__all__ = ["draw_fields", "evaluate_model", "train", "train_network"]
 
+_DRAW_EVERY = 10_000
+_RATE_IMAGES = 500
 EngineOption = Annotated[Engine, typer.Option("--engine", help="What computes; the results are the same.")]
 
 
@@ -71,9 +75,10 @@ def train(
 ) -> None:
     """Train a network in the golden model, one image at a time, exactly as the hardware learns.
 
-    Beside the model OUT.npz are written OUT.metrics.jsonl (a line of JSON per epoch) and OUT.png (the curves). The test
-    set is used once, at the end; whatever is chosen, choose it by the validation images. A checkpoint (OUT.checkpoint)
-    is written every 2,000 images and removed when the model is complete.
+    Beside the model OUT.npz are written OUT.metrics.jsonl (a line of JSON per epoch), OUT.png (the curves) and, of
+    competing neurons, OUT.fields.png (receptive fields, redrawn every 10,000 images). The test set is used once, at the
+    end; whatever is chosen, choose it by the validation images. A checkpoint (OUT.checkpoint) is written every 2,000
+    images and removed when the model is complete.
     """
     output = Output(as_json=as_json)
     varied = preset_by_name(preset).varied(rule=rule, weight_bits=weight_bits, rounding=rounding, steps=steps,
@@ -85,7 +90,8 @@ def train(
     checkpoint = out.with_name(out.name + ".checkpoint")
     dataset = load_dataset(chosen.dataset, data_dir=data_dir)
     trainer, seconds = train_network(chosen, dataset, seed, output, engine=engine, checkpoint=checkpoint,
-                                     resume=resume, metrics_file=out.with_suffix(".metrics.jsonl"))
+                                     resume=resume, metrics_file=out.with_suffix(".metrics.jsonl"),
+                                     fields_file=out.with_suffix(".fields.png"))
     network = trainer.network
     assert isinstance(network, Network)
     with output.progress() as bar:
@@ -101,7 +107,8 @@ def train(
     held_out = f"validation accuracy {percent(validation_accuracy)}, " if validation_accuracy is not None else ""
     output.say(f"epoch {chosen_epoch}: {held_out}test accuracy {percent(test_accuracy)} ({len(dataset.test)} images)")
     output.say(f"wrote {out} (digest {network.digest()}, {seconds:.0f} s of training), "
-               f"{out.with_suffix('.metrics.jsonl')}, {figure}")
+               f"{out.with_suffix('.metrics.jsonl')}, {figure}"
+               + (f", {out.with_suffix('.fields.png')}" if chosen.spec.stdp is not None else ""))
     output.result({"preset": preset, "seed": seed, "epochs": metrics, "epoch": chosen_epoch,
                    "validation_accuracy": validation_accuracy, "test_accuracy": test_accuracy,
                    "images": len(dataset.test), "digest": network.digest(), "spec_digest": chosen.spec.digest(),
@@ -110,10 +117,11 @@ def train(
 
 def train_network(preset: Preset, dataset: Dataset, seed: int, output: Output, *, engine: Engine = Engine.NUMBA,
                   checkpoint: Path | None = None, resume: bool = False, metrics_file: Path | None = None,
-                  ) -> tuple[Trainer, float]:
+                  fields_file: Path | None = None) -> tuple[Trainer, float]:
     """Train with progress on the terminal; returns the trainer and the seconds it took.
 
-    ``metrics_file`` gets a line of JSON per epoch; lines of epochs before a resumption are kept.
+    ``metrics_file`` gets a line of JSON per epoch; lines of epochs before a resumption are kept. ``fields_file`` gets
+    the receptive fields of competing neurons every 10,000 images and after every epoch.
     """
     trainer = Trainer(preset=preset, dataset=dataset, seed=seed, engine=engine, checkpoint=checkpoint)
     lines: list[str] = []
@@ -131,16 +139,36 @@ def train_network(preset: Preset, dataset: Dataset, seed: int, output: Output, *
         if metrics_file is not None:
             write_text(metrics_file, "\n".join(lines) + "\n")
 
+    drawn = 0
+
+    def on_checkpoint() -> None:
+        nonlocal drawn
+        seen = trainer.images_seen
+        if fields_file is not None and (seen - drawn >= _DRAW_EVERY or seen % len(trainer.training) == 0):
+            drawn = seen
+            draw_fields(trainer, fields_file)
+
+    plastic = preset.spec.stdp is not None
     started = time.perf_counter()
     try:
         with output.progress() as bar:
-            trainer.run(bar, on_epoch)
+            trainer.run(bar, on_epoch, on_checkpoint if plastic else None)
     except KeyboardInterrupt:
         if checkpoint is not None and checkpoint.exists():
             error_line(f"interrupted; continue with the same command and --resume (checkpoint {checkpoint})")
             raise typer.Exit(130) from None
         raise
     return trainer, time.perf_counter() - started
+
+
+def draw_fields(trainer: Trainer, path: Path) -> None:
+    """Draw the receptive fields as they are; firing rates are those of 500 training images."""
+    network, dataset = trainer.network, trainer.dataset
+    assert isinstance(network, Network)
+    images = trainer.training.images[:_RATE_IMAGES]
+    rates = network.forward(images).layers[0].spikes.sum(axis=(0, 1)) / len(images)
+    save_figure(receptive_field_figure(network, rates, height=dataset.height, width=dataset.width,
+                                       title=f"{trainer.preset.name} after {trainer.images_seen:,} images"), path)
 
 
 def evaluate_model(
@@ -165,9 +193,16 @@ def evaluate_model(
     ties = float((outcome.predictions < 0).mean())
     output.say(f"test accuracy {percent(fraction)} ({len(dataset.test)} images of {loaded.dataset}, "
                f"{percent(ties)} ties counted as wrong, {len(dataset.test) / seconds:.0f} images/s)")
+    labels: dict[str, Any] = {}
+    if loaded.network.spec.stdp is not None:
+        named = neuron_labels(loaded.network.weights[-1])
+        labels = {"neurons_per_class": np.bincount(named[named >= 0], minlength=loaded.network.spec.classes).tolist(),
+                  "unlabelled_neurons": int((named < 0).sum())}
+        output.say(f"neurons by label: {', '.join(map(str, labels['neurons_per_class']))}; "
+                   f"{labels['unlabelled_neurons']} without")
     output.say(f"per image: {', '.join(f'{count:.0f}' for count in spikes)} spikes (input, then each layer), "
                f"{operations:,.0f} synaptic operations; digest {loaded.network.digest()}")
     output.result({"test_accuracy": fraction, "images": len(dataset.test), "digest": loaded.network.digest(),
                    "spec_digest": loaded.network.spec.digest(), "preset": loaded.preset, "dataset": loaded.dataset,
-                   "ties": ties, "spikes_per_image": spikes, "operations_per_image": operations,
+                   "ties": ties, **labels, "spikes_per_image": spikes, "operations_per_image": operations,
                    "engine": engine, "images_per_second": round(len(dataset.test) / seconds, 1)})

@@ -16,7 +16,7 @@ from golden.model import Model, save_model
 from golden.network import Network, accuracy
 from golden.presets import TrainingPlan, preset_by_name
 from golden.spec import InputError, NetworkSpec, Rule
-from golden.training import Trainer
+from golden.training import Trainer, labelling_images
 from lifstream.accuracy import train_network
 from lifstream.console import Output, error_line
 from lifstream.options import (
@@ -100,6 +100,9 @@ def cosim(
         "--check-every", help="With --train: compare all weights after this many images and each epoch.")] = 1_000,
     test_images: Annotated[int, typer.Option(
         "--test-images", help="With --train: test images to classify afterwards, at most.")] = 1_000,
+    label_images: Annotated[int, typer.Option(
+        "--label-images", help="With --train, unsupervised: training images by which neurons are labelled afterwards, "
+                               "at most 10,000.")] = 1_000,
     rule: RuleOption = None,
     lanes: LanesOption = None,
     window: WindowOption = 4,
@@ -131,7 +134,8 @@ def cosim(
     available = len(dataset.train if train_ else dataset.test)
     images = images if images is not None else available if train_ else 100
     for name, value, high in (("--images", images, available), ("--epochs", epochs, 10_000),
-                              ("--check-every", check_every, 1 << 31), ("--test-images", test_images, 1 << 31)):
+                              ("--check-every", check_every, 1 << 31), ("--test-images", test_images, 1 << 31),
+                              ("--label-images", label_images, 10_000)):
         if not 1 <= value <= high:
             raise InputError(f"{name}: {value} is out of bounds, must be 1..{high}")
     if resume and checkpoint is None:
@@ -148,6 +152,9 @@ def cosim(
         segments = [Segment(split=f"epoch {number}", order=np.arange(images),
                             rate_shift=plan.rate_shift_at(number), check_every=check_every)
                     for number in range(trained, trained + epochs)]
+        if (labelled := labelling_images(loaded.network, dataset.train[:images])) is not None:
+            splits["labels"] = labelled[:label_images]
+            segments.append(Segment(split="labels", order=np.arange(len(splits["labels"])), label=True))
         segments.append(Segment(split="test", order=np.arange(min(test_images, len(dataset.test)))))
     result = _cosimulate(loaded, splits, segments, output, geometry=_geometry(spec, lanes, window, unroll),
                          stalls=stalls, seed=seed, fault=plant_fault, simulator=simulator, waves=waves,
@@ -196,7 +203,7 @@ def _cosim_model(model: str | None, preset: str | None, rule: Rule | None, seed:
 def _learning_report(result: CosimResult, learning: list[dict[str, Any]]) -> dict[str, Any]:
     """Accuracy, update rate and cycles of the images that were learnt from."""
     last = learning[-1]
-    tested = next((segment for segment in result.segments if not segment["learning"]), None)
+    tested = next((segment for segment in result.segments if segment["split"] == "test"), None)
     cycles = {phase: last[f"{phase}_cycles"] / last["images"] for phase in ("load", "forward", "desire", "update")}
     return {
         "train_accuracy": sum(entry["correct"] for entry in learning) / last["images"],

@@ -59,6 +59,8 @@ class Segment:
     """Learn from each image with this rate shift; None only classifies."""
     check_every: int = 1_000
     """Compare all weights after this many images, and at the segment's end."""
+    label: bool = False
+    """Label the neurons of a network with plasticity by their responses to these images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +142,8 @@ def cosimulate(model: Model, splits: dict[str, Split], segments: Sequence[Segmen
     harness = write_harness(
         description, samples=batch,
         stimulus_depth=max(weights, batch * (spec.inputs + 2)) + 16,
-        capture_depth=max(weights, batch * (spec.classes + 3)) + reply_bytes(spec, Command.STATUS) + 16)
+        capture_depth=max(weights, batch * (reply_bytes(spec, Command.INFER) + 2))
+        + reply_bytes(spec, Command.STATUS) + 16)
     if report is not None:
         report(Progress(task=f"build with {simulator}", done=0, total=1))
     optimise = Optimise.RUN if total * sum(spec.sizes) > _LONG_RUN else Optimise.BUILD
@@ -161,7 +164,8 @@ def cosimulate(model: Model, splits: dict[str, Split], segments: Sequence[Segmen
     np.savez(arrays_file, allow_pickle=False, **arrays)
 
     segment_values = [{"split": segment.split, "order": f"order_{index}", "rate_shift": segment.rate_shift,
-                       "check_every": segment.check_every} for index, segment in enumerate(segments)]
+                       "check_every": segment.check_every, "label": segment.label}
+                      for index, segment in enumerate(segments)]
     run = hashlib.sha256(json.dumps([model.network.digest(), seed, segment_values]).encode())
     for segment in segments:
         run.update(np.ascontiguousarray(segment.order, dtype="<i8").tobytes())

@@ -12,7 +12,8 @@ from golden.network import Network
 from golden.spec import InputError
 from sim.scoreboard import Captured
 
-__all__ = ["Fault", "plant_captured", "plant_pixel", "plant_update", "plant_weight"]
+__all__ = ["Fault", "forget_inhibition", "plant_captured", "plant_pixel", "plant_threshold", "plant_update",
+           "plant_weight"]
 
 
 class Fault(enum.StrEnum):
@@ -36,6 +37,12 @@ class Fault(enum.StrEnum):
     """A captured desire's sign, in training."""
     UPDATE = "update"
     """A weight read back after training."""
+    THRESHOLD = "threshold"
+    """An adaptive threshold read back after training, by one LSB; plasticity only."""
+    INHIBITION = "inhibition"
+    """Not a bit but a rule: the golden model forgets to inhibit; plasticity only."""
+    LABEL = "label"
+    """A response from which neurons are labelled; plasticity only."""
 
 
 _ATTEMPTS = 2_000
@@ -64,12 +71,14 @@ def plant_weight(network: Network, images: NDArray[np.uint8], seed: int) -> list
     shown = images[:_VISIBLE_WITHIN]
     for _ in range(_ATTEMPTS):
         weights = [matrix.copy() for matrix in network.weights]
-        layer = int(random.integers(spec.layers))
+        layer = int(random.integers(spec.lif_layers))
         row, column = (int(random.integers(size)) for size in weights[layer].shape)
         bit = int(random.integers(spec.weight_bits))
+        if spec.stdp is not None:  # a weight of such a layer is never negative
+            bit %= spec.weight_fraction
         raw = (int(weights[layer][row, column]) ^ (1 << bit)) & ((1 << spec.weight_bits) - 1)
         weights[layer][row, column] = raw - ((raw >> (spec.weight_bits - 1)) << spec.weight_bits)
-        if _differs(network, Network(spec=spec, weights=weights), shown, shown):
+        if _differs(network, Network(spec=spec, weights=weights, thresholds=network.thresholds or None), shown, shown):
             return weights
     raise InputError("plant fault: no weight shows in these images; play others, or more")
 
@@ -116,6 +125,30 @@ def plant_captured(captured: Captured, fault: Fault, seed: int) -> Captured:
             return replace(captured, desires=(*captured.desires[:layer], desire._replace(sign=turned(desire.sign))))
         case _:
             return captured
+
+
+def plant_threshold(thresholds: list[NDArray[np.int64]], seed: int) -> list[NDArray[np.int64]]:
+    """Adaptive thresholds read back, one of them off by one LSB."""
+    random = np.random.default_rng(seed)
+    thresholds = [array.copy() for array in thresholds]
+    chosen = thresholds[int(random.integers(len(thresholds)))]
+    chosen[int(random.integers(len(chosen)))] ^= 1
+    return thresholds
+
+
+def forget_inhibition(network: Network) -> Network:
+    """The same network under a contract without lateral inhibition, which the design does not know of.
+
+    Raises
+    ------
+    InputError
+        The network has none.
+    """
+    spec = network.spec
+    if spec.stdp is None or not spec.stdp.inhibition:
+        raise InputError("plant fault: this network has no lateral inhibition to lose")
+    return Network(spec=replace(spec, stdp=replace(spec.stdp, inhibition=0)), weights=network.weights,
+                   thresholds=network.thresholds)
 
 
 def plant_update(weights: list[NDArray[np.int32]], seed: int) -> list[NDArray[np.int32]]:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from golden.protocol import COUNTER_BYTES, COUNTERS, Command, Status, reply_bytes, weight_bytes
 from golden.spec import NetworkSpec
 
-__all__ = ["PacketError", "Reply", "decode_replies", "decode_status", "decode_weights", "encode_weights", "expect",
-           "image_packets", "packet"]
+__all__ = ["PacketError", "Reply", "decode_replies", "decode_status", "decode_thresholds", "decode_weights",
+           "encode_thresholds", "encode_weights", "expect", "image_packets", "packet"]
 
 LAST = 0x100
 
@@ -61,6 +61,17 @@ def decode_weights(spec: NetworkSpec, payload: NDArray[np.int64]) -> list[NDArra
         matrices.append(values[start:start + n_in * n_out].reshape(n_in, n_out))
         start += n_in * n_out
     return matrices
+
+
+def encode_thresholds(thresholds: Sequence[NDArray[np.int64]]) -> NDArray[np.uint8]:
+    """All adaptive thresholds as bytes, little-endian, layer by layer."""
+    return np.concatenate(thresholds).astype("<u4").view(np.uint8)
+
+
+def decode_thresholds(spec: NetworkSpec, payload: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """The inverse of :func:`encode_thresholds`."""
+    values = payload.astype(np.uint8).view("<u4").astype(np.int64)
+    return np.split(values, np.cumsum(spec.sizes[1:spec.lif_layers]))
 
 
 def decode_status(payload: NDArray[np.int64]) -> dict[str, int | str]:

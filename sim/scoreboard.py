@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from golden.network import ForwardRecord
 
-__all__ = ["Captured", "CapturedDesire", "Divergence", "first_divergence", "first_weight_divergence"]
+__all__ = ["Captured", "CapturedDesire", "Divergence", "first_divergence", "first_label_divergence",
+           "first_threshold_divergence", "first_weight_divergence"]
 
 INPUT_LAYER = -1
 """Layer number of the encoder's spikes."""
@@ -66,7 +67,7 @@ class Captured:
     membranes: tuple[NDArray[np.int64], ...]
     """Per layer (images, T, n): after integration, before the reset."""
     counts: NDArray[np.int64]
-    """(images, classes)."""
+    """(images, neurons of the last layer)."""
     predictions: NDArray[np.int64]
     """(images,), -1 for a tie."""
     desires: tuple[CapturedDesire, ...] = ()
@@ -104,6 +105,24 @@ def first_weight_divergence(expected: Sequence[NDArray[np.int32]], got: Sequence
             return Divergence(image=image, step=None, layer=layer, quantity="weight", neuron=None,
                               expected=int(wanted[index]), got=int(found[index]), row=index[0], column=index[1])
     return None
+
+
+def first_threshold_divergence(expected: Sequence[NDArray[np.int64]], got: Sequence[NDArray[np.int64]], *,
+                               image: int) -> Divergence | None:
+    """The first unequal adaptive threshold after ``image``: by layer, then neuron."""
+    for layer, (wanted, found) in enumerate(zip(expected, got, strict=True)):
+        if (index := _first(wanted, found)) is not None:
+            return Divergence(image=image, step=None, layer=layer, quantity="adaptive threshold", neuron=index[0],
+                              expected=int(wanted[index]), got=int(found[index]))
+    return None
+
+
+def first_label_divergence(expected: NDArray[np.int32], got: NDArray[np.int32], *, image: int) -> Divergence | None:
+    """The first neuron whose votes, (n, classes), differ after labelling: with it, its label does."""
+    if (index := _first(expected, got)) is None:
+        return None
+    return Divergence(image=image, step=None, layer=None, quantity=f"vote for class {index[1]}", neuron=index[0],
+                      expected=int(expected[index]), got=int(got[index]))
 
 
 def first_divergence(golden: ForwardRecord, captured: Captured, *, first_image: int = 0,

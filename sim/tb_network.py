@@ -14,24 +14,43 @@ from golden.desire import Desire
 from golden.draws import DrawGenerator
 from golden.learning import LearnRecord, learn
 from golden.lif import LayerRecord
-from golden.model import load_model, read_archive, weights_from, weights_to, write_archive
+from golden.model import load_model, network_from, network_to, read_archive, write_archive
 from golden.network import ForwardRecord, Network
 from golden.protocol import COUNTERS, Command, Status, reply_bytes
 from golden.spec import InputError, Magnitude
+from golden.stdp import assign_votes
 from sim.bench import BenchError, HarnessDriver, word_fields
-from sim.faults import Fault, plant_captured, plant_pixel, plant_update, plant_weight
+from sim.faults import (
+    Fault,
+    forget_inhibition,
+    plant_captured,
+    plant_pixel,
+    plant_threshold,
+    plant_update,
+    plant_weight,
+)
 from sim.packets import (
     PacketError,
     Reply,
     decode_replies,
     decode_status,
+    decode_thresholds,
     decode_weights,
+    encode_thresholds,
     encode_weights,
     expect,
     image_packets,
     packet,
 )
-from sim.scoreboard import Captured, CapturedDesire, Divergence, first_divergence, first_weight_divergence
+from sim.scoreboard import (
+    Captured,
+    CapturedDesire,
+    Divergence,
+    first_divergence,
+    first_label_divergence,
+    first_threshold_divergence,
+    first_weight_divergence,
+)
 
 
 class _Session:
@@ -56,13 +75,14 @@ class _Session:
         self.segment_index = 0
         self.start = 0          # images of the present segment that have been played
         self.right = 0          # ... and classified correctly
+        self.responses: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []  # of a labelling: golden, design
         self.earlier: dict[str, int] = {}  # counters of the run this one continues
         if config_state := self.config.get("resume"):
             self._resume(Path(config_state))
 
     def _resume(self, path: Path) -> None:
         header, arrays = read_archive(path)
-        self.network = Network(spec=self.spec, weights=weights_from(arrays, self.spec, path))
+        self.network = network_from(arrays, self.spec, path)
         self.draws.states = [int(state) for state in header["random_states"]]
         for name, value in header["state"].items():
             setattr(self, name, value)
@@ -76,7 +96,7 @@ class _Session:
         write_archive(Path(self.config["checkpoint"]), {
             "format": 1, "kind": "cosim checkpoint", "run": self.config["run"],
             "random_states": self.draws.states, "state": {name: getattr(self, name) for name in names},
-        }, weights_to(self.spec, self.network.weights))
+        }, network_to(self.network))
 
     def _cycle_limit(self, transfers: int, images: int) -> int:
         """Far more clock cycles than a batch can need, so that a hang ends."""
@@ -199,17 +219,19 @@ class _Session:
                 draws = self.draws.draw()
                 masks.append(draws.kept)
                 records.append(learn(self.network, image, int(label), rate_shift=rate_shift, **draws._asdict()))
-            golden, desires = _stack([record.forward for record in records]), _stack_desires(records, spec.sizes[1:])
+            golden = _stack([record.forward for record in records])
+            desires = _stack_desires(records, spec.sizes[1:]) if spec.stdp is None else []
         trains = self._trains(count)
         captured = Captured(
             input_spikes=trains[0], spikes=tuple(trains[1:]), membranes=tuple(self._membranes(count)),
             counts=payloads[:, 1:], predictions=predictions,
-            desires=tuple(self._desires(count, masks)) if rate_shift is not None else ())
+            desires=tuple(self._desires(count, masks)) if rate_shift is not None and spec.stdp is None else ())
         if self.fault is not None and self.played == 0:
             captured = plant_captured(captured, self.fault, self.seed)
         if self.spec.magnitude is Magnitude.GRADED:  # errors do not travel
             desires = [desire._replace(error=np.zeros_like(desire.error)) for desire in desires]
         divergence = first_divergence(golden, captured, first_image=self.played, desires=desires)
+        self.responses.append((golden.counts, captured.counts))
         self.played += count
         self.predictions += predictions.tolist()
         self.history.append({
@@ -220,12 +242,32 @@ class _Session:
         return divergence, predictions
 
     async def check_weights(self) -> Divergence | None:
-        """Read all weights back and compare them."""
+        """Read all weights and adaptive thresholds back and compare them."""
+        image = max(0, self.played - 1)
         reply = await self.command(Command.READ_WEIGHTS)
         weights = decode_weights(self.spec, reply.payload)
         if self.fault is Fault.UPDATE:
             weights = plant_update(weights, self.seed)
-        return first_weight_divergence(self.network.weights, weights, image=max(0, self.played - 1))
+        divergence = first_weight_divergence(self.network.weights, weights, image=image)
+        if divergence is not None or self.spec.stdp is None:
+            return divergence
+        reply = await self.command(Command.READ_THRESHOLDS)
+        thresholds = decode_thresholds(self.spec, reply.payload)
+        if self.fault is Fault.THRESHOLD:
+            thresholds = plant_threshold(thresholds, self.seed)
+        return first_threshold_divergence(self.network.thresholds, thresholds, image=image)
+
+    async def label(self, labels: NDArray[np.uint8]) -> Divergence | None:
+        """Label the neurons by the responses collected, on either side; load the votes into the design."""
+        golden, design = (np.concatenate([pair[side] for pair in self.responses]) for side in (0, 1))
+        if self.fault is Fault.LABEL:
+            design[np.unravel_index(golden.argmax(), golden.shape)] += 1
+        votes = [assign_votes(self.spec, responses, labels) for responses in (golden, design)]
+        divergence = first_label_divergence(*votes, image=max(0, self.played - 1))
+        if divergence is None:
+            self.network.weights[-1][:] = votes[0]
+            await self.command(Command.LOAD_WEIGHTS, encode_weights(self.spec, self.network.weights))
+        return divergence
 
     async def segment(self, segment: dict[str, Any]) -> Divergence | None:
         """Play one segment: a number of images of one split, learnt from or not."""
@@ -235,6 +277,7 @@ class _Session:
         if rate_shift is not None:
             await self.command(Command.SET_RATE_SHIFT, [rate_shift])
         divergence: Divergence | None = None
+        self.responses = []
         due = self.start + segment["check_every"]
         while self.start < len(order) and divergence is None:
             stop = min(self.start + self.config["batch"], len(order), due)
@@ -246,7 +289,10 @@ class _Session:
                 due = self.start + segment["check_every"]
                 if divergence is None and rate_shift is not None:
                     divergence = await self.check_weights()
-                if divergence is None:
+                if divergence is None and segment["label"] and self.start == len(order):
+                    divergence = await self.label(labels[order])
+                # A labelling that is cut short starts anew.
+                if divergence is None and (not segment["label"] or self.start == len(order)):
                     self.save_checkpoint()
         self.segments.append({"split": segment["split"], "learning": rate_shift is not None, "images": self.start,
                               "accuracy": self.right / self.start})
@@ -296,6 +342,10 @@ async def network(dut: Any) -> None:
         await session.driver.start(stall_mode=config["stall_mode"], seed=session.seed)
         loading_cycles = (await session.command(
             Command.LOAD_WEIGHTS, encode_weights(session.spec, loaded))).cycle
+        if session.spec.stdp is not None:
+            await session.command(Command.LOAD_THRESHOLDS, encode_thresholds(session.network.thresholds))
+        if session.fault is Fault.INHIBITION:
+            session.network = forget_inhibition(session.network)
         states = np.array(session.draws.states, dtype="<u4").view(np.uint8)
         await session.command(Command.SEED_RANDOM, states)
         await session.command(Command.CLEAR_COUNTERS)

@@ -15,10 +15,10 @@ from golden.encoder import encode
 from golden.lif import run_layer, synaptic_current
 from golden.network import readout
 from golden.spec import Magnitude, NetworkSpec, Overflow, Rule
+from hdl.desire_layer import DesireLayer
 from hdl.encoder import Encoder
 from hdl.events import EventSerializer
 from hdl.geometry import Geometry
-from hdl.layer import LifLayer
 from hdl.readout import Readout
 from sim.cosim import Stalls
 from tests.conftest import random_network
@@ -83,9 +83,9 @@ LAYER_CASES = {
 }
 
 
-def make_layer(name: str) -> LifLayer:
+def make_layer(name: str) -> DesireLayer:
     spec, lanes = LAYER_CASES[name]
-    return LifLayer(spec=spec, layer=0, geometry=Geometry(lanes=lanes).layer(spec, 0))
+    return DesireLayer(spec=spec, layer=0, geometry=Geometry(lanes=lanes).layer(spec, 0))
 
 
 def layer_vectors(name: str, seed: int) -> tuple[list[int], list[int], list[int]]:

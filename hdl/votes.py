@@ -1,0 +1,169 @@
+"""Readout by votes: each output spike adds its neuron's votes to the classes' totals."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Const, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.spec import Modulation, NetworkSpec, signed_bits
+from hdl.events import DesireLayout, EventKind, bits_for_index, spike_stream
+from hdl.readout import ResultLayout
+
+__all__ = ["VoteReadout"]
+
+
+class VoteReadout(wiring.Component):
+    """Counts spikes and adds up votes until the sample ends, then scans the totals once.
+
+    After a sample to learn from, which takes a label from ``labels``, one item on ``desires`` says whether the
+    prediction is to be unlearnt (with a reward, when it is not the label) and whether any neuron fired at all.
+    After the result follow the spike counts of all neurons, on ``counts``.
+
+    Latency: ``classes + 1`` clocks from a sample's end to what it teaches; the result follows. Throughput: one
+    event per clock; events wait during the scan and until the counts are taken. ``classes`` adders of the
+    totals' width. No multiplier. Memory: ``n x classes x W`` bits of votes, ``n`` spike counts.
+
+    Parameters
+    ----------
+    spec
+        The numeric contract.
+    """
+
+    def __init__(self, *, spec: NetworkSpec) -> None:
+        self._spec = spec
+        weight = stream.Signature(signed(spec.weight_bits))
+        super().__init__({
+            "spikes": In(spike_stream(spec.responding)),
+            "labels": In(stream.Signature(unsigned(bits_for_index(spec.classes)))),
+            "desires": Out(stream.Signature(DesireLayout(spec))),
+            "result": Out(stream.Signature(ResultLayout(classes=spec.classes, count_bits=None))),
+            "counts": Out(stream.Signature(unsigned(spec.count_bits))),
+            "weights": In(weight),      # votes, row by row; then from the start
+            "read": In(1),              # pulse: send all votes on `readback`
+            "readback": Out(weight),
+            "idle": Out(1),             # no votes on their way in or out
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        spec = self._spec
+        assert spec.stdp is not None
+        neurons, classes = spec.responding, spec.classes
+        depth = max(2, neurons)
+        reach = neurons * spec.steps
+        totals = Array([Signal(signed(signed_bits(reach * spec.weight_min, reach * spec.weight_max)),
+                               name=f"total_{index}") for index in range(classes)])
+        m.submodules.votes = votes = memory.Memory(
+            shape=data.ArrayLayout(signed(spec.weight_bits), classes), depth=depth, init=[])
+        put = votes.write_port(granularity=1)
+        get = votes.read_port()
+        m.submodules.responses = responses = memory.Memory(shape=spec.count_bits, depth=depth, init=[])
+        note, noted = responses.write_port(), responses.read_port(domain="comb")
+
+        # -- votes on their way in and out ---------------------------------------------------------
+        row = Signal(bits_for_index(neurons))
+        column = Signal(bits_for_index(classes))
+        following = Signal()
+        with m.If(following):
+            m.d.sync += column.eq(column + 1)
+            with m.If(column == classes - 1):
+                m.d.sync += [column.eq(0), row.eq(row + 1)]
+                with m.If(row == neurons - 1):
+                    m.d.sync += row.eq(0)
+        reading = Signal()
+        m.d.comb += [
+            put.addr.eq(row), put.en.eq(Mux(self.weights.valid & self.weights.ready, 1 << column, 0)),
+            self.readback.payload.eq(Array(get.data[index] for index in range(classes))[column]),
+            self.idle.eq(~reading & (row == 0) & (column == 0)),
+        ]
+        m.d.comb += [put.data[index].eq(self.weights.payload) for index in range(classes)]
+        with m.FSM(name="vote_state"):
+            with m.State("LOAD"):
+                m.d.comb += [self.weights.ready.eq(1), following.eq(self.weights.valid)]
+                with m.If(self.read):
+                    m.d.sync += reading.eq(1)
+                    m.next = "FETCH"
+            with m.State("FETCH"):
+                m.next = "SEND"
+            with m.State("SEND"):
+                m.d.comb += self.readback.valid.eq(1)
+                with m.If(self.readback.ready):
+                    m.d.comb += following.eq(1)
+                    m.next = "FETCH"
+                    with m.If((column == classes - 1) & (row == neurons - 1)):
+                        m.d.sync += reading.eq(0)
+                        m.next = "LOAD"
+
+        # -- a sample ------------------------------------------------------------------------------
+        scan = Signal(bits_for_index(max(classes, neurons)))
+        largest = Signal.like(totals[0])
+        winner = Signal(bits_for_index(classes))
+        unique = Signal(init=1)
+        learning = Signal()
+        responded = Signal()
+        adding = Signal()
+        spike = self.spikes.valid & self.spikes.ready & (self.spikes.p.kind == EventKind.SPIKE)
+        neuron = self.spikes.p.neuron
+        clearing = Signal()
+        m.d.comb += [
+            get.addr.eq(Mux(reading, row, neuron)),
+            noted.addr.eq(Mux(self.counts.valid, scan, neuron)),
+            note.addr.eq(noted.addr), note.data.eq(Mux(clearing, 0, noted.data + 1)), note.en.eq(spike | clearing),
+            self.counts.payload.eq(noted.data),
+            self.result.p.prediction.eq(winner), self.result.p.unique.eq(unique),
+            self.result.p.trained.eq(learning), self.result.p.learned.eq(responded),
+        ]
+        m.d.sync += adding.eq(spike)
+        with m.If(adding):
+            m.d.sync += [total.eq(total + get.data[index]) for index, total in enumerate(totals)]
+        wrong = ~unique | (winner != self.labels.payload)
+        rewarded = spec.stdp.modulation is Modulation.REWARD
+        m.d.comb += [self.desires.p.active.eq(responded), self.desires.p.skip.eq(~responded),
+                     self.desires.p.negative.eq(wrong if rewarded else Const(0))]
+        with m.FSM(name="readout_state"):
+            with m.State("COUNT"):
+                m.d.comb += self.spikes.ready.eq(1)
+                with m.If(self.spikes.valid), m.Switch(self.spikes.p.kind):
+                    with m.Case(EventKind.SPIKE):
+                        m.d.sync += responded.eq(1)
+                    with m.Case(EventKind.LEARN):
+                        m.d.sync += learning.eq(1)
+                    with m.Case(EventKind.SAMPLE_END):
+                        m.next = "SETTLE"
+            with m.State("SETTLE"):  # the last votes are still being added
+                m.d.sync += [winner.eq(0), unique.eq(1), scan.eq(0)]
+                with m.If(~adding):
+                    m.d.sync += largest.eq(totals[0])
+                    m.next = "SCAN"
+            with m.State("SCAN"):
+                with m.If(scan != 0):
+                    with m.If(totals[scan] > largest):
+                        m.d.sync += [largest.eq(totals[scan]), winner.eq(scan), unique.eq(1)]
+                    with m.Elif(totals[scan] == largest):
+                        m.d.sync += unique.eq(0)
+                m.d.sync += scan.eq(scan + 1)
+                with m.If(scan == classes - 1):
+                    m.d.sync += scan.eq(0)
+                    m.next = "RESULT"
+                    with m.If(learning):
+                        m.next = "TEACH"
+            with m.State("TEACH"):  # first, since the layers wait for it
+                m.d.comb += self.desires.valid.eq(self.labels.valid)
+                with m.If(self.labels.valid & self.desires.ready):
+                    m.d.comb += self.labels.ready.eq(1)
+                    m.next = "RESULT"
+            with m.State("RESULT"):
+                m.d.comb += self.result.valid.eq(1)
+                with m.If(self.result.ready):
+                    m.next = "COUNTS"
+            with m.State("COUNTS"):
+                m.d.comb += self.counts.valid.eq(1)
+                with m.If(self.counts.ready):
+                    m.d.comb += clearing.eq(1)
+                    m.d.sync += scan.eq(scan + 1)
+                    with m.If(scan == neurons - 1):
+                        m.d.sync += [scan.eq(0), learning.eq(0), responded.eq(0)]
+                        m.d.sync += [total.eq(0) for total in totals]
+                        m.next = "COUNT"
+        return m
