@@ -123,12 +123,12 @@ class Network(wiring.Component):
 
         # -- what the network is doing --------------------------------------------------------------
         phases = [layer.phase for layer in self.layers]
+        taught = [LayerPhase.RECEIVE, LayerPhase.STORE, LayerPhase.BACK, LayerPhase.SKIP] if spec.stdp is None else [
+            LayerPhase.RECEIVE, LayerPhase.PASS, LayerPhase.SETTLE]
         m.d.comb += [
             self.loading.eq(encoder.loading),
             self.forward.eq(encoder.playing | Cat(layer.working for layer in self.layers).any()),
-            self.desiring.eq(Cat((phase == LayerPhase.RECEIVE) | (phase == LayerPhase.STORE)
-                                  | (phase == LayerPhase.BACK) | (phase == LayerPhase.SKIP) | (phase == LayerPhase.PASS)
-                                  | (phase == LayerPhase.SETTLE) for phase in phases).any()),
+            self.desiring.eq(Cat(phase == each for phase in phases for each in taught).any()),
             self.updating.eq(Cat(phase == LayerPhase.UPDATE for phase in phases).any()),
             self.idle.eq(~encoder.playing & ~encoder.loading & ~self.result.valid
                          & Cat(layer.idle for layer in self.layers).all()

@@ -250,6 +250,31 @@ def test_a_varied_network_trains_and_goes_on_chip(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["bit_exact"] is True
 
 
+@pytest.mark.simulation
+def test_competing_neurons_from_training_to_chip(tmp_path: Path) -> None:
+    """Train, look at the fields, evaluate, go on learning in the Verilog, generate it."""
+    done = run("train", "--preset", "digits-stdp", "--hidden", "20", "--epochs", "1", "--out", "s.npz", "--json",
+               cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["test_accuracy"] > 0.5
+    assert (tmp_path / "s.fields.png").read_bytes().startswith(b"\x89PNG")
+    evaluated = json.loads(run("eval", "s.npz", "--json", cwd=tmp_path).stdout)
+    assert evaluated["test_accuracy"] == report["test_accuracy"]
+    assert sum(evaluated["neurons_per_class"]) + evaluated["unlabelled_neurons"] == 20
+    done = run("cosim", "s.npz", "--train", "--images", "15", "--label-images", "15", "--test-images", "10", "--json",
+               cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["bit_exact"] is True
+    done = run("cosim", "s.npz", "--train", "--images", "15", "--label-images", "15", "--test-images", "10",
+               "--plant-fault", "threshold", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "adaptive threshold expected" in done.stderr
+    done = run("cosim", "digits", "--images", "5", "--plant-fault", "inhibition", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "no lateral inhibition" in done.stderr
+
+
 def test_compare_quick_trains_nothing(tmp_path: Path) -> None:
     done = run("compare", "--quick", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

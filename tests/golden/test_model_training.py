@@ -117,8 +117,8 @@ def digits() -> Dataset:
     return replace(dataset, train=dataset.train[:300], test=dataset.test[:60])
 
 
-def preset(epochs: int, *, dropout: int = 32) -> Preset:
-    chosen = PRESETS["digits"]
+def preset(epochs: int, *, dropout: int = 32, name: str = "digits") -> Preset:
+    chosen = PRESETS[name]
     return replace(chosen, spec=replace(chosen.spec, dropout=dropout),
                    training=replace(chosen.training, epochs=epochs, validation=50))
 
@@ -153,12 +153,13 @@ def test_engines_train_the_same_network(digits: Dataset) -> None:
     assert weights_of(chosen, digits) == weights_of(chosen, digits, engine=Engine.NUMPY)
 
 
-@pytest.mark.parametrize("arithmetic", Arithmetic)
+@pytest.mark.parametrize(("name", "arithmetic"), [
+    ("digits", Arithmetic.INTEGER), ("digits", Arithmetic.FLOAT), ("digits-stdp", Arithmetic.INTEGER)])
 @pytest.mark.parametrize("stop_at", [0, 1, 8, 9, 14, 20])
-def test_resumed_run_ends_with_the_same_weights(digits: Dataset, tmp_path: Path, stop_at: int, arithmetic: Arithmetic,
-                                                monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resumed_run_ends_with_the_same_weights(digits: Dataset, tmp_path: Path, stop_at: int, name: str,
+                                                arithmetic: Arithmetic, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("golden.training._CHECKPOINT_EVERY", 30)
-    chosen = varied(preset(3), shift=1, patience=2)
+    chosen = varied(preset(3, name=name, dropout=32 if name == "digits" else 0), shift=1, patience=2)
 
     def trainer() -> Trainer:
         return Trainer(preset=chosen, dataset=digits, seed=7, arithmetic=arithmetic,
@@ -184,6 +185,8 @@ def test_resumed_run_ends_with_the_same_weights(digits: Dataset, tmp_path: Path,
     second.run()
     for got, expected in zip(second.network.weights, whole.network.weights, strict=True):
         assert (got == expected).all()
+    if isinstance(whole.network, Network):
+        assert second.network.digest() == whole.network.digest()
     assert second.metrics == whole.metrics
 
 

@@ -1,4 +1,4 @@
-"""The synthesised netlist: graded learning needs no multiplier."""
+"""The synthesised netlist: graded desires and spike-timing-dependent plasticity need no multiplier."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def cells(spec: NetworkSpec, folder: Path, environment: dict[str, str]) -> dict[
     return counts
 
 
-@pytest.mark.parametrize(("rule", "multipliers"), [(Rule.GRADED, False), (Rule.PAPER, True)])
+@pytest.mark.parametrize(("rule", "multipliers"), [(Rule.GRADED, False), (Rule.PAPER, True), (Rule.STDP, False)])
 def test_multipliers(tmp_path: Path, rule: Rule, multipliers: bool, yosys_environment: dict[str, str]) -> None:
-    """The graded form has none; the paper's, which weighs exact errors, shows that they would be seen."""
+    """The paper's form, which weighs exact errors, shows that they would be seen."""
     spec = NetworkSpec(sizes=(24, 12, 6), steps=8, dropout=32).with_rule(rule)
     counts = cells(spec, tmp_path, yosys_environment)
     assert counts["DP16KD"] > 0
