@@ -161,7 +161,7 @@ def test_second_simulator_agrees() -> None:
 def test_conversation_about_thresholds(tmp_path: Path) -> None:
     """Load and read adaptive thresholds, whole, cut short, too long; they change only where they should."""
     network = start(SPEC)
-    image = data(21).images[3:4]
+    image = data(21).images[1:2]  # all white: a neuron fires
     load = packet(Command.LOAD_WEIGHTS, encode_weights(SPEC, network.weights))
     thresholds = encode_thresholds(network.thresholds)
     packets = [load, packet(Command.LOAD_THRESHOLDS, thresholds), packet(Command.READ_THRESHOLDS),
@@ -175,7 +175,7 @@ def test_conversation_about_thresholds(tmp_path: Path) -> None:
         {"stimuli": {"commands": np.concatenate(packets).tolist()}, "expected": {"replies": expected}}],
         tmp_path, stalls=Stalls.RANDOM)[0]
     replies = decode_replies(np.array(result["replies"]), np.array(result["replies.cycles"]))
-    assert [reply.status for reply in replies] == [Status.OK] * 6 + [
+    assert [reply.status for reply in replies if reply.command != Command.TRAIN] == [Status.OK] * 5 + [
         Status.BAD_LENGTH, Status.OK, Status.BAD_LENGTH, Status.OK, Status.BAD_LENGTH, Status.BAD_LENGTH]
     read = [decode_thresholds(SPEC, expect(replies[index], SPEC, Command.READ_THRESHOLDS).payload)[0].tolist()
             for index in (2, 5, 7, 9)]
@@ -195,12 +195,18 @@ def test_a_network_without_plasticity_knows_no_thresholds(tmp_path: Path) -> Non
 
 
 def test_the_competition_costs_little() -> None:
-    """Forward cycles are at most those of desire backpropagation and T * (log2(n) + 4)."""
+    """Forward cycles are at most those of desire backpropagation and T * (log2(n) + 4).
+
+    With a few dozen spikes per step, that is: the tree works while the next step's events are added.
+    """
     cycles = []
-    for spec in (SPEC, SPEC.with_rule(Rule.GRADED)):
+    plastic_spec = replace(SPEC, sizes=(90, 13, 4))
+    for spec in (plastic_spec, plastic_spec.with_rule(Rule.GRADED)):
         emission = emit_network(spec=spec, geometry=Geometry(lanes=13))
-        network = start(SPEC) if spec is SPEC else Network(spec=spec, weights=start(SPEC).weights)
-        result = cosimulate(Model(network=network, preset="test", dataset="none"), {"all": data(21)},
+        network = start(plastic_spec)
+        if spec is not plastic_spec:
+            network = Network(spec=spec, weights=network.weights)
+        result = cosimulate(Model(network=network, preset="test", dataset="none"), {"all": data(90)},
                             [Segment(split="all", order=np.arange(2, 14))], verilog=emission.verilog,
                             description=emission.description)
         assert result.bit_exact, result.message
