@@ -6,23 +6,32 @@ Port names are those that block-design tools infer interfaces from (``s_axis_tda
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Module, Mux, ResetSignal, Signal, unsigned
-from amaranth.lib import enum, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from golden.protocol import COUNTER_BYTES, COUNTERS
-from golden.spec import InputError, NetworkSpec
-from hdl.core import ByteLayout, Core
+from golden.spec import NetworkSpec
+from hdl.core import ByteLayout, Core, CorePorts
 from hdl.events import bits_for_index
 from hdl.geometry import Geometry
 
-__all__ = ["AXI_VERSION", "AxiCore", "Narrow", "Register", "Widen", "register_map"]
+__all__ = ["AXI_VERSION", "AXI_WIDTHS", "AxiCore", "Narrow", "Register", "Widen", "register_map"]
+
+AXI_WIDTHS = (1, 2, 4, 8)
+"""Bytes a stream word may have."""
 
 AXI_VERSION = 0x4C46_0001
 """Content of the first register: "LF" and the version of this register map."""
 
 
-class Register(enum.IntEnum):
+_ADDRESS_BITS = 8
+_RESET_CLOCKS = 8
+
+
+class Register(IntEnum):
     """Byte addresses of the AXI4-Lite registers, 32 bits each; counters follow, low word first."""
 
     VERSION = 0x00
@@ -74,7 +83,6 @@ class Narrow(wiring.Component):
         for index in range(self._width):
             with m.If(lowest[index]):
                 m.d.comb += byte.eq(word.word_select(index, 8))
-        final = occupied & last & (remaining == 0)
         ends_empty = occupied & last & (keep == 0)
         out = self.bytes
         m.d.comb += out.p.data.eq(held)
@@ -96,7 +104,6 @@ class Narrow(wiring.Component):
             m.d.sync += occupied.eq(0)
         with m.If(self.tvalid & self.tready):
             m.d.sync += [occupied.eq(1), word.eq(self.tdata), keep.eq(self.tkeep), last.eq(self.tlast)]
-        _ = final
         return m
 
 
@@ -133,3 +140,116 @@ class Widen(wiring.Component):
             with m.If(self.bytes.p.last | (place == self._width - 1)):
                 m.d.sync += [place.eq(0), self.tvalid.eq(1)]
         return m
+
+
+class AxiCore(wiring.Component):
+    """A core with AXI ports, one clock ``aclk`` and an active-low reset ``aresetn``, synchronous to it.
+
+    ``s_axis_*`` takes commands and ``m_axis_*`` gives replies, a packet each (``docs/protocol.md``), ``tlast`` on its
+    last word; ``s_axi_*`` is the register port (:class:`Register`). Writes of an unknown register are answered
+    OKAY and change nothing; unknown registers read as zero. Byte strobes are honoured for whole registers only: a
+    write without strobe 0 changes nothing.
+
+    Latency beyond the core's: 2 clocks for a command's byte, 1 for a reply's word; a register access takes 3
+    clocks. Throughput: one byte per clock. Adders: a counter of 4 bits. No multiplier, no memory.
+
+    Parameters
+    ----------
+    spec
+        The numeric contract.
+    geometry
+        Lanes, window and unrolling.
+    width
+        Bytes of a stream word, one of :data:`AXI_WIDTHS`.
+    """
+
+    def __init__(self, *, spec: NetworkSpec, geometry: Geometry, width: int = 4) -> None:
+        self.spec, self.geometry, self._width = spec, geometry, width
+        self.core = Core(spec=spec, geometry=geometry, ports=CorePorts.STATUS)
+        super().__init__({
+            "aclk": In(1), "aresetn": In(1),
+            **_stream_ports("s_axis", width, In), **_stream_ports("m_axis", width, Out),
+            "s_axi_awaddr": In(_ADDRESS_BITS), "s_axi_awprot": In(3), "s_axi_awvalid": In(1), "s_axi_awready": Out(1),
+            "s_axi_wdata": In(32), "s_axi_wstrb": In(4), "s_axi_wvalid": In(1), "s_axi_wready": Out(1),
+            "s_axi_bresp": Out(2), "s_axi_bvalid": Out(1), "s_axi_bready": In(1),
+            "s_axi_araddr": In(_ADDRESS_BITS), "s_axi_arprot": In(3), "s_axi_arvalid": In(1), "s_axi_arready": Out(1),
+            "s_axi_rdata": Out(32), "s_axi_rresp": Out(2), "s_axi_rvalid": Out(1), "s_axi_rready": In(1),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.domains.axi = ClockDomain(local=True)     # registers: the bus's reset alone
+        m.domains.sync = ClockDomain(local=True)    # the core: also reset by command
+        resetting = Signal(4)
+        m.d.comb += [ClockSignal("axi").eq(self.aclk), ResetSignal("axi").eq(~self.aresetn),
+                     ClockSignal("sync").eq(self.aclk), ResetSignal("sync").eq(~self.aresetn | (resetting != 0))]
+        m.submodules.core = core = self.core
+        m.submodules.narrow = narrow = Narrow(width=self._width)
+        m.submodules.widen = widen = Widen(width=self._width)
+        connect(m, narrow.bytes, core.commands)
+        connect(m, core.replies, widen.bytes)
+        m.d.comb += [
+            narrow.tdata.eq(self.s_axis_tdata), narrow.tkeep.eq(self.s_axis_tkeep), narrow.tlast.eq(self.s_axis_tlast),
+            # A core in reset takes and gives nothing.
+            narrow.tvalid.eq(self.s_axis_tvalid & (resetting == 0)),
+            self.s_axis_tready.eq(narrow.tready & (resetting == 0)),
+            self.m_axis_tdata.eq(widen.tdata), self.m_axis_tkeep.eq(widen.tkeep), self.m_axis_tlast.eq(widen.tlast),
+            self.m_axis_tvalid.eq(widen.tvalid & (resetting == 0)), widen.tready.eq(self.m_axis_tready),
+        ]
+        self._registers(m, resetting)
+        return m
+
+    def _registers(self, m: Module, resetting: Signal) -> None:
+        core = self.core
+        clearing = Signal()
+        with m.If(resetting != 0):
+            m.d.axi += resetting.eq(resetting - 1)
+        m.d.comb += core.clear_counters.eq(clearing & core.idle)
+        with m.If(core.clear_counters | (resetting != 0)):
+            m.d.axi += clearing.eq(0)
+
+        # A write: address and data in either order, then the answer.
+        address, data, strobe = Signal(_ADDRESS_BITS), Signal(32), Signal()
+        have_address, have_data = Signal(), Signal()
+        m.d.comb += [self.s_axi_awready.eq(~have_address), self.s_axi_wready.eq(~have_data)]
+        with m.If(self.s_axi_awvalid & self.s_axi_awready):
+            m.d.axi += [have_address.eq(1), address.eq(self.s_axi_awaddr)]
+        with m.If(self.s_axi_wvalid & self.s_axi_wready):
+            m.d.axi += [have_data.eq(1), data.eq(self.s_axi_wdata), strobe.eq(self.s_axi_wstrb[0])]
+        with m.If(have_address & have_data & ~self.s_axi_bvalid):
+            m.d.axi += self.s_axi_bvalid.eq(1)
+            with m.If((address[2:] == Register.CONTROL >> 2) & strobe):
+                with m.If(data[0]):
+                    m.d.axi += resetting.eq(_RESET_CLOCKS)
+                with m.Elif(data[1]):
+                    m.d.axi += clearing.eq(1)
+        with m.If(self.s_axi_bvalid & self.s_axi_bready):
+            m.d.axi += [self.s_axi_bvalid.eq(0), have_address.eq(0), have_data.eq(0)]
+
+        # A read. A counter's low word holds its high word still, so that the two belong together.
+        digest = bytes.fromhex(self.spec.digest())
+        constants = {Register.VERSION: AXI_VERSION, Register.DIGEST_LOW: int.from_bytes(digest[:4], "little"),
+                     Register.DIGEST_HIGH: int.from_bytes(digest[4:], "little")}
+        high = Signal(8 * COUNTER_BYTES - 32)
+        m.d.comb += self.s_axi_arready.eq(~self.s_axi_rvalid)
+        with m.If(self.s_axi_rvalid & self.s_axi_rready):
+            m.d.axi += self.s_axi_rvalid.eq(0)
+        with m.If(self.s_axi_arvalid & self.s_axi_arready):
+            m.d.axi += [self.s_axi_rvalid.eq(1), self.s_axi_rdata.eq(0)]
+            with m.Switch(self.s_axi_araddr[2:]):
+                for register, value in constants.items():
+                    with m.Case(register >> 2):
+                        m.d.axi += self.s_axi_rdata.eq(value)
+                with m.Case(Register.CONTROL >> 2):
+                    m.d.axi += self.s_axi_rdata.eq(Cat(resetting != 0, clearing, Const(0, 6), core.idle))
+                for index, counter in enumerate(core.counters):
+                    with m.Case((Register.COUNTERS >> 2) + 2 * index):
+                        m.d.axi += [self.s_axi_rdata.eq(counter[:32]), high.eq(counter[32:])]
+                    with m.Case((Register.COUNTERS >> 2) + 2 * index + 1):
+                        m.d.axi += self.s_axi_rdata.eq(high)
+
+
+def _stream_ports(name: str, width: int, flow: object) -> dict[str, object]:
+    back = Out if flow is In else In
+    return {f"{name}_tdata": flow(unsigned(8 * width)), f"{name}_tkeep": flow(unsigned(width)),
+            f"{name}_tlast": flow(1), f"{name}_tvalid": flow(1), f"{name}_tready": back(1)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect
@@ -23,7 +25,16 @@ from hdl.geometry import Geometry
 from hdl.network import Network
 from hdl.queue import StreamQueue
 
-__all__ = ["ByteLayout", "Core"]
+__all__ = ["ByteLayout", "Core", "CorePorts"]
+
+class CorePorts(enum.Enum):
+    """What a core shows beside its streams of bytes."""
+
+    STREAMS = "streams"
+    """Nothing."""
+    STATUS = "status"
+    """Counters, whether it is idle, and an input that clears the counters: for a register file beside it."""
+
 
 _LABELS = 4
 """Labels on their way: more images are never under way."""
@@ -52,14 +63,21 @@ class Core(wiring.Component):
         The numeric contract.
     geometry
         Lanes, window and unrolling.
+    ports
+        What it shows beside its streams.
     """
 
-    def __init__(self, *, spec: NetworkSpec, geometry: Geometry) -> None:
-        self.spec, self.geometry = spec, geometry
+    def __init__(self, *, spec: NetworkSpec, geometry: Geometry, ports: CorePorts = CorePorts.STREAMS) -> None:
+        self.spec, self.geometry, self._ports = spec, geometry, ports
         self.network = Network(spec=spec, geometry=geometry)
         super().__init__({
             "commands": In(stream.Signature(ByteLayout())),
             "replies": Out(stream.Signature(ByteLayout())),
+            **({
+                "counters": Out(8 * COUNTER_BYTES).array(len(COUNTERS)),
+                "clear_counters": In(1),    # pulse; only while idle
+                "idle": Out(1),
+            } if ports is CorePorts.STATUS else {}),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -101,8 +119,13 @@ class Core(wiring.Component):
             events[name] = signal & ~earlier
             earlier = earlier | signal
         events["idle_cycles"] = ~earlier
+        cleared: Value = clear
+        if self._ports is CorePorts.STATUS:
+            cleared = clear | self.clear_counters
+            m.d.comb += [self.counters[index].eq(counter) for index, counter in enumerate(counters.values())]
+            m.d.comb += self.idle.eq(idle)
         for name, counter in counters.items():
-            with m.If(clear):
+            with m.If(cleared):
                 m.d.sync += counter.eq(0)
             with m.Elif(events[name]):
                 m.d.sync += counter.eq(counter + 1)

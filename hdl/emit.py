@@ -19,12 +19,13 @@ from amaranth.hdl import Shape
 from amaranth.lib import data, stream, wiring
 
 from golden.files import digest_of_files, make_folder, write_text
-from golden.spec import Modulation, NetworkSpec
+from golden.spec import InputError, Modulation, NetworkSpec
+from hdl.axi import AXI_WIDTHS, AxiCore, register_map
 from hdl.core import Core
 from hdl.events import DesireLayout, SpikeLayout
 from hdl.geometry import Geometry
 
-__all__ = ["LINT_WAIVERS", "Emission", "emit", "emit_network", "stored_network"]
+__all__ = ["LINT_WAIVERS", "Emission", "axi_package", "emit", "emit_axi", "emit_network", "stored_network"]
 
 _FORMAT = 1
 
@@ -126,6 +127,57 @@ def emit(component: wiring.Component, *, name: str = "top") -> Emission:
     }
     text = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
     return Emission(verilog=_fold_zero_memories(text), description=description)
+
+
+def emit_axi(*, spec: NetworkSpec, geometry: Geometry, width: int = 4, preset: str = "custom") -> Emission:
+    """A core behind AXI (:class:`hdl.axi.AxiCore`), described with its ports and registers.
+
+    Raises
+    ------
+    InputError
+        ``width``, the bytes of a stream word, is not 1, 2, 4 or 8.
+    """
+    if width not in AXI_WIDTHS:
+        raise InputError(f"AXI width: {width} bytes is out of bounds, must be one of "
+                         f"{', '.join(map(str, AXI_WIDTHS))}")
+    component = AxiCore(spec=spec, geometry=geometry, width=width)
+    emission = emit(component)
+    del emission.description["clock"], emission.description["reset"]  # aclk, aresetn: ports like any other
+    emission.description.update({
+        "interface": "axi",
+        "preset": preset,
+        "spec": spec.to_json(),
+        "spec_digest": spec.digest(),
+        "geometry": geometry.to_json(),
+        "layers": [layer.geometry.to_json() for layer in component.core.network.layers],
+        "ports": [{"name": name, "direction": "in" if member.flow is wiring.In else "out",
+                   "width": Shape.cast(member.shape).width} for name, member in component.signature.members.items()],
+        "registers": register_map(),
+    })
+    return emission
+
+
+_PACKAGE_SCRIPT = """# Packages the core as an IP of Vivado's catalogue: vivado -mode batch -source package_ip.tcl
+set folder [file dirname [file normalize [info script]]]
+create_project -in_memory -part xc7a35ticsg324-1L
+read_verilog [file join $folder {name}.v]
+set_property top {name} [current_fileset]
+ipx::package_project -root_dir $folder -vendor lifstream -library user -taxonomy /UserIP -import_files -force
+set core [ipx::current_core]
+set_property name lifstream_{preset} $core
+set_property display_name "lifstream {preset}: spiking network that learns on chip" $core
+ipx::associate_bus_interfaces -busif s_axis -clock aclk $core
+ipx::associate_bus_interfaces -busif m_axis -clock aclk $core
+ipx::associate_bus_interfaces -busif s_axi -clock aclk $core
+ipx::save_core $core
+"""
+
+
+def axi_package(emission: Emission) -> dict[str, str]:
+    """Further files of an AXI core by name: a list of its sources, and a script that packages it for Vivado."""
+    name, preset = emission.description["top"], emission.description["preset"].replace("-", "_")
+    return {"files.f": f"{name}.v\n", "package_ip.tcl": _PACKAGE_SCRIPT.replace("{name}", name)
+            .replace("{preset}", preset)}
 
 
 def _inner_streams(core: Core) -> list[dict[str, Any]]:

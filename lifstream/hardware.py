@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,6 +49,15 @@ def _geometry(spec: NetworkSpec, lanes: int | None, window: int = 4, unroll: int
     return Geometry(lanes=max(spec.sizes[1:]) if lanes is None else lanes, window=window, unroll=unroll)
 
 
+class Interface(enum.StrEnum):
+    """What a generated core looks like from outside."""
+
+    BYTES = "bytes"
+    """Two streams of bytes."""
+    AXI = "axi"
+    """AXI4-Stream for packets, AXI4-Lite for control and counters."""
+
+
 def verilog(
     out: Annotated[Path, typer.Option("--out", help="Folder to write top.v, top.v.json and top.vlt into.")],
     preset: OptionalPreset = None,
@@ -57,13 +67,17 @@ def verilog(
     window: WindowOption = 4,
     unroll: UnrollOption = 2,
     rule: RuleOption = None,
+    interface: Annotated[Interface, typer.Option(
+        "--interface", help="Ports: two byte streams, or AXI4-Stream and AXI4-Lite with names that Vivado and LiteX "
+                            "infer, a file list and a packaging script.")] = Interface.BYTES,
+    axi_width: Annotated[int, typer.Option("--axi-width", help="With AXI: bytes of a stream word: 1, 2, 4 or 8.")] = 4,
     as_json: JsonOption = False,
 ) -> None:
     """Generate a network's Verilog, its description (JSON) and its Verilator waivers.
 
     The weights are no part of it: the host loads them.
     """
-    from hdl.emit import emit_network
+    from hdl.emit import axi_package, emit_axi, emit_network
 
     output = Output(as_json=as_json)
     if (preset is None) == (model is None):
@@ -77,9 +91,16 @@ def verilog(
         assert preset is not None
         spec = chosen_preset(preset, rule).spec
     geometry = _geometry(spec, lanes, window, unroll)
+    if interface is Interface.AXI:
+        emission = emit_axi(spec=spec, geometry=geometry, width=axi_width, preset=preset)
+        further = axi_package(emission)
+    else:
+        emission, further = emit_network(spec=spec, geometry=geometry, preset=preset), {}
     make_folder(out)
-    emission = emit_network(spec=spec, geometry=geometry, preset=preset)
     written = emission.write(out)
+    for name, content in further.items():
+        write_text(out / name, content)
+        written.append(out / name)
     for layer in emission.description["layers"]:
         output.say(f"layer {layer['n_in']} -> {layer['n_out']}: {layer['lanes']} lanes in {layer['groups']} groups, "
                    f"{layer['folds']} clocks per spike")

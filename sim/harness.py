@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["BENCH_VARIABLE", "CaptureMemory", "Harness", "StimulusMemory", "write_harness"]
+__all__ = ["BENCH_VARIABLE", "CaptureMemory", "Harness", "StimulusMemory", "write_harness", "write_pin_harness"]
 
 BENCH_VARIABLE = "LIFSTREAM_BENCH"
 """Environment variable through which a bench finds its configuration file."""
@@ -325,3 +325,19 @@ endmodule
     control += [f'lint_off -rule {rule} -file "*{description["top"]}.v"' for rule in description["waivers"]]
     return Harness(verilog=text, control_file="\n".join(control) + "\n", stimuli=tuple(stimuli),
                    captures=tuple(captures), monitors=tuple(monitors))
+
+
+def write_pin_harness(description: dict[str, Any]) -> Harness:
+    """A harness for a design that a bench drives pin by pin: its ports under their own names, nothing else."""
+    ports = description["ports"]
+    kinds = {"in": "reg", "out": "wire"}
+    declarations = "".join(f"  {kinds[port['direction']]} [{port['width'] - 1}:0] {port['name']}"
+                           f"{' = 0' if port['direction'] == 'in' else ''};\n" for port in ports)
+    connections = ", ".join(f".{port['name']}({port['name']})" for port in ports)
+    name = description["top"]
+    text = (f"// Simulation harness, generated from the description of '{name}'.\n`timescale 1ns/1ps\n"
+            f"module harness;\n{declarations}  {name} dut ({connections});\nendmodule\n")
+    control = ["`verilator_config", *(f'public_flat_rw -module "harness" -var "{port["name"]}"' for port in ports),
+               'lint_off -file "*harness.v"', *(f'lint_off -rule {rule} -file "*{name}.v"'
+                                                for rule in description["waivers"])]
+    return Harness(verilog=text, control_file="\n".join(control) + "\n", stimuli=(), captures=(), monitors=())
