@@ -15,8 +15,9 @@ import enum
 
 from golden.spec import NetworkSpec
 
-__all__ = ["COUNTERS", "COUNTER_BYTES", "THRESHOLD_BYTES", "Command", "Status", "command_bytes", "commands_of",
-           "reply_bytes", "weight_bytes"]
+__all__ = ["COUNTERS", "COUNTER_BYTES", "CRC_BYTES", "END", "ESCAPE", "ESCAPED_END", "ESCAPED_ESCAPE", "LAST",
+           "PAYLOAD_MAX", "SEQUENCE_MASK", "THRESHOLD_BYTES", "Command", "FrameKind", "Status", "command_bytes",
+           "commands_of", "reply_bytes", "weight_bytes"]
 
 COUNTER_BYTES = 6
 """Bytes of each counter in the reply to STATUS."""
@@ -24,11 +25,37 @@ COUNTER_BYTES = 6
 THRESHOLD_BYTES = 4
 """Bytes of an adaptive threshold."""
 
+END, ESCAPE, ESCAPED_END, ESCAPED_ESCAPE = 0xC0, 0xDB, 0xDC, 0xDD
+"""Delimiter of the serial link's frames, and how it is escaped within one (RFC 1055)."""
+
+CRC_BYTES = 4
+"""Bytes of a frame's checksum."""
+
+LAST = 0x20
+"""Bit of a frame's header: it ends its packet."""
+
+SEQUENCE_MASK = 0x0F
+"""Bits of a frame's header that number it."""
+
+PAYLOAD_MAX = 1_024
+"""Largest payload of a frame on a board, bytes: a whole MNIST image."""
+
 COUNTERS = ("images", "learned", "skipped", "load_cycles", "forward_cycles", "desire_cycles", "update_cycles",
             "idle_cycles")
 """Counters in the order of the reply to STATUS: images played; of those learnt from, with something to learn (an
 output desire, or with plasticity an output spike) and without; and clock cycles by what the network was doing
 (the later phase counts when several are under way; ``load`` only when nothing else is)."""
+
+
+class FrameKind(enum.IntEnum):
+    """What a frame is for."""
+
+    DATA = 0
+    """Carries a part of a packet; repeated until acknowledged."""
+    ACKNOWLEDGE = 1
+    """The data frame of this number has been taken."""
+    RESET = 2
+    """Host: start over, both sequence numbers zero, core reset. Board: done."""
 
 
 class Command(enum.IntEnum):

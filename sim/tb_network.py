@@ -16,6 +16,19 @@ from golden.learning import LearnRecord, learn
 from golden.lif import LayerRecord
 from golden.model import load_model, network_from, network_to, read_archive, write_archive
 from golden.network import ForwardRecord, Network
+from golden.packets import (
+    PacketError,
+    Reply,
+    decode_replies,
+    decode_status,
+    decode_thresholds,
+    decode_weights,
+    encode_thresholds,
+    encode_weights,
+    expect,
+    image_packets,
+    packet,
+)
 from golden.protocol import COUNTERS, Command, Status, reply_bytes
 from golden.spec import InputError, Magnitude
 from golden.stdp import assign_votes
@@ -28,19 +41,6 @@ from sim.faults import (
     plant_threshold,
     plant_update,
     plant_weight,
-)
-from sim.packets import (
-    PacketError,
-    Reply,
-    decode_replies,
-    decode_status,
-    decode_thresholds,
-    decode_weights,
-    encode_thresholds,
-    encode_weights,
-    expect,
-    image_packets,
-    packet,
 )
 from sim.scoreboard import (
     Captured,

@@ -15,7 +15,9 @@ FORBIDDEN = {
     "hdl": ({"golden", "sim", "boards", "lifstream", "cocotb"}, {"golden.spec", "golden.presets", "golden.protocol",
                                                                       "golden.files"}),
     "sim": ({"hdl", "boards", "lifstream", "amaranth"}, set()),
+    "boards": ({"lifstream"}, set()),
 }
+BENCHES = ("sim", "boards")
 
 
 def imports(source: str) -> set[str]:
@@ -47,6 +49,14 @@ def test_imports_point_the_right_way(room: str) -> None:
     assert files
     for path in files:
         assert violations(room, path.read_text()) == set(), path
+
+
+@pytest.mark.parametrize("room", BENCHES)
+def test_benches_never_import_hdl(room: str) -> None:
+    benches = sorted((ROOT / room).glob("tb_*.py"))
+    assert benches
+    for path in benches:
+        assert violations("sim", path.read_text()) == set(), path
 
 
 @pytest.mark.parametrize(("room", "source", "found"), [

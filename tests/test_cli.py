@@ -275,6 +275,41 @@ def test_competing_neurons_from_training_to_chip(tmp_path: Path) -> None:
     assert "no lateral inhibition" in done.stderr
 
 
+@pytest.mark.simulation
+def test_simulated_board_infers_and_learns(tmp_path: Path) -> None:
+    done = run("board", "--simulated", "digits", "train", "--images", "6", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["weights_equal"] is True
+    assert report["images"] == 6
+    done = run("board", "--simulated", "digits", "infer", "--model", "digits", "--images", "4", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "0 answers differ" in done.stdout
+
+
+@pytest.mark.parametrize(("arguments", "naming"), [
+    (("infer",), "--preset, or simulate one"), (("--simulated", "nothing", "infer"), "'nothing' is unknown"),
+    (("--preset", "digits", "infer"), "name its serial port with --port"),
+    (("--preset", "digits", "infer", "--port", "nowhere"), "cannot be opened as a serial port"),
+    (("--simulated", "digits", "train", "--port", "x"), "exclude each other"),
+    (("--simulated", "digits", "train", "--images", "0"), "--images: 0")])
+def test_board_names_bad_input(tmp_path: Path, arguments: tuple[str, ...], naming: str) -> None:
+    fails("board", *arguments, cwd=tmp_path, naming=naming)
+
+
+def test_axi_core_is_generated_with_its_package(tmp_path: Path) -> None:
+    done = run("verilog", "--preset", "digits", "--lanes", "8", "--interface", "axi", "--out", "axi", "--json",
+               cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "axi").iterdir()) == [
+        "files.f", "package_ip.tcl", "top.v", "top.v.json", "top.vlt"]
+    described = json.loads((tmp_path / "axi" / "top.v.json").read_text())
+    assert described["registers"]["images"] == 0x40
+    fails("verilog", "--preset", "digits", "--interface", "axi", "--axi-width", "3", "--out", "no", cwd=tmp_path,
+          naming="AXI width: 3")
+    assert not (tmp_path / "no").exists()
+
+
 def test_compare_quick_trains_nothing(tmp_path: Path) -> None:
     done = run("compare", "--quick", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -11,13 +11,13 @@ import pytest
 from golden.draws import DrawGenerator
 from golden.learning import learn
 from golden.network import Network
+from golden.packets import decode_status, encode_weights, image_packets, packet
 from golden.protocol import COUNTERS, Command, Status
 from golden.spec import InputError, NetworkSpec
 from hdl.axi import AXI_VERSION, Register, register_map
 from hdl.emit import axi_package, emit_axi
 from hdl.geometry import Geometry
 from sim.harness import write_pin_harness
-from sim.packets import decode_status, encode_weights, image_packets, packet
 from sim.runner import build, run_bench
 from tests.conftest import random_images, random_network
 

@@ -10,12 +10,7 @@ import pytest
 from golden.draws import DrawGenerator
 from golden.learning import learn
 from golden.network import Network
-from golden.protocol import COUNTERS, Command, Status
-from golden.spec import NetworkSpec
-from hdl.core import Core
-from hdl.geometry import Geometry
-from sim.cosim import Stalls
-from sim.packets import (
+from golden.packets import (
     LAST,
     PacketError,
     Reply,
@@ -27,6 +22,11 @@ from sim.packets import (
     image_packets,
     packet,
 )
+from golden.protocol import COUNTERS, Command, Status
+from golden.spec import NetworkSpec
+from hdl.core import Core
+from hdl.geometry import Geometry
+from sim.cosim import Stalls
 from tests.conftest import random_images, random_network
 from tests.sim.blocks import simulate
 

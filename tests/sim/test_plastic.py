@@ -16,14 +16,7 @@ from golden.datasets import Split
 from golden.learning import learn
 from golden.model import Model
 from golden.network import Network
-from golden.protocol import Command, Status
-from golden.spec import Bounds, NetworkSpec, Rounding, Rule
-from hdl.core import Core
-from hdl.emit import Emission, emit_network
-from hdl.geometry import Geometry
-from sim.cosim import CosimResult, Segment, Stalls, cosimulate
-from sim.faults import Fault
-from sim.packets import (
+from golden.packets import (
     decode_replies,
     decode_thresholds,
     encode_thresholds,
@@ -32,6 +25,13 @@ from sim.packets import (
     image_packets,
     packet,
 )
+from golden.protocol import Command, Status
+from golden.spec import Bounds, NetworkSpec, Rounding, Rule
+from hdl.core import Core
+from hdl.emit import Emission, emit_network
+from hdl.geometry import Geometry
+from sim.cosim import CosimResult, Segment, Stalls, cosimulate
+from sim.faults import Fault
 from sim.runner import Simulator
 from tests.conftest import random_images
 from tests.golden.test_stdp import plastic

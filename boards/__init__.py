@@ -1,0 +1,1 @@
+"""Where it runs: board tops, the host driver, and a simulated board."""

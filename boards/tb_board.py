@@ -1,0 +1,67 @@
+"""Bench that is a board: it bridges the design's two wires and a pseudo-terminal until it is told to stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import tty
+from pathlib import Path
+from typing import Any
+
+import cocotb
+from cocotb.clock import Clock
+from cocotb.triggers import FallingEdge, Timer
+
+from sim.bench import CLOCK_NS
+from sim.harness import BENCH_VARIABLE
+
+_IDLE_CLOCKS = 500
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except (BlockingIOError, OSError):  # nothing there, or nobody has the other end open
+        return b""
+
+
+async def _transmit(dut: Any, terminal: int, bit_ns: int) -> None:
+    """From the design's wire to the terminal."""
+    while True:
+        await FallingEdge(dut.tx)
+        await Timer(bit_ns + bit_ns // 2, "ns")
+        value = 0
+        for bit in range(8):
+            value |= int(dut.tx.value) << bit
+            await Timer(bit_ns, "ns")
+        if int(dut.tx.value):  # the stop bit, or it was no byte
+            os.write(terminal, bytes([value]))
+
+
+@cocotb.test()
+async def board(dut: Any) -> None:
+    """Reset the design, name the terminal, carry bytes."""
+    config = json.loads(Path(os.environ[BENCH_VARIABLE]).read_text())
+    bit_ns = config["divisor"] * CLOCK_NS
+    terminal, slave = os.openpty()
+    tty.setraw(slave)
+    os.set_blocking(terminal, False)
+    dut.rx.value = 1
+    dut.rst.value = 1
+    Clock(dut.clk, CLOCK_NS, "ns").start()
+    await Timer(5 * CLOCK_NS, "ns")
+    dut.rst.value = 0
+    cocotb.start_soon(_transmit(dut, terminal, bit_ns))
+    part = Path("port.part")
+    part.write_text(os.ttyname(slave))
+    part.rename("port")
+    stop = Path("stop")
+    while not stop.exists():
+        data = _read(terminal)
+        if not data:
+            await Timer(_IDLE_CLOCKS * CLOCK_NS, "ns")
+        for byte in data:
+            for level in (0, *((byte >> bit) & 1 for bit in range(8)), 1):
+                dut.rx.value = level
+                await Timer(bit_ns, "ns")
+    Path("result.json").write_text(json.dumps({"error": ""}))

@@ -1,0 +1,49 @@
+"""What is on a board: the core behind a UART."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, ResetInserter
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect
+
+from golden.protocol import PAYLOAD_MAX
+from golden.spec import NetworkSpec
+from hdl.core import Core
+from hdl.geometry import Geometry
+from hdl.link import Link, UartReceiver, UartTransmitter
+
+__all__ = ["BoardTop"]
+
+
+class BoardTop(wiring.Component):
+    """A core that a host reaches over two wires, 8N1, by the frames of ``docs/link.md``.
+
+    Parameters
+    ----------
+    spec
+        The numeric contract.
+    geometry
+        Lanes, window and unrolling.
+    divisor
+        Clocks per bit of the line, at least 4.
+    patience
+        Clocks after which the board repeats a frame that was not acknowledged.
+    """
+
+    def __init__(self, *, spec: NetworkSpec, geometry: Geometry, divisor: int, patience: int) -> None:
+        self._spec, self._geometry, self._divisor, self._patience = spec, geometry, divisor, patience
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.receiver = receiver = UartReceiver(divisor=self._divisor)
+        m.submodules.transmitter = transmitter = UartTransmitter(divisor=self._divisor)
+        m.submodules.link = link = Link(payload=PAYLOAD_MAX, patience=self._patience)
+        core = Core(spec=self._spec, geometry=self._geometry)
+        m.submodules.core = ResetInserter(link.reset_core)(core)
+        m.d.comb += [receiver.pin.eq(self.rx), self.tx.eq(transmitter.pin)]
+        connect(m, receiver.bytes, link.received)
+        connect(m, link.sent, transmitter.bytes)
+        connect(m, link.commands, core.commands)
+        connect(m, core.replies, link.replies)
+        return m
