@@ -233,9 +233,10 @@ class StdpSpec:
 
     @classmethod
     def scaled(cls, *, modulation: Modulation, inputs: int, neurons: int, one: int) -> StdpSpec:
-        """Constants found for 784 inputs and 100 to 400 neurons, scaled to another network.
+        """Constants found for 784 inputs, 100 to 400 neurons and 50,000 images, scaled to another network.
 
-        Currents grow with the inputs; a neuron of many wins rarely, so its threshold rises more.
+        Currents grow with the inputs; a neuron of many wins rarely, so its threshold rises more. (With fewer images
+        it should rise more still: the presets say so themselves.)
         """
         full = inputs * one
         rewarded = modulation is Modulation.REWARD

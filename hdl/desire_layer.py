@@ -9,7 +9,7 @@ from golden.spec import DESIRE_EXPONENT_MIN, Magnitude
 from hdl.dropout import DropoutMasks
 from hdl.events import DesireLayout, EventKind, bits_for_index
 from hdl.lanes import DEFICIT_MAX, DesireLanes, LaneGroup, SlotKind, correlation_bits, weighted_sum_bits
-from hdl.layer import Frame, LayerPhase, LifLayer, RowUpdate
+from hdl.layer import LayerPhase, LayerSignals, LifLayer, RowUpdate
 from hdl.queue import StreamQueue
 
 __all__ = ["DesireLayer"]
@@ -43,7 +43,7 @@ class DesireLayer(LifLayer):
         self._mask_group = Signal(count, name="mask_group")
         return {"desire": (self._desire, self._desire_group), "mask": (self._mask, self._mask_group)}
 
-    def _slices(self, m: Module, at: Frame) -> tuple[Value | int, Value | int]:
+    def _slices(self, m: Module, at: LayerSignals) -> tuple[Value | int, Value | int]:
         geometry, slices = self.geometry, self.slices
         groups, folds = geometry.groups, geometry.folds
         dropped = Signal()
@@ -67,7 +67,7 @@ class DesireLayer(LifLayer):
             m.d.sync += base.eq(Mux(base == geometry.lanes * folds - groups, 0, base + groups))
         return geometry.lanes_per_group, dropped
 
-    def _masks(self, m: Module, at: Frame) -> tuple[Value, Value]:
+    def _masks(self, m: Module, at: LayerSignals) -> tuple[Value, Value]:
         geometry, spec = self.geometry, self.spec
         lanes, folds = geometry.lanes_per_group, geometry.folds
         self._asked = Signal(bits_for_index(geometry.n_out), name="asked")
@@ -96,7 +96,7 @@ class DesireLayer(LifLayer):
         self._kept = masks.answer
         return masks.current, masks.ready
 
-    def _own_slots(self, m: Module, at: Frame) -> None:
+    def _own_slots(self, m: Module, at: LayerSignals) -> None:
         self._back_slot = Signal(name="back_slot")        # the BACK phase wants a slot
         self._back_row = Signal(bits_for_index(self.geometry.n_in), name="back_row")
         if self.layer > 0:
@@ -105,7 +105,7 @@ class DesireLayer(LifLayer):
                 m.d.sync += [at.slot.kind.eq(SlotKind.BACK), at.slot.row.eq(at.fold_row + self._back_row),
                              at.slot.last.eq(at.last_fold)]
 
-    def _after_sample(self, m: Module, at: Frame) -> None:
+    def _after_sample(self, m: Module, at: LayerSignals) -> None:
         spec, geometry = self.spec, self.geometry
         groups, lanes, folds = geometry.groups, geometry.lanes_per_group, geometry.folds
         phase, learning, begin = at.phase, at.learning, at.begin
@@ -197,7 +197,7 @@ class DesireLayer(LifLayer):
         m.d.comb += missing.eq(spec.desired_count - count)
         return Mux(self.desires.p.negative, count, Mux(missing < 0, -missing, missing))
 
-    def _back(self, m: Module, at: Frame) -> None:
+    def _back(self, m: Module, at: LayerSignals) -> None:
         """Desires of the previous layer: a weighted sum per row, compared and sent."""
         spec, geometry, lane_groups = self.spec, self.geometry, at.groups
         phase, last_fold, slot, row = at.phase, at.last_fold, self._back_slot, self._back_row

@@ -53,7 +53,7 @@ class LayerPhase(enum.Enum, shape=3):
 
 
 @dataclass(kw_only=True)
-class Frame:
+class LayerSignals:
     """A layer's signals that a rule's part reads or drives."""
 
     groups: list[LaneGroup]
@@ -193,11 +193,11 @@ class LifLayer(wiring.Component):
         """Signals sent to all groups, by the port's name; with an enable per group where the port has one."""
         raise NotImplementedError
 
-    def _masks(self, m: Module, at: Frame) -> tuple[Value, Value]:
+    def _masks(self, m: Module, at: LayerSignals) -> tuple[Value, Value]:
         """Which of two sets of dropout masks is in force, and whether the next is ready."""
         return Signal(), Signal(init=1)
 
-    def _slices(self, m: Module, at: Frame) -> tuple[Value | int, Value | int]:
+    def _slices(self, m: Module, at: LayerSignals) -> tuple[Value | int, Value | int]:
         """Put what the groups deliver into the queue of slices.
 
         Returns the room a step reserves, and what of it is given back at a clock.
@@ -208,10 +208,10 @@ class LifLayer(wiring.Component):
         """Whether a step may be handed over, beside the groups' own interval and room for its slices."""
         return None
 
-    def _own_slots(self, m: Module, at: Frame) -> None:
+    def _own_slots(self, m: Module, at: LayerSignals) -> None:
         """``m.Elif`` branches for slots that go before updates and spike events."""
 
-    def _after_sample(self, m: Module, at: Frame) -> None:
+    def _after_sample(self, m: Module, at: LayerSignals) -> None:
         """The phases from RECEIVE to UPDATE."""
         raise NotImplementedError
 
@@ -269,7 +269,7 @@ class LifLayer(wiring.Component):
         interval = LaneGroup.step_interval(geometry)
         pause = Signal(range(interval + 1))
         fold = Signal(bits_for_index(folds))
-        at = Frame(groups=lane_groups, slot=slot, learn=learn, phase=Signal(LayerPhase, name="phase_now"),
+        at = LayerSignals(groups=lane_groups, slot=slot, learn=learn, phase=Signal(LayerPhase, name="phase_now"),
                    learning=learning, begin=begin, step=step, stepping=Signal(name="stepping"), marker=event.kind,
                    fold=fold, fold_row=Signal(bits_for_index(geometry.rows), name="fold_row"),
                    last_fold=fold == folds - 1, pause=pause, issue=Signal(name="issue"), history=history,
@@ -366,7 +366,7 @@ class LifLayer(wiring.Component):
         self._after_sample(m, at)
         return m
 
-    def _update(self, m: Module, at: Frame, how: RowUpdate, finish: Signal) -> None:
+    def _update(self, m: Module, at: LayerSignals, how: RowUpdate, finish: Signal) -> None:
         """Row by row: fetch the train, correlate, shift, add, write; three rows are under way at a time."""
         spec, geometry, history, rounding = self.spec, self.geometry, at.history, at.rounding
         phase, learn, slot, slot_row = at.phase, at.learn, at.update_slot, at.update_row

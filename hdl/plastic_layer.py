@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from golden.spec import Bounds, Rounding, StdpSpec, unsigned_bits
 from hdl.events import EventKind, SliceLayout, bits_for_index
 from hdl.lanes import LaneGroup, SlotKind, table
-from hdl.layer import Frame, LayerPhase, LifLayer, RowUpdate
+from hdl.layer import LayerPhase, LayerSignals, LifLayer, RowUpdate
 from hdl.plastic_lanes import CandidateLayout, PlasticLanes, adaptive_bits
 
 __all__ = ["PlasticLayer"]
@@ -67,7 +67,7 @@ class PlasticLayer(LifLayer):
 
     # -- competition -------------------------------------------------------------------------------
 
-    def _slices(self, m: Module, at: Frame) -> tuple[Value | int, Value | int]:
+    def _slices(self, m: Module, at: LayerSignals) -> tuple[Value | int, Value | int]:
         geometry = self.geometry
         self._awaiting = Signal(name="awaiting")    # the step's winner is being found
         self._won = Signal(name="won")              # a neuron fired in the step before
@@ -127,14 +127,14 @@ class PlasticLayer(LifLayer):
 
     # -- learning ----------------------------------------------------------------------------------
 
-    def _own_slots(self, m: Module, at: Frame) -> None:
+    def _own_slots(self, m: Module, at: LayerSignals) -> None:
         self._settle = Signal(name="settle")
         with m.Elif(self._settle):
             m.d.comb += at.issue.eq(1)
             m.d.sync += [at.slot.kind.eq(SlotKind.SETTLE),
                          at.pause.eq(LaneGroup.step_interval(self.geometry) - 1)]
 
-    def _after_sample(self, m: Module, at: Frame) -> None:
+    def _after_sample(self, m: Module, at: LayerSignals) -> None:
         spec, stdp, phase = self.spec, self._stdp, at.phase
         m.d.sync += [at.slot.won.eq(self._won), at.slot.winner_fold.eq(self._winner.fold),
                      at.slot.winner_lane.eq(self._winner.lane), at.slot.winner_group.eq(self._winner.group),
