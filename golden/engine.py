@@ -1,7 +1,7 @@
 """Engines: how many images run through a network, one after the other, and what is counted on the way.
 
 Two engines compute the same bits. ``NUMPY`` loops over the definition, :meth:`Network.forward` and
-:func:`golden.desire.learn`; ``NUMBA`` runs the compiled kernels, ten to thirty times faster. Both take
+:func:`golden.learning.learn`; ``NUMBA`` runs the compiled kernels, ten to thirty times faster. Both take
 their random draws from :class:`golden.draws.DrawGenerator`.
 """
 

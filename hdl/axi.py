@@ -26,7 +26,6 @@ AXI_WIDTHS = (1, 2, 4, 8)
 AXI_VERSION = 0x4C46_0001
 """Content of the first register: "LF" and the version of this register map."""
 
-
 _ADDRESS_BITS = 8
 _RESET_CLOCKS = 8
 

@@ -59,7 +59,7 @@ def _depth(words: int) -> int:
 
 def correlation_bits(spec: NetworkSpec) -> int:
     """Width of a correlation: the trace at its maximum on every step."""
-    return unsigned_bits(spec.steps * spec.trace_max)
+    return unsigned_bits(spec.correlation_range[1])
 
 
 def weighted_sum_bits(spec: NetworkSpec, terms: int) -> int:
