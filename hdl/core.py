@@ -20,6 +20,7 @@ from golden.protocol import (
     weight_bytes,
 )
 from golden.spec import NetworkSpec
+from hdl.counters import Counters
 from hdl.events import bits_for_index
 from hdl.geometry import Geometry
 from hdl.network import Network
@@ -55,7 +56,8 @@ class Core(wiring.Component):
     that touch the weights also until the network is idle.
 
     Latency: an image's reply follows its result by 1 clock; others by 2 clocks once they may go.
-    Throughput: one byte per clock either way. Memory: 4 labels. Adders: the counters. No multiplier.
+    Throughput: one byte per clock either way, but for 8 clocks before each counter. Memory: 4 labels, the counters.
+    No multiplier.
 
     Parameters
     ----------
@@ -99,7 +101,7 @@ class Core(wiring.Component):
         idle = quiet & network.idle
 
         # -- counters ------------------------------------------------------------------------------
-        counters = {name: Signal(8 * COUNTER_BYTES, name=f"counter_{name}") for name in COUNTERS}
+        m.submodules.counters = counters = Counters(count=len(COUNTERS), width=8 * COUNTER_BYTES)
         clear = Signal()
         active = {
             "update_cycles": network.updating,
@@ -119,16 +121,12 @@ class Core(wiring.Component):
             events[name] = signal & ~earlier
             earlier = earlier | signal
         events["idle_cycles"] = ~earlier
-        cleared: Value = clear
+        m.d.comb += [counters.events.eq(Cat(events[name] for name in COUNTERS)), counters.clear.eq(clear)]
         if self._ports is CorePorts.STATUS:
-            cleared = clear | self.clear_counters
-            m.d.comb += [self.counters[index].eq(counter) for index, counter in enumerate(counters.values())]
-            m.d.comb += self.idle.eq(idle)
-        for name, counter in counters.items():
-            with m.If(cleared):
-                m.d.sync += counter.eq(0)
-            with m.Elif(events[name]):
-                m.d.sync += counter.eq(counter + 1)
+            m.d.comb += [counters.clear.eq(clear | self.clear_counters), self.idle.eq(idle)]
+            for index in range(len(COUNTERS)):
+                with m.If(counters.turn == index):
+                    m.d.sync += self.counters[index].eq(counters.value)
 
         # -- commands ------------------------------------------------------------------------------
         incoming = self.commands
@@ -311,11 +309,11 @@ class Core(wiring.Component):
                     m.next = "COMMAND"
 
         self._replies(m, command=command, status=status, answer=answer, answered=answered,
-                      image_answered=image_answered, rate_shift=rate_shift, counters=list(counters.values()))
+                      image_answered=image_answered, rate_shift=rate_shift, counters=counters)
         return m
 
     def _replies(self, m: Module, *, command: Signal, status: Signal, answer: Signal, answered: Signal,
-                 image_answered: Signal, rate_shift: Signal, counters: list[Signal]) -> None:
+                 image_answered: Signal, rate_shift: Signal, counters: Counters) -> None:
         """Send a reply a byte at a time."""
         spec, network = self.spec, self.network
         outgoing = self.replies
@@ -324,8 +322,10 @@ class Core(wiring.Component):
         longest = max(reply_bytes(spec, name) for name in commands_of(spec))
         position = Signal(range(max(longest, 2) + 1))
         digest = Const(int.from_bytes(bytes.fromhex(spec.digest()), "little"), 64)
-        fixed = Cat(digest, rate_shift, *counters)  # the reply to STATUS
-        report = Signal(len(fixed))
+        fixed = Cat(digest, rate_shift)     # how the reply to STATUS begins
+        report = Signal(len(fixed))         # bytes of it on their way out ...
+        left = Signal(range(len(fixed) // 8 + 1))   # ... and how many
+        counter = Signal(range(len(COUNTERS) + 1))  # the next to be sent
         wide = max(weight_bytes(spec), THRESHOLD_BYTES if plastic else 0)
         weight_byte = Signal(bits_for_index(wide))
         sent = outgoing.valid & outgoing.ready
@@ -345,7 +345,7 @@ class Core(wiring.Component):
                 with m.If(network.result.valid):
                     m.next = "IMAGE_COMMAND"
                 with m.Elif(answer):
-                    m.d.sync += report.eq(fixed)
+                    m.d.sync += [report.eq(fixed), left.eq(len(fixed) // 8), counter.eq(0)]
                     m.next = "COMMAND"
             with m.State("IMAGE_COMMAND"):
                 m.d.comb += [outgoing.valid.eq(1),
@@ -393,13 +393,19 @@ class Core(wiring.Component):
                     with m.Else():
                         m.next = "WEIGHTS"
             with m.State("REPORT"):
-                final = position == reply_bytes(spec, Command.STATUS) - 1
+                final = (left == 1) & (counter == len(COUNTERS))
                 m.d.comb += [outgoing.valid.eq(1), outgoing.p.data.eq(report[:8]), outgoing.p.last.eq(final)]
                 with m.If(sent):
-                    m.d.sync += [position.eq(position + 1), report.eq(report >> 8)]
+                    m.d.sync += [left.eq(left - 1), report.eq(report >> 8)]
                     with m.If(final):
                         m.d.comb += answered.eq(1)
                         m.next = "IDLE"
+                    with m.Elif(left == 1):
+                        m.next = "COUNTER"
+            with m.State("COUNTER"):
+                with m.If(counters.turn == counter):
+                    m.d.sync += [report.eq(counters.value), left.eq(COUNTER_BYTES), counter.eq(counter + 1)]
+                    m.next = "REPORT"
             with m.State("WEIGHTS"):
                 final = position == reply_bytes(spec, Command.READ_WEIGHTS) - 1
                 if plastic:
