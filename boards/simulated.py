@@ -11,7 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
+from boards.flow import Watch, netlist
 from boards.host import LinkError
+from boards.targets import Target
 from boards.top import BoardTop
 from golden.spec import NetworkSpec
 from hdl.emit import emit
@@ -29,9 +33,25 @@ _PATIENCE = 20_000
 _START_SECONDS = 60.0
 
 
+_MODELS_LINT = ("WIDTHTRUNC", "WIDTHEXPAND", "CASEINCOMPLETE", "UNOPTFLAT", "IMPLICIT", "PINMISSING", "MULTITOP",
+                "INITIALDLY", "BLKSEQ", "TIMESCALEMOD", "DECLFILENAME", "UNUSEDSIGNAL", "UNUSEDPARAM", "UNDRIVEN",
+                "SPECIFYIGN", "MULTIDRIVEN", "COMBDLY", "LATCH", "ASCRANGE", "NOLATCH", "PROCASSINIT")
+"""Warnings that a synthesised netlist and the models of its cells give."""
+
+
 @contextmanager
-def simulated_board(*, spec: NetworkSpec, geometry: Geometry) -> Iterator[str]:
+def simulated_board(*, spec: NetworkSpec, geometry: Geometry, netlist_of: Target | None = None,
+                    watch: Watch | None = None) -> Iterator[str]:
     """Name of a pseudo-terminal behind which a board of this contract answers, while the context lasts.
+
+    Parameters
+    ----------
+    spec, geometry
+        The board's network.
+    netlist_of
+        Simulate the gates that synthesis makes of it for this board, instead of its description.
+    watch
+        Is told what synthesis is doing.
 
     Raises
     ------
@@ -41,11 +61,20 @@ def simulated_board(*, spec: NetworkSpec, geometry: Geometry) -> Iterator[str]:
         The simulation did not start.
     """
     require_tools(SimulatorKind.VERILATOR)
-    emission = emit(BoardTop(spec=spec, geometry=geometry, divisor=DIVISOR, patience=_PATIENCE))
-    description = emission.description | {"ports": [
+    design = BoardTop(spec=spec, geometry=geometry, divisor=DIVISOR, patience=_PATIENCE)
+    if netlist_of is None:
+        emission = emit(design)
+        verilog, description = emission.verilog, emission.description
+    else:
+        folder = Path(platformdirs.user_cache_dir("lifstream")) / "netlists" / (
+            f"{netlist_of.name}-{spec.digest()}-{'-'.join(map(str, geometry.to_json().values()))}")
+        verilog = netlist(netlist_of, design, ports=[design.rx, design.tx], folder=folder,
+                          watch=watch or (lambda *_: None))
+        description = {"top": "top", "waivers": _MODELS_LINT}
+    description = description | {"ports": [
         {"name": "clk", "direction": "in", "width": 1}, {"name": "rst", "direction": "in", "width": 1},
         {"name": "rx", "direction": "in", "width": 1}, {"name": "tx", "direction": "out", "width": 1}]}
-    built = build(verilog=emission.verilog, harness=write_pin_harness(description), description=description)
+    built = build(verilog=verilog, harness=write_pin_harness(description), description=description)
     work = Path(tempfile.mkdtemp(prefix="lifstream-board-"))
     failure: list[str] = []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, ResetInserter
+from amaranth.hdl import ClockDomain, ClockSignal, DomainRenamer, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
@@ -39,8 +39,14 @@ class BoardTop(wiring.Component):
         m.submodules.receiver = receiver = UartReceiver(divisor=self._divisor)
         m.submodules.transmitter = transmitter = UartTransmitter(divisor=self._divisor)
         m.submodules.link = link = Link(payload=PAYLOAD_MAX, patience=self._patience)
+        # The core's reset is a register of its own: it goes to very many places.
+        m.domains.core = of_core = ClockDomain(local=True)
+        m.d.comb += of_core.clk.eq(ClockSignal())
+        reset = Signal(init=1)
+        m.d.sync += reset.eq(link.reset_core)
+        m.d.comb += of_core.rst.eq(reset)
         core = Core(spec=self._spec, geometry=self._geometry)
-        m.submodules.core = ResetInserter(link.reset_core)(core)
+        m.submodules.core = DomainRenamer("core")(core)
         m.d.comb += [receiver.pin.eq(self.rx), self.tx.eq(transmitter.pin)]
         connect(m, receiver.bytes, link.received)
         connect(m, link.sent, transmitter.bytes)

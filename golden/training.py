@@ -35,7 +35,7 @@ class Progress:
 
     task: str
     done: int
-    total: int
+    total: int | None
     note: str = ""
 
 

@@ -11,8 +11,16 @@ __all__ = ["add_rounded", "leak", "saturate", "shift_rounding", "xorshift32"]
 
 
 def saturate(value: Value, low: int, high: int) -> Value:
-    """``value`` limited to ``low..high``: two comparisons."""
-    return Mux(value < low, low, Mux(value > high, high, value))
+    """``value`` limited to ``low..high``: two comparisons, or none where the range is all numbers of so many bits."""
+    bits = high.bit_length()
+    if (low, high) not in ((-1 << bits, (1 << bits) - 1), (0, (1 << bits) - 1)):
+        return Mux(value < low, low, Mux(value > high, high, value))
+    if bits == 0 or not value.shape().signed or len(value) <= bits + 1:
+        value = value + Const(0, signed(bits + 2))  # widened: the bits above tell
+    kept, above, negative = value[:bits], value[bits:], value[-1]
+    if low == 0:
+        return Mux(above.any(), (~negative).replicate(bits), kept)
+    return Cat(Mux(above.any() & ~above.all(), (~negative).replicate(bits), kept), negative).as_signed()
 
 
 def leak(value: Value, leak_shift: int) -> Value:
@@ -38,13 +46,7 @@ def xorshift32(state: Value) -> Value:
     return (second ^ (second << 5))[:32]
 
 
-def add_rounded(m: Module, *, weight: Value, magnitude: Value, carry: Value, negative: Value,
-                low: int, high: int) -> Value:
-    """``weight`` plus, or minus, ``magnitude + carry``, limited to ``low..high``: one adder.
-
-    ``w - s - c`` is ``w + ~s + (1 - c)``.
-    """
+def add_rounded(*, weight: Value, magnitude: Value, carry: Value, negative: Value) -> Value:
+    """``weight`` plus, or minus, ``magnitude + carry``: one adder. ``w - s - c`` is ``w + ~s + (1 - c)``."""
     widened = Cat(magnitude, Const(0, 1))
-    total = Signal(signed(max(len(weight), len(widened)) + 2))
-    m.d.comb += total.eq(weight + (widened ^ negative.replicate(len(widened))).as_signed() + (carry ^ negative))
-    return saturate(total, low, high)
+    return weight + (widened ^ negative.replicate(len(widened))).as_signed() + (carry ^ negative)

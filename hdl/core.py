@@ -91,18 +91,22 @@ class Core(wiring.Component):
 
         low, high = spec.rate_shift_range
         rate_shift = Signal(8, init=min(low + 2, high))
-        m.d.comb += network.rate.eq(rate_shift - (spec.weight_fraction - spec.trace_fraction))
+        m.d.sync += network.rate.eq(rate_shift - (spec.weight_fraction - spec.trace_fraction))
 
         outstanding = Signal(4)     # images taken and not answered
         image_taken = Signal()
         image_answered = Signal()
         m.d.sync += outstanding.eq(outstanding + image_taken - image_answered)
         quiet = outstanding == 0
-        idle = quiet & network.idle
+        # A clock late, but no command follows an image so fast.
+        still = Signal()
+        m.d.sync += still.eq(quiet & network.idle)
+        idle = quiet & still
 
         # -- counters ------------------------------------------------------------------------------
         m.submodules.counters = counters = Counters(count=len(COUNTERS), width=8 * COUNTER_BYTES)
-        clear = Signal()
+        clear, clearing = Signal(), Signal()
+        m.d.sync += clearing.eq(clear)
         active = {
             "update_cycles": network.updating,
             "desire_cycles": network.desiring,
@@ -121,14 +125,15 @@ class Core(wiring.Component):
             events[name] = signal & ~earlier
             earlier = earlier | signal
         events["idle_cycles"] = ~earlier
-        m.d.comb += [counters.events.eq(Cat(events[name] for name in COUNTERS)), counters.clear.eq(clear)]
+        m.d.comb += [counters.events.eq(Cat(events[name] for name in COUNTERS)), counters.clear.eq(clearing)]
         if self._ports is CorePorts.STATUS:
-            m.d.comb += [counters.clear.eq(clear | self.clear_counters), self.idle.eq(idle)]
+            m.d.comb += [counters.clear.eq(clearing | self.clear_counters), self.idle.eq(idle)]
             for index in range(len(COUNTERS)):
                 with m.If(counters.turn == index):
                     m.d.sync += self.counters[index].eq(counters.value)
 
         # -- commands ------------------------------------------------------------------------------
+        m.d.sync += network.reseed.eq(0)
         incoming = self.commands
         command = Signal(8)
         status = Signal(8)
@@ -161,6 +166,10 @@ class Core(wiring.Component):
         if plastic:
             m.d.comb += network.thresholds.payload.eq(number)
             taken = Mux(for_thresholds, network.thresholds.ready, network.weights.ready)
+
+        # A clock late: images follow each other more slowly.
+        room = Signal()
+        m.d.sync += room.eq((outstanding < _LABELS) & (labels.source.ready | (command == Command.INFER)))
 
         # Where a command goes on after its first byte, with a payload and without.
         payload_states = {Command.INFER: "IMAGE", Command.TRAIN: "LABEL", Command.LOAD_WEIGHTS: "WEIGHTS",
@@ -210,7 +219,6 @@ class Core(wiring.Component):
                 final = position == spec.inputs - 1
                 # The last pixel is passed on only if the packet ends with it.
                 bad = incoming.p.last ^ final
-                room = (outstanding < _LABELS) & (labels.source.ready | (command == Command.INFER))
                 m.d.comb += [
                     pixel.abort.eq(bad),
                     network.pixels.valid.eq(incoming.valid & room),
@@ -286,7 +294,7 @@ class Core(wiring.Component):
                             m.next = "ANSWER"
             with m.State("RESEED"):
                 with m.If(idle):
-                    m.d.comb += network.reseed.eq(1)
+                    m.d.sync += network.reseed.eq(1)
                     m.next = "ANSWER"
             with m.State("CLEAR"), m.If(idle):
                 m.d.comb += clear.eq(1)
@@ -322,9 +330,9 @@ class Core(wiring.Component):
         longest = max(reply_bytes(spec, name) for name in commands_of(spec))
         position = Signal(range(max(longest, 2) + 1))
         digest = Const(int.from_bytes(bytes.fromhex(spec.digest()), "little"), 64)
-        fixed = Cat(digest, rate_shift)     # how the reply to STATUS begins
-        report = Signal(len(fixed))         # bytes of it on their way out ...
-        left = Signal(range(len(fixed) // 8 + 1))   # ... and how many
+        fixed = [*(digest[8 * byte:8 * byte + 8] for byte in range(8)), rate_shift]     # how a STATUS begins
+        report = Signal(8 * COUNTER_BYTES)          # a counter on its way out ...
+        left = Signal(range(COUNTER_BYTES + 1))     # ... and its bytes to come
         counter = Signal(range(len(COUNTERS) + 1))  # the next to be sent
         wide = max(weight_bytes(spec), THRESHOLD_BYTES if plastic else 0)
         weight_byte = Signal(bits_for_index(wide))
@@ -345,7 +353,7 @@ class Core(wiring.Component):
                 with m.If(network.result.valid):
                     m.next = "IMAGE_COMMAND"
                 with m.Elif(answer):
-                    m.d.sync += [report.eq(fixed), left.eq(len(fixed) // 8), counter.eq(0)]
+                    m.d.sync += counter.eq(0)
                     m.next = "COMMAND"
             with m.State("IMAGE_COMMAND"):
                 m.d.comb += [outgoing.valid.eq(1),
@@ -389,9 +397,15 @@ class Core(wiring.Component):
                         m.d.comb += answered.eq(1)
                         m.next = "IDLE"
                     with m.Elif(command == Command.STATUS):
-                        m.next = "REPORT"
+                        m.next = "IDENTITY"
                     with m.Else():
                         m.next = "WEIGHTS"
+            with m.State("IDENTITY"):
+                m.d.comb += [outgoing.valid.eq(1), outgoing.p.data.eq(Array(fixed)[position])]
+                with m.If(sent):
+                    m.d.sync += position.eq(position + 1)
+                    with m.If(position == len(fixed) - 1):
+                        m.next = "COUNTER"
             with m.State("REPORT"):
                 final = (left == 1) & (counter == len(COUNTERS))
                 m.d.comb += [outgoing.valid.eq(1), outgoing.p.data.eq(report[:8]), outgoing.p.last.eq(final)]

@@ -30,7 +30,7 @@ class Counters(wiring.Component):
         self._count, self._width = count, width
         super().__init__({
             "events": In(count),
-            "clear": In(1),     # pulse; events of this very clock no longer count
+            "clear": In(1),     # pulse; events of the clock before no longer count
             "turn": Out(range(count)),
             "value": Out(width),
         })
@@ -48,14 +48,16 @@ class Counters(wiring.Component):
         asked = Signal(range(count), init=2)
         collected = Signal(range(count), init=1)
         m.d.sync += [asked.eq(following(asked)), collected.eq(asked), self.turn.eq(collected)]
+        seen = Signal(count)
+        m.d.sync += seen.eq(self.events)
         news = Array([Signal(range(count + 1), name=f"news_{index}") for index in range(count)])
         stale = Signal(count, init=-1)  # counters that start anew
         before, more = Signal(self._width), Signal(range(count + 2))
         for index in range(count):
-            m.d.sync += news[index].eq(Mux(collected == index, 0, news[index] + self.events[index]))
+            m.d.sync += news[index].eq(Mux(collected == index, 0, news[index] + seen[index]))
         m.d.sync += [
             before.eq(Mux(stale.bit_select(collected, 1), 0, read.data)),
-            more.eq(news[collected] + self.events.bit_select(collected, 1)),
+            more.eq(news[collected] + seen.bit_select(collected, 1)),
             stale.bit_select(collected, 1).eq(0),
         ]
         with m.If(self.clear):

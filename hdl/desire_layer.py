@@ -44,28 +44,28 @@ class DesireLayer(LifLayer):
         return {"desire": (self._desire, self._desire_group), "mask": (self._mask, self._mask_group)}
 
     def _slices(self, m: Module, at: LayerSignals) -> tuple[Value | int, Value | int]:
-        geometry, slices = self.geometry, self.slices
+        geometry, slices = self.geometry, self.slices.source
         groups, folds = geometry.groups, geometry.folds
         dropped = Signal()
         base = Signal(range(geometry.lanes * folds + groups))
-        slice_ = Signal(self._slice_layout())
         source = at.groups[0]
         fired = Signal(groups)
-        real = Signal(groups)
         m.d.comb += fired.eq(Cat(group.spike for group in at.groups))
-        for index in range(groups):
-            m.d.comb += real[index].eq(base + index < geometry.n_out if geometry.lanes * folds > geometry.n_out else 1)
-        m.d.comb += [
-            slice_.mask.eq(fired & real),
-            slice_.tag.eq(base),
-            slice_.kind.eq(source.slice_marker),
-            slices.source.payload.eq(slice_),
-        ]
+        if geometry.lanes * folds > geometry.n_out:     # some are padding
+            real = Cat(base + index < geometry.n_out for index in range(groups))
+            fired, spiking = Signal(groups, name="fired_real"), fired
+            m.d.comb += fired.eq(spiking & real)
+        wanted = fired.any() | (source.slice_marker != EventKind.SPIKE)
+        m.d.sync += [slices.valid.eq(source.slice_valid & wanted), dropped.eq(source.slice_valid & ~wanted),
+                     slices.p.mask.eq(fired), slices.p.tag.eq(base), slices.p.kind.eq(source.slice_marker)]
         with m.If(source.slice_valid):
-            wanted = slice_.mask.any() | (slice_.kind != EventKind.SPIKE)
-            m.d.comb += [slices.source.valid.eq(wanted), dropped.eq(~wanted)]
             m.d.sync += base.eq(Mux(base == geometry.lanes * folds - groups, 0, base + groups))
         return geometry.lanes_per_group, dropped
+
+    def _announce(self, m: Module, announce: Value) -> None:
+        slices = self.slices.source
+        with m.If(announce):
+            m.d.sync += [slices.valid.eq(1), slices.p.mask.eq(0), slices.p.kind.eq(EventKind.LEARN)]
 
     def _masks(self, m: Module, at: LayerSignals) -> tuple[Value, Value]:
         geometry, spec = self.geometry, self.spec
@@ -202,12 +202,12 @@ class DesireLayer(LifLayer):
         spec, geometry, lane_groups = self.spec, self.geometry, at.groups
         phase, last_fold, slot, row = at.phase, at.last_fold, self._back_slot, self._back_row
         sum_bits = weighted_sum_bits(spec, geometry.lanes * geometry.folds)
-        # Adder tree over the groups, four at a time, each level registered.
+        # Adder tree over the groups, four at a time, each level registered; none for a single group.
         level = [group.sum for group in lane_groups]
         valid: Value = lane_groups[0].sum_valid
         last: Value = lane_groups[0].sum_last
         depth = 0
-        while True:
+        while len(level) > 1:
             sums = []
             for index in range(0, len(level), 4):
                 total = Signal(signed(sum_bits), name=f"sum_{depth}_{index // 4}", reset_less=True)
@@ -217,8 +217,6 @@ class DesireLayer(LifLayer):
             later_last = Signal(name=f"sum_last_{depth}")
             m.d.sync += [later_valid.eq(valid), later_last.eq(last)]
             level, valid, last, depth = sums, later_valid, later_last, depth + 1
-            if len(level) == 1:
-                break
         partial = Signal(signed(sum_bits))
         folded = Signal(signed(sum_bits))
         complete = Signal()

@@ -43,7 +43,7 @@ class Encoder(wiring.Component):
     per step and their bits of that step serialised. Two banks: the next image is loaded while the
     present one plays.
 
-    Latency: an image's first event follows its last pixel by about 8 clocks. Throughput: one pixel
+    Latency: an image's first event follows its last pixel by about 10 clocks. Throughput: one pixel
     per clock in; out, per step, ``max(spikes, words)`` clocks and one for the marker.
     Memory: 256 x T bits of ROM and ``2 x n x (T + log2 n)`` bits. No adder wider than an index.
 
@@ -61,7 +61,7 @@ class Encoder(wiring.Component):
         self._pixels, self._steps = pixels, steps
         self._window = min(window, pixels)
         tag = data.ArrayLayout(unsigned(bits_for_index(pixels)), self._window)
-        self.queue = StreamQueue(shape=SliceLayout(self._window, tag), depth=4)
+        self.queue = StreamQueue(shape=SliceLayout(self._window, tag), depth=max(2, self._window))
         super().__init__({
             "pixels": In(stream.Signature(PixelLayout())),
             "loading": Out(1),  # an image is partly loaded
@@ -97,17 +97,21 @@ class Encoder(wiring.Component):
         position = Signal(bits_for_index(window))
         store = Signal()
         m.d.comb += rom.addr.eq(self.pixels.p.intensity)
+        # The ROM's answer is taken over before it is stored; where nothing is padded it goes straight on.
+        stored, stored_index, stored_train = Signal(), Signal(index_bits), Signal(steps)
         m.d.sync += [store.eq(0), index_delayed.eq(index)]
+        taking = m.d.sync if window > 1 else m.d.comb
+        taking += [stored.eq(store), stored_index.eq(index_delayed), stored_train.eq(rom.data)]
         padding = Signal()
         for place, (write, _) in enumerate(banks):
             m.d.comb += [
                 write.addr.eq(word + Mux(load_bank, words, 0)),
-                write.data.index.eq(index_delayed),
-                write.data.train.eq(Mux(padding, 0, rom.data)),
+                write.data.index.eq(stored_index),
+                write.data.train.eq(Mux(padding, 0, stored_train)),
                 write.en.eq(Mux(padding, 1 if place == window - 1 else position <= place,
-                                store & (position == place))),
+                                stored & (position == place))),
             ]
-        with m.If(store):
+        with m.If(stored):
             with m.If(position == window - 1):
                 m.d.sync += [position.eq(0), word.eq(word + 1)]
             with m.Else():
@@ -127,10 +131,14 @@ class Encoder(wiring.Component):
                     with m.Elif(index == self._pixels - 1):
                         m.d.sync += [index.eq(0), learn.bit_select(load_bank, 1).eq(self.pixels.p.learn)]
                         m.next = "FLUSH"
-            with m.State("ABORT"):  # a pixel before may have been on its way until now
+            with m.State("ABORT"):
+                m.next = "ABORTED"
+            with m.State("ABORTED"):  # a pixel before may have been on its way until now
                 m.d.sync += [position.eq(0), word.eq(0)]
                 m.next = "PIXELS"
             with m.State("FLUSH"):
+                m.next = "SETTLE"
+            with m.State("SETTLE"):
                 m.next = "PAD"
             with m.State("PAD"):
                 m.d.comb += padding.eq(position != 0)
@@ -165,33 +173,35 @@ class Encoder(wiring.Component):
         last_word = play_word + 1 >= count
         last_step = step == steps - 1
 
-        fetched = Signal()
-        fetched_step = Signal.like(step)
-        fetched_kind = Signal(EventKind)
-        fetched_blank = Signal()
+        # The memory's answer is taken over (`held`) before its bits are picked.
+        fetched, held = Signal(), Signal()
+        held_words = Signal(data.ArrayLayout(entry, window), reset_less=True)
+        what = data.StructLayout({"step": step.shape(), "kind": EventKind, "blank": 1})
+        fetched_what, held_what = Signal(what), Signal(what)
         selected = Signal()
         selection = Signal(slice_layout)
         advance = Signal()
         m.d.comb += advance.eq(~selected | queue.source.ready)
         m.d.comb += [queue.source.valid.eq(selected), queue.source.payload.eq(selection)]
 
-        mask = Cat(read.data.train.bit_select(fetched_step, 1) for _, read in banks)
+        mask = Cat(held_words[place].train.bit_select(held_what.step, 1) for place in range(window))
         for _, read in banks:
             m.d.comb += [read.addr.eq(play_word + Mux(play_bank, words, 0)), read.en.eq(advance)]
         with m.If(advance):
             m.d.sync += [
-                fetched.eq(playing),
-                fetched_step.eq(step),
-                fetched_blank.eq((count == 0) | announcing),
-                fetched_kind.eq(Mux(announcing, EventKind.LEARN,
-                                    Mux(last_word, Mux(last_step, EventKind.SAMPLE_END, EventKind.STEP_END),
-                                        EventKind.SPIKE))),
+                fetched.eq(playing), held.eq(fetched), held_what.eq(fetched_what),
+                fetched_what.step.eq(step),
+                fetched_what.blank.eq((count == 0) | announcing),
+                fetched_what.kind.eq(Mux(announcing, EventKind.LEARN,
+                                         Mux(last_word, Mux(last_step, EventKind.SAMPLE_END, EventKind.STEP_END),
+                                             EventKind.SPIKE))),
                 announced.eq(announced | announcing),
-                selected.eq(fetched & ((mask.any() & ~fetched_blank) | (fetched_kind != EventKind.SPIKE))),
-                selection.mask.eq(Mux(fetched_blank, 0, mask)),
-                selection.kind.eq(fetched_kind),
+                selected.eq(held & ((mask.any() & ~held_what.blank) | (held_what.kind != EventKind.SPIKE))),
+                selection.mask.eq(Mux(held_what.blank, 0, mask)),
+                selection.kind.eq(held_what.kind),
             ]
-            m.d.sync += [selection.tag[place].eq(read.data.index) for place, (_, read) in enumerate(banks)]
+            for place, (_, read) in enumerate(banks):
+                m.d.sync += [held_words[place].eq(read.data), selection.tag[place].eq(held_words[place].index)]
             with m.If(playing & ~announcing):
                 m.d.sync += play_word.eq(play_word + 1)
                 with m.If(last_word):

@@ -20,9 +20,9 @@ class SpikeHistory(wiring.Component):
     be cleared between samples: a word of another sample counts as empty. Sample numbers repeat after
     255 samples; then, and after reset, all words are cleared.
 
-    Latency: 2 clocks to record, 3 clocks from ``index`` to ``neuron`` and ``train``. Throughput: one
-    spike per clock; the same neuron may spike again after 2 clocks at the earliest (a step marker
-    lies between). Clearing takes ``neurons`` clocks, during which ``busy`` is set.
+    Latency: 3 clocks to record, ``latency`` from ``index`` to ``neuron`` and ``train``. Throughput: one
+    spike per clock; the same neuron may spike again after 3 clocks at the earliest. Clearing takes ``neurons``
+    clocks, during which ``busy`` is set.
     Memory: ``neurons x (T + 8)`` bits and ``neurons x log2(neurons)`` bits. One adder, no multiplier.
 
     Parameters
@@ -34,6 +34,9 @@ class SpikeHistory(wiring.Component):
     every
         List all neurons, silent ones with an empty train, and keep no list of those that fired.
     """
+
+    latency = 4
+    """Clocks from ``index`` to ``neuron`` and ``train``."""
 
     def __init__(self, *, neurons: int, steps: int, every: bool = False) -> None:
         self._neurons, self._steps, self._every = neurons, steps, every
@@ -73,11 +76,14 @@ class SpikeHistory(wiring.Component):
                 m.d.sync += clearing.eq(1)
         m.d.comb += self.busy.eq(clearing)
 
-        recording = Signal()
-        neuron = Signal(bits_for_index(self._neurons))
-        bit = Signal(self._steps)
-        m.d.sync += [recording.eq(self.spike), neuron.eq(self.spiking), bit.eq(1 << self.step)]
-        known = read.data.generation == generation
+        # A spike's word is read, taken over, and written back with one bit more.
+        reading, recording = Signal(), Signal()
+        spiking, neuron = (Signal(bits_for_index(self._neurons), name=name) for name in ("spiking_now", "spiked"))
+        step, bit = Signal.like(self.step), Signal(self._steps)
+        found = Signal(entry, reset_less=True)
+        m.d.sync += [reading.eq(self.spike), spiking.eq(self.spiking), step.eq(self.step), found.eq(read.data),
+                     recording.eq(reading), neuron.eq(spiking), bit.eq(1 << step)]
+        known = found.generation == generation
         with m.If(clearing):
             m.d.comb += [write.en.eq(1), write.addr.eq(sweep)]
             m.d.sync += sweep.eq(sweep + 1)
@@ -89,7 +95,7 @@ class SpikeHistory(wiring.Component):
                 write.en.eq(1),
                 write.addr.eq(neuron),
                 write.data.generation.eq(generation),
-                write.data.train.eq(Mux(known, read.data.train, 0) | bit),
+                write.data.train.eq(Mux(known, found.train, 0) | bit),
             ]
             if not self._every:
                 m.d.comb += [listing.en.eq(~known), listing.addr.eq(self.count), listing.data.eq(neuron)]
@@ -103,9 +109,9 @@ class SpikeHistory(wiring.Component):
             m.d.sync += named.eq(self.index)
             m.d.comb += self.count.eq(self._neurons)
         else:
-            m.d.comb += [listed.addr.eq(self.index), named.eq(listed.data)]
-        m.d.comb += read.addr.eq(Mux(self.spike, self.spiking, named))
-        m.d.sync += asked.eq(named)
-        m.d.sync += [self.neuron.eq(asked), self.train.eq(Mux(known, read.data.train, 0) if self._every
-                                                          else read.data.train)]
+            m.d.comb += listed.addr.eq(self.index)
+            m.d.sync += named.eq(listed.data)
+        m.d.comb += [read.addr.eq(Mux(self.spike, self.spiking, named)),
+                     self.train.eq(Mux(known, found.train, 0) if self._every else found.train)]
+        m.d.sync += [asked.eq(named), self.neuron.eq(asked)]
         return m

@@ -219,17 +219,25 @@ class LaneGroup(wiring.Component):
 
         # -- weights on their way in and out, and their update -----------------------------------
         low, high = spec.plastic_range
+        applied = Signal()
+        m.d.sync += applied.eq(learn.apply)
+        totals = []
+        for lane, (stage, change) in enumerate(zip(loaded, changes, strict=True)):
+            added = add_rounded(weight=stage, magnitude=change.magnitude, carry=change.carry,
+                                negative=change.negative)
+            total = Signal(added.shape(), name=f"total_{lane}", reset_less=True)
+            changing = Signal(name=f"changing_{lane}", reset_less=True)
+            m.d.sync += [total.eq(added), changing.eq(change.active)]
+            totals.append((stage, total, changing))
         with m.If(self.load.enable):
             m.d.sync += [stage.eq(source) for stage, source in
                          zip(loaded, [*loaded[1:], self.load.weight], strict=True)]
         with m.Elif(arriving.kind == SlotKind.HOLD):
             m.d.sync += [stage.eq(row[lane]) for lane, stage in enumerate(loaded)]
-        with m.Elif(learn.apply):
-            for stage, change in zip(loaded, changes, strict=True):
-                changed = add_rounded(m, weight=stage, magnitude=change.magnitude, carry=change.carry,
-                                      negative=change.negative, low=low, high=high)
-                with m.If(change.active):
-                    m.d.sync += stage.eq(changed)
+        with m.Elif(applied):
+            for stage, total, changing in totals:
+                with m.If(changing):
+                    m.d.sync += stage.eq(saturate(total, low, high))
         return m
 
     def _rule(self, m: Module, leaf: Signal, arriving: Signal, row: Signal, current: Array, learn: Signal,
@@ -269,7 +277,7 @@ class LaneGroup(wiring.Component):
 class DesireLanes(LaneGroup):
     """A group that learns by desire backpropagation.
 
-    Latency beyond :class:`LaneGroup`: 4 clocks from the currents to the first neuron's spike; 6 from a BACK slot to
+    Latency beyond :class:`LaneGroup`: 4 clocks from the currents to the first neuron's spike; 7 from a BACK slot to
     its sum. Adders: 3 of the membrane's width, K x unroll of the correlation's; where desires travel back, K of the
     weighted sum's. No multiplier with graded desires; with ternary ones, K of weight x spike count where they
     travel back. Memory: ``folds x K`` membrane potentials, ``folds x K x T`` bits of eligibility; folded, also
@@ -505,19 +513,24 @@ class DesireLanes(LaneGroup):
             weight = row[lane]
             if spec.magnitude is Magnitude.GRADED:
                 # Shifting the widened weight right loses nothing: the deficit is at most 10.
-                scaled = (weight << DEFICIT_MAX) >> desire.magnitude
+                product = (weight << DEFICIT_MAX) >> desire.magnitude
             else:
-                scaled = weight * desire.magnitude
+                product = weight * desire.magnitude
+            scaled = Signal(product.shape(), name=f"scaled_{lane}", reset_less=True)
+            active, negative = (Signal(name=f"{name}_{lane}", reset_less=True) for name in ("wanted", "negative"))
             term = Signal(signed(sum_shape.width), name=f"term_{lane}", reset_less=True)
-            m.d.sync += term.eq(Mux(desire.active & heard[lane], Mux(desire.negative, -scaled, scaled), 0))
+            m.d.sync += [scaled.eq(product), active.eq(desire.active & heard[lane]), negative.eq(desire.negative),
+                         term.eq(Mux(active, Mux(negative, -scaled, scaled), 0))]
             terms.append(term)
-        back = Signal()
-        last = Signal()
+        scaling, back = Signal(), Signal()
+        last_scaling, last = Signal(), Signal()
         m.d.sync += [
-            back.eq(arriving.kind == SlotKind.BACK), last.eq(arriving.last),
-            self.sum_valid.eq(back), self.sum_last.eq(last),
-            self.sum.eq(sum(terms)),
+            scaling.eq(arriving.kind == SlotKind.BACK), last_scaling.eq(arriving.last),
+            back.eq(scaling), last.eq(last_scaling),
         ]
+        # A single term needs no adder and no clock for it.
+        added = m.d.sync if len(terms) > 1 else m.d.comb
+        added += [self.sum_valid.eq(back), self.sum_last.eq(last), self.sum.eq(sum(terms))]
 
 
 def table(m: Module, index: Value, count: int, factor: int) -> Signal:

@@ -115,11 +115,11 @@ class LifLayer(wiring.Component):
     lanes, shift them serially, round once, add, write the row once.
 
     Latency: about 20 clocks from a step's end to its first output spike. Throughput: one spike event
-    per ``folds`` clocks; one step per ``max(lanes_per_group, 5 / folds) x folds`` clocks at the most. Update:
-    ``folds x max(T / unroll + 1, shifts + 3)`` clocks per row. Back-pressure on ``spikes`` stalls the layer before
-    a slice could be lost. Weights may be loaded and read between samples. Adders and memory: those of its
-    groups (:class:`hdl.lanes.LaneGroup`), a spike history (:class:`hdl.history.SpikeHistory`), ``unroll`` of the
-    trace's width. No multiplier.
+    per ``folds`` clocks, and a clock more after a marker; one step per ``max(lanes_per_group, 5 / folds) x folds``
+    clocks at the most. Update: ``folds x max(T / unroll + 1, shifts + 4)`` clocks per row. Back-pressure on
+    ``spikes`` stalls the layer before a slice could be lost. Weights may be loaded and read between samples. Adders
+    and memory: those of its groups (:class:`hdl.lanes.LaneGroup`), a spike history
+    (:class:`hdl.history.SpikeHistory`), ``unroll`` of the trace's width. No multiplier.
 
     The seam: a rule supplies its groups (:meth:`_make_group`) and what else is sent to them (:meth:`_broadcasts`),
     how spikes leave (:meth:`_slices`), what a step waits for (:meth:`_may_step`), slots of its own
@@ -204,6 +204,12 @@ class LifLayer(wiring.Component):
         """
         raise NotImplementedError
 
+    def _announce(self, m: Module, announce: Value) -> None:
+        """Queue a LEARN event; no slice is under way."""
+        source = self.slices.source
+        with m.If(announce):
+            m.d.comb += [source.valid.eq(1), source.p.mask.eq(0), source.p.kind.eq(EventKind.LEARN)]
+
     def _may_step(self) -> Value | None:
         """Whether a step may be handed over, beside the groups' own interval and room for its slices."""
         return None
@@ -236,12 +242,14 @@ class LifLayer(wiring.Component):
         for index, group in enumerate(lane_groups):
             m.submodules[f"group_{index}"] = group
         sent = {"slot": slot, "learn": learn, "load": (weight, loader.enable), **self._broadcasts(m, lane_groups)}
+        # A single group needs no copies.
+        copied = m.d.sync if groups > 1 else m.d.comb
         for first_group in range(0, groups, _FANOUT):
             copies = {}
             for name, source in sent.items():
                 signal = source[0] if isinstance(source, tuple) else source
                 copies[name] = Signal.like(signal, name=f"{name}_{first_group // _FANOUT}")
-                m.d.sync += copies[name].eq(signal)
+                copied += copies[name].eq(signal)
             for index in range(first_group, min(first_group + _FANOUT, groups)):
                 group = lane_groups[index]
                 m.d.comb += [getattr(group, name).eq(copy) for name, copy in copies.items()]
@@ -249,7 +257,7 @@ class LifLayer(wiring.Component):
                 for name, source in sent.items():
                     if isinstance(source, tuple):
                         enable = Signal(name=f"{name}_enable_{index}")
-                        m.d.sync += enable.eq(source[1][index])
+                        copied += enable.eq(source[1][index])
                         m.d.comb += getattr(group, name).enable.eq(enable)
 
         # -- sample, histories, random numbers -------------------------------------------------------
@@ -283,11 +291,10 @@ class LifLayer(wiring.Component):
         room = Signal(range(depth + 1), init=depth)
         announce = Signal()  # pass a LEARN event on
         popped = Signal()
+        freed = Signal(2)    # room that came back a clock ago
         needed, returned = self._slices(m, at)
-        m.d.sync += room.eq(room - Mux(at.stepping, needed, 0) - announce + returned + popped)
-        with m.If(announce):
-            m.d.comb += [slices.source.valid.eq(1), slices.source.p.mask.eq(0),
-                         slices.source.p.kind.eq(EventKind.LEARN)]
+        m.d.sync += [freed.eq(returned + popped), room.eq(room - Mux(at.stepping, needed, 0) - announce + freed)]
+        self._announce(m, announce)
         layout = self._slice_layout()
         m.submodules.serializer = serializer = EventSerializer(
             width=layout.width_of_mask, tag=layout.tag, neurons=geometry.n_out,
@@ -306,13 +313,27 @@ class LifLayer(wiring.Component):
 
         m.d.comb += self.phase.eq(phase)
         done = Signal()
-        may_step = (pause == 0) & (room >= needed)
+        # Whether events may go on is known a clock before: what it depends on changes with markers alone, and after
+        # a marker the next event comes a clock later than it could. So the same neuron's spikes in two steps are
+        # three clocks apart at least, which the history needs.
+        flowing, may_learn, room_to_step = Signal(), Signal(), Signal()
+        m.d.sync += [
+            flowing.eq((phase == LayerPhase.FORWARD) & ~clearing & ~(learning & history.busy)),
+            may_learn.eq((room == depth) & masks_ready & ~loader.active & ~history.busy),
+        ]
+        unhurried = m.d.sync if folds == 1 else m.d.comb  # folded, a marker's steps may follow each other at once
+        unhurried += room_to_step.eq((pause == 0) & (room >= needed))
+        may_step = room_to_step
         if (more := self._may_step()) is not None:
             may_step = may_step & more
+        spiking = occupied & (event.kind == EventKind.SPIKE) & flowing
         m.d.comb += loader.hold_off.eq(learning)
         m.d.sync += slot.eq(slot.shape().const({}))
         m.d.sync += [slot.fold.eq(fold), slot.masks.eq(masks_current), slot.learn.eq(learning), slot.step.eq(step)]
-        with m.If(loader.request):
+        with m.If(spiking):
+            m.d.comb += [issue.eq(1), history.spike.eq(learning & last_fold)]
+            m.d.sync += [slot.kind.eq(SlotKind.SPIKE), slot.row.eq(fold_row + event.neuron)]
+        with m.Elif(loader.request):
             m.d.comb += loader.grant.eq(1)
             m.d.sync += [slot.kind.eq(Mux(loader.writing, SlotKind.WRITE, SlotKind.HOLD)), slot.row.eq(loader.row)]
             if self.every_row:
@@ -327,11 +348,10 @@ class LifLayer(wiring.Component):
                 m.d.sync += [slot.fold.eq(self.update_fold), slot.first.eq(self.update_first)]
         with m.Elif(occupied & (phase == LayerPhase.FORWARD)):
             with m.Switch(event.kind):
-                with m.Case(EventKind.SPIKE), m.If(~(learning & history.busy)):
-                    m.d.comb += [issue.eq(1), history.spike.eq(learning & last_fold)]
-                    m.d.sync += [slot.kind.eq(SlotKind.SPIKE), slot.row.eq(fold_row + event.neuron)]
+                with m.Case(EventKind.SPIKE):
+                    pass
                 # Everything of the sample before has left first: `learning` changes for all at once.
-                with m.Case(EventKind.LEARN), m.If((room == depth) & masks_ready & ~loader.active & ~history.busy):
+                with m.Case(EventKind.LEARN), m.If(may_learn):
                     m.d.comb += [announce.eq(1), begin.eq(1), done.eq(1)]
                     m.d.sync += learning.eq(1)
                 with m.Default(), m.If(may_step):
@@ -356,8 +376,8 @@ class LifLayer(wiring.Component):
                 m.d.sync += [fold.eq(0), fold_row.eq(0)]
         m.d.comb += history.spiking.eq(event.neuron)
 
-        m.d.comb += self.events.ready.eq(~occupied | done)
-        with m.If(done):
+        m.d.comb += self.events.ready.eq(~occupied | (spiking & last_fold))
+        with m.If(done | (spiking & last_fold)):
             m.d.sync += occupied.eq(0)
         with m.If(self.events.valid & self.events.ready):
             m.d.sync += [occupied.eq(1), event.eq(self.events.payload)]
@@ -377,18 +397,16 @@ class LifLayer(wiring.Component):
 
         # Fetch: the train of the next neuron that fired.
         fetched = Signal()
-        wait = Signal(2)
+        wait = Signal(range(history.latency + 1))
         index = Signal(bits_for_index(geometry.n_in + 1))
-        neuron = Signal(bits_for_index(geometry.n_in))
-        train = Signal(spec.steps)
         take_fetched = Signal()
         m.d.comb += history.index.eq(index)
         with m.If(updating & ~fetched & (index != history.count)):
             m.d.sync += wait.eq(wait + 1)
-            with m.If(wait == 3):
-                m.d.sync += [fetched.eq(1), neuron.eq(history.neuron), train.eq(history.train), index.eq(index + 1)]
+            with m.If(wait == history.latency):
+                m.d.sync += fetched.eq(1)
         with m.If(take_fetched):
-            m.d.sync += fetched.eq(0)
+            m.d.sync += [fetched.eq(0), wait.eq(0), index.eq(index + 1)]
 
         # Correlate: rebuild the trace, `unroll` steps per clock, once per fold.
         correlating = Signal()
@@ -397,7 +415,6 @@ class LifLayer(wiring.Component):
         fold = Signal(bits_for_index(folds))
         fold_row = Signal(bits_for_index(geometry.rows))
         remaining = Signal(blocks * unroll)
-        whole = Signal(spec.steps)
         row_neuron = Signal(bits_for_index(geometry.n_in))
         trace = Signal(range(spec.trace_max + 1))
         take = Signal()
@@ -411,11 +428,11 @@ class LifLayer(wiring.Component):
         m.d.comb += take_fetched.eq(fetched & ~correlating & ~complete)
         with m.If(take_fetched):
             m.d.sync += [correlating.eq(1), block.eq(0), fold.eq(0), fold_row.eq(0), trace.eq(0),
-                         remaining.eq(train), whole.eq(train), row_neuron.eq(neuron)]
+                         remaining.eq(history.train), row_neuron.eq(history.neuron)]
         with m.If(correlating):
             m.d.sync += [
                 learn.correlate.eq(1), learn.fresh.eq(block == 0), learn.block.eq(block), learn.fold.eq(fold),
-                trace.eq(value), remaining.eq(remaining >> unroll), block.eq(block + 1),
+                trace.eq(value), remaining.eq(remaining.rotate_right(unroll)), block.eq(block + 1),
             ]
             for place in range(unroll):
                 beyond = (blocks - 1) * unroll + place >= spec.steps
@@ -427,20 +444,23 @@ class LifLayer(wiring.Component):
             m.d.sync += complete.eq(0)
             with m.If(fold != folds - 1):
                 m.d.sync += [correlating.eq(1), block.eq(0), fold.eq(fold + 1), trace.eq(0),
-                             fold_row.eq(fold_row + geometry.n_in), remaining.eq(whole)]
+                             fold_row.eq(fold_row + geometry.n_in)]  # the train has come full circle
 
         # Shift, add, write. The row is read while the sums are shifted, or before.
         shifts_max = how.shifts_max
         shifting = Signal()
         adding = Signal()
+        settling = Signal()  # the sum is saturated
         writing = Signal()
         aiming: Value = Signal(range(how.lead + 1)) if how.lead else Const(0, 1)
         count = Signal(range(shifts_max + 1))
         shift_fold = Signal(bits_for_index(folds))
         last_shift = Signal()
-        m.d.comb += take.eq(complete & ~shifting & ~adding & ~writing & (aiming == 0))
+        m.d.comb += take.eq(complete & ~shifting & ~adding & ~settling & ~writing & (aiming == 0))
         # The row needs two clocks more than a shift of none would leave it.
-        m.d.comb += last_shift.eq((count == shifts_max - 1) | ((count + 1 >= how.rate + how.deepest) & (count >= 2)))
+        deepest = Signal(range(64))
+        m.d.sync += deepest.eq(how.rate + how.deepest)
+        m.d.comb += last_shift.eq((count == shifts_max - 1) | ((count + 1 >= deepest) & (count >= 2)))
         m.d.sync += learn.shift_fold.eq(shift_fold)
         with m.If(take):
             m.d.comb += [slot.eq(SlotKind.HOLD), slot_row.eq(fold_row + row_neuron)]
@@ -469,12 +489,14 @@ class LifLayer(wiring.Component):
             with m.If(last_shift):
                 m.d.sync += [shifting.eq(0), adding.eq(1)]
         with m.If(adding):
-            m.d.sync += [learn.apply.eq(1), adding.eq(0), writing.eq(1)]
+            m.d.sync += [learn.apply.eq(1), adding.eq(0), settling.eq(1)]
+        with m.If(settling):
+            m.d.sync += [settling.eq(0), writing.eq(1)]
         with m.If(writing):
             m.d.comb += [slot.eq(SlotKind.WRITE), slot_row.eq(write_row)]
             m.d.sync += writing.eq(0)
 
-        busy = fetched | correlating | complete | shifting | adding | writing | (aiming != 0)
+        busy = fetched | correlating | complete | shifting | adding | settling | writing | (aiming != 0)
         m.d.comb += finish.eq(updating & (index == history.count) & ~busy & (wait == 0))
         with m.If(finish):
             m.d.sync += index.eq(0)

@@ -97,12 +97,40 @@ class UartTransmitter(wiring.Component):
         return m
 
 
+class FrameCheck(wiring.Component):
+    """A frame's checksum, a bit per clock: the line is slower still.
+
+    Latency: 8 clocks from a byte to ``crc`` and ``matches``. Throughput: a byte per 9 clocks, while not ``busy``.
+    One CRC unit of 32 bits. No adder wider than a counter.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({
+            "start": In(1),     # pulse: the frame's first byte has yet to come
+            "valid": In(1), "data": In(8), "busy": Out(1),
+            "crc": Out(32),
+            "matches": Out(1),  # the bytes so far end with their own checksum
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.crc = unit = crc.catalog.CRC32_ISO_HDLC(data_width=1).create()
+        shift, left = Signal(8), Signal(range(9))
+        m.d.comb += [self.busy.eq(left != 0), self.crc.eq(unit.crc), self.matches.eq(unit.match_detected),
+                     unit.start.eq(self.start), unit.valid.eq(self.busy), unit.data.eq(shift[0])]
+        with m.If(self.busy):
+            m.d.sync += [shift.eq(shift >> 1), left.eq(left - 1)]
+        with m.Elif(self.valid):
+            m.d.sync += [shift.eq(self.data), left.eq(8)]
+        return m
+
+
 class FrameReceiver(wiring.Component):
     """Finds frames in a stream of bytes, checks them, and keeps one data frame's payload until it is read.
 
     ``good`` pulses for every frame whose checksum is right; its header's fields stand on ``kind``, ``sequence``
     and ``last``. A data frame that starts while ``hold`` is set, or is longer than ``payload`` bytes, is not good.
-    Takes a byte per clock and never stalls. One CRC unit of 32 bits; memory: ``payload + 4`` bytes.
+    Takes a byte per 9 clocks. One CRC unit; memory: ``payload + 4`` bytes.
 
     Parameters
     ----------
@@ -126,31 +154,32 @@ class FrameReceiver(wiring.Component):
         depth = self._payload + CRC_BYTES
         m.submodules.buffer = buffer = memory.Memory(shape=8, depth=depth, init=[])
         write, read = buffer.write_port(), buffer.read_port()
-        m.submodules.crc = check = crc.catalog.CRC32_ISO_HDLC(data_width=8).create()
+        m.submodules.check = check = FrameCheck()
         header = Signal(8)
         count = Signal(range(depth + 3))    # bytes of the frame so far, header and checksum included
         escaped, bad, held = Signal(), Signal(init=1), Signal()
         byte = self.bytes.payload
-        ends = self.bytes.valid & (byte == END)
+        came = self.bytes.valid & self.bytes.ready
+        ends = came & (byte == END)
         decoded = Signal(8)
         m.d.comb += [
-            self.bytes.ready.eq(1),
+            self.bytes.ready.eq(~check.busy),
             decoded.eq(Mux(escaped, Mux(byte == ESCAPED_END, END, ESCAPE), byte)),
             check.data.eq(decoded), check.start.eq(ends),
             read.addr.eq(self.address), self.data.eq(read.data),
             write.addr.eq(count - 1), write.data.eq(decoded),
             self.kind.eq(header >> _KIND_SHIFT), self.sequence.eq(header & SEQUENCE_MASK),
             self.last.eq((header & LAST) != 0), self.length.eq(count - 1 - CRC_BYTES),
-            self.good.eq(ends & ~bad & ~escaped & (count > CRC_BYTES) & check.match_detected
+            self.good.eq(ends & ~bad & ~escaped & (count > CRC_BYTES) & check.matches
                          & ~(held & (self.kind == FrameKind.DATA))),
         ]
         with m.If(ends):
             # What has just been found good is not overwritten by whatever follows it.
             m.d.sync += [count.eq(0), escaped.eq(0), bad.eq(0),
                          held.eq(self.hold | (self.good & (self.kind == FrameKind.DATA)))]
-        with m.Elif(self.bytes.valid & ~escaped & (byte == ESCAPE)):
+        with m.Elif(came & ~escaped & (byte == ESCAPE)):
             m.d.sync += escaped.eq(1)
-        with m.Elif(self.bytes.valid):
+        with m.Elif(came):
             m.d.sync += escaped.eq(0)
             m.d.comb += [check.valid.eq(1), write.en.eq(~held & (count != 0) & (count <= depth))]
             with m.If(escaped & (byte != ESCAPED_END) & (byte != ESCAPED_ESCAPE)):
@@ -168,8 +197,8 @@ class FrameTransmitter(wiring.Component):
     """Sends one frame at a time: delimiter, header, payload, checksum, delimiter.
 
     ``start`` takes ``header`` and ``length`` while ``busy`` is clear. The payload is asked for byte by byte on
-    ``address`` and answered on ``data`` a clock later. Two bytes per three clocks at the most, less escapes. One
-    CRC unit of 32 bits.
+    ``address`` and answered on ``data`` a clock later. A byte per 9 clocks at the most, less escapes. One
+    CRC unit.
 
     Parameters
     ----------
@@ -187,7 +216,7 @@ class FrameTransmitter(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.crc = check = crc.catalog.CRC32_ISO_HDLC(data_width=8).create()
+        m.submodules.check = check = FrameCheck()
         header, left = Signal(8), Signal(range(self._payload + 1))
         place = Signal(range(CRC_BYTES))
         byte = Signal(8)            # what is to be sent, before escaping
@@ -197,10 +226,11 @@ class FrameTransmitter(wiring.Component):
         sent = self.bytes.valid & self.bytes.ready
         taken = Signal()            # the byte has gone out whole
         out = self.bytes
-        total = Signal(32)
+        fetched = Signal(8)         # the payload's, a clock later still
+        m.d.sync += fetched.eq(self.data)
         m.d.comb += [check.start.eq(self.start & ~self.busy), check.data.eq(byte), check.valid.eq(summed & taken)]
         with m.If(sending):
-            m.d.comb += [out.valid.eq(1), taken.eq(sent & (second | ~special)), out.payload.eq(
+            m.d.comb += [out.valid.eq(~check.busy), taken.eq(sent & (second | ~special)), out.payload.eq(
                 Mux(second, Mux(byte == END, ESCAPED_END, ESCAPED_ESCAPE), Mux(special, ESCAPE, byte)))]
             with m.If(sent):
                 m.d.sync += second.eq(special & ~second)
@@ -219,19 +249,18 @@ class FrameTransmitter(wiring.Component):
                 with m.If(taken):
                     m.next = "PAYLOAD"
             with m.State("PAYLOAD"):    # the memory's answer to `address` is there
-                m.d.comb += [byte.eq(self.data), sending.eq(left != 0), summed.eq(1)]
+                m.d.comb += [byte.eq(fetched), sending.eq(left != 0), summed.eq(1)]
                 with m.If(left == 0):
-                    m.next = "SETTLE"
+                    m.next = "CHECK"
                 with m.If(taken):
                     m.d.sync += [self.address.eq(self.address + 1), left.eq(left - 1)]
                     m.next = "NEXT"
             with m.State("NEXT"):
+                m.next = "FETCH"
+            with m.State("FETCH"):
                 m.next = "PAYLOAD"
-            with m.State("SETTLE"):
-                m.d.sync += total.eq(check.crc)
-                m.next = "CHECK"
             with m.State("CHECK"):
-                m.d.comb += [byte.eq(Array(total.word_select(index, 8) for index in range(CRC_BYTES))[place]),
+                m.d.comb += [byte.eq(Array(check.crc.word_select(index, 8) for index in range(CRC_BYTES))[place]),
                              sending.eq(1)]
                 with m.If(taken):
                     m.d.sync += place.eq(place + 1)
@@ -289,16 +318,18 @@ class Link(wiring.Component):
         # -- from the host: a data frame waits in the receiver's buffer while the core takes it -------
         passing = Signal()
         position, length = Signal(range(self._payload + 1)), Signal(range(self._payload + 1))
-        packet_ends, fetched = Signal(), Signal()
+        packet_ends, ending = Signal(), Signal()
+        fetching, fetched = Signal(), Signal()  # the memory is read, then its answer taken over
+        byte = Signal(8)
         number = Signal(4)
         m.d.comb += [
             receiver.hold.eq(passing), receiver.address.eq(position),
-            self.commands.valid.eq(passing & fetched), self.commands.p.data.eq(receiver.data),
-            self.commands.p.last.eq(packet_ends & (position == length - 1)),
+            self.commands.valid.eq(passing & fetched), self.commands.p.data.eq(byte), self.commands.p.last.eq(ending),
         ]
-        m.d.sync += fetched.eq(passing)
-        with m.If(passing & self.commands.valid & self.commands.ready):
-            m.d.sync += [position.eq(position + 1), fetched.eq(0)]
+        m.d.sync += [fetching.eq(passing), fetched.eq(fetching & passing), byte.eq(receiver.data),
+                     ending.eq(packet_ends & (position == length - 1))]
+        with m.If(self.commands.valid & self.commands.ready):
+            m.d.sync += [position.eq(position + 1), fetching.eq(0), fetched.eq(0)]
         with m.If(passing & (position == length)):
             m.d.sync += [passing.eq(0), acknowledge.eq(1), acknowledged.eq(number)]
 
@@ -306,18 +337,19 @@ class Link(wiring.Component):
         m.submodules.outgoing = outgoing = memory.Memory(shape=8, depth=self._payload, init=[])
         put, get = outgoing.write_port(), outgoing.read_port()
         filled = Signal(range(self._payload + 1))
+        taken, taken_byte = Signal(), Signal(ByteLayout())  # on its way to the memory
         whole, final = Signal(), Signal()   # the frame is complete; it ends a packet
         due = Signal()                      # ... and is to be sent (again)
         sequence = Signal(4)
         clocks = Signal(range(self._patience + 1))
-        m.d.comb += [put.addr.eq(filled), put.data.eq(self.replies.p.data),
-                     put.en.eq(self.replies.valid & self.replies.ready),
-                     self.replies.ready.eq(synchronised & ~whole & (resetting == 0)),
+        m.d.sync += [taken.eq(self.replies.valid & self.replies.ready), taken_byte.eq(self.replies.payload)]
+        m.d.comb += [put.addr.eq(filled), put.data.eq(taken_byte.data), put.en.eq(taken),
+                     self.replies.ready.eq(synchronised & ~whole & ~taken & (resetting == 0)),
                      get.addr.eq(transmitter.address), transmitter.data.eq(get.data)]
         with m.If(put.en):
             m.d.sync += filled.eq(filled + 1)
-            with m.If(self.replies.p.last | (filled == self._payload - 1)):
-                m.d.sync += [whole.eq(1), due.eq(1), final.eq(self.replies.p.last)]
+            with m.If(taken_byte.last | (filled == self._payload - 1)):
+                m.d.sync += [whole.eq(1), due.eq(1), final.eq(taken_byte.last)]
         with m.If(whole & ~due & ~transmitter.busy):
             m.d.sync += clocks.eq(clocks + 1)
             with m.If(clocks == self._patience):
@@ -340,15 +372,16 @@ class Link(wiring.Component):
             with m.Switch(receiver.kind):
                 with m.Case(FrameKind.DATA), m.If(synchronised):
                     with m.If(receiver.sequence == expected):
-                        m.d.sync += [passing.eq(1), position.eq(0), length.eq(receiver.length), fetched.eq(0),
-                                     packet_ends.eq(receiver.last), number.eq(expected), expected.eq(expected + 1)]
+                        m.d.sync += [passing.eq(1), position.eq(0), length.eq(receiver.length),
+                                     fetching.eq(0), fetched.eq(0), packet_ends.eq(receiver.last),
+                                     number.eq(expected), expected.eq(expected + 1)]
                     with m.Elif(receiver.sequence == (expected - 1)[:4]):  # the acknowledgement was lost
                         m.d.sync += [acknowledge.eq(1), acknowledged.eq(receiver.sequence)]
                 with m.Case(FrameKind.ACKNOWLEDGE), m.If(synchronised & whole & (receiver.sequence == sequence)):
                     m.d.sync += [whole.eq(0), due.eq(0), filled.eq(0), sequence.eq(sequence + 1)]
                 with m.Case(FrameKind.RESET):
                     m.d.sync += [synchronised.eq(1), resetting.eq(_RESET_CLOCKS), expected.eq(0), sequence.eq(0),
-                                 passing.eq(0), whole.eq(0), due.eq(0), filled.eq(0), acknowledge.eq(0),
+                                 passing.eq(0), whole.eq(0), due.eq(0), filled.eq(0), taken.eq(0), acknowledge.eq(0),
                                  confirm.eq(1)]
         return m
 

@@ -25,8 +25,9 @@ class WeightLoader(wiring.Component):
     neuron; after the last it starts over. Padding lanes are filled with zeros, which costs no input.
     A pulse on ``read`` sends the whole matrix, in the same order, on ``readback``.
 
-    Latency: a row and fold takes ``lanes + 10`` clocks to load, ``lanes + 4 x lanes per group + 10``
-    to read. Throughput: one weight per clock within a row. Two adders of a row's index. No multiplier.
+    Latency: a row and fold takes ``lanes + 10`` clocks to load, ``2 x lanes + 4 x lanes per group + 10``
+    to read. Throughput: within a row one weight per clock in, one per two clocks out. Two
+    adders of a row's index. No multiplier.
 
     Parameters
     ----------
@@ -62,6 +63,7 @@ class WeightLoader(wiring.Component):
         neuron = Signal(range(geometry.lanes * geometry.folds + 1))
         lane = Signal(bits_for_index(geometry.lanes_per_group))
         group = Signal(bits_for_index(geometry.groups))
+        turn = Signal(geometry.groups, init=1)  # the group, a bit each
         settle = Signal(range(_SLOT_LATENCY + 1))
         reading = Signal()
         m.d.comb += self.first.eq(presynaptic == 0)
@@ -71,18 +73,23 @@ class WeightLoader(wiring.Component):
         shift = Signal()
         rotate = Signal()
         step = Signal()  # the next neuron
+        word = Signal(self.weights.payload.shape())
+        if geometry.groups > 1:
+            m.d.sync += word.eq(Array(self.unload)[group])
+        else:
+            m.d.comb += word.eq(self.unload[0])
         m.d.sync += [
-            self.enable.eq(Mux(rotate, (1 << geometry.groups) - 1, Mux(shift, 1 << group, 0))),
+            self.enable.eq(Mux(rotate, (1 << geometry.groups) - 1, Mux(shift, turn, 0))),
             self.load.eq(Mux(padding, 0, self.weights.payload)),
         ]
         with m.If(step):
-            m.d.sync += [neuron.eq(neuron + 1), group.eq(group + 1)]
+            m.d.sync += [neuron.eq(neuron + 1), group.eq(group + 1), turn.eq(turn.rotate_left(1))]
             with m.If(last_group):
                 m.d.sync += [group.eq(0), lane.eq(lane + 1)]
                 with m.If(last_lane):
                     m.d.sync += lane.eq(0)
         m.d.comb += [
-            self.readback.payload.eq(Array(self.unload)[group]),
+            self.readback.payload.eq(word),
             self.active.eq(reading | (neuron != 0)),
             self.writing.eq(~reading),
         ]
@@ -114,22 +121,26 @@ class WeightLoader(wiring.Component):
                 m.d.sync += settle.eq(settle - 1)
                 with m.If(settle == 0):
                     with m.If(reading):
-                        m.next = "SEND"
+                        m.next = "PICK"
                     with m.Else():
                         m.next = "ADVANCE"
+            with m.State("PICK"):
+                m.next = "SEND"
             with m.State("SEND"):
                 m.d.comb += self.readback.valid.eq(~padding)
                 m.d.comb += step.eq(padding | self.readback.ready)
-                with m.If(step & last_group):
-                    m.d.comb += rotate.eq(1)
-                    m.d.sync += settle.eq(_SHIFT_LATENCY)
-                    m.next = "ADVANCE"
-                    with m.If(~last_lane):
-                        m.next = "ROTATE"
+                with m.If(step):
+                    m.next = "PICK"
+                    with m.If(last_group):
+                        m.d.comb += rotate.eq(1)
+                        m.d.sync += settle.eq(_SHIFT_LATENCY)
+                        m.next = "ADVANCE"
+                        with m.If(~last_lane):
+                            m.next = "ROTATE"
             with m.State("ROTATE"):
                 m.d.sync += settle.eq(settle - 1)
                 with m.If(settle == 0):
-                    m.next = "SEND"
+                    m.next = "PICK"
             with m.State("ADVANCE"):
                 m.next = "LOAD"
                 with m.If(neuron >= geometry.n_out):

@@ -34,8 +34,8 @@ class Readout(wiring.Component):
     follow: the error is ``D - n`` for the label's class and ``n`` for the others; from
     ``output_threshold`` on it is a desire, with the largest power of two not above ``error / D``.
 
-    Latency: ``classes + 1`` clocks from a sample's end to its first desire, or to its result if there
-    are none; the result follows the last desire. Throughput: one event per clock; events wait during
+    Latency: ``classes + 6`` clocks from a sample's end to its first desire, ``classes + 3`` to its result if
+    there are none; the result follows the last desire. Throughput: one event per clock; events wait during
     the scan, while desires are sent, and while a result waits to be taken. Two adders and some
     comparators of the count's width. No multiplier, no memory.
 
@@ -73,15 +73,26 @@ class Readout(wiring.Component):
         ]
         m.d.comb += [self.result.p.counts[index].eq(count) for index, count in enumerate(counts)]
 
-        # Desire of the class that is scanned.
-        is_label = scan == self.labels.payload
+        # A count is picked, its error found, then both are looked at.
+        fetched_count, count = Signal(spec.count_bits), Signal(spec.count_bits)
+        fetched_place, place = Signal.like(scan), Signal.like(scan)
+        fetched, picked = Signal(), Signal()
+        pick = Signal()
+        is_label = Signal()
+        last = place == classes - 1
         missing = Signal(signed(spec.count_bits + 1))
         error = Signal(spec.count_bits)
+        label = fetched_place == self.labels.payload
+        with m.If(pick):
+            m.d.sync += [
+                fetched_count.eq(counts[scan]), fetched_place.eq(scan), fetched.eq(1), scan.eq(scan + 1),
+                count.eq(fetched_count), place.eq(fetched_place), picked.eq(fetched), is_label.eq(label),
+                error.eq(Mux(label, Mux(missing < 0, 0, missing), fetched_count)),
+            ]
         wanted = Signal()
         magnitude: Value = Mux(wanted, error, 0)
         m.d.comb += [
-            missing.eq(spec.desired_count - counts[scan]),
-            error.eq(Mux(is_label, Mux(missing < 0, 0, missing), counts[scan])),
+            missing.eq(spec.desired_count - fetched_count),
             wanted.eq(error >= spec.output_threshold),
         ]
         if spec.magnitude is Magnitude.GRADED:
@@ -90,7 +101,9 @@ class Readout(wiring.Component):
             for exponent in range(DESIRE_EXPONENT_MIN + 1, 1):
                 with m.If(error >= -(-spec.desired_count >> -exponent)):
                     m.d.comb += magnitude.eq(-exponent)
-        m.d.comb += self.desires.payload.eq(Cat(~wanted_any, wanted, ~is_label, magnitude))
+        offered = Signal(DesireLayout(spec))
+        offering, offered_last = Signal(), Signal()
+        m.d.comb += [self.desires.payload.eq(offered), self.desires.valid.eq(offering)]
 
         with m.FSM(name="readout_state"):
             with m.State("COUNT"):
@@ -101,34 +114,35 @@ class Readout(wiring.Component):
                     with m.Case(EventKind.LEARN):
                         m.d.sync += learning.eq(1)
                     with m.Case(EventKind.SAMPLE_END):
-                        m.d.sync += [largest.eq(counts[0]), winner.eq(0), unique.eq(1), scan.eq(0),
-                                     wanted_any.eq(0)]
+                        m.d.sync += [largest.eq(0), winner.eq(0), unique.eq(1), wanted_any.eq(0)]
                         m.next = "SCAN"
             with m.State("SCAN"), m.If(~learning | self.labels.valid):
-                with m.If(scan != 0):
-                    with m.If(counts[scan] > largest):
-                        m.d.sync += [largest.eq(counts[scan]), winner.eq(scan), unique.eq(1)]
-                    with m.Elif(counts[scan] == largest):
+                m.d.comb += pick.eq(1)
+                with m.If(picked):
+                    with m.If((count > largest) | (place == 0)):
+                        m.d.sync += [largest.eq(count), winner.eq(place), unique.eq(1)]
+                    with m.Elif(count == largest):
                         m.d.sync += unique.eq(0)
-                with m.If(learning & wanted):
-                    m.d.sync += wanted_any.eq(1)
-                m.d.sync += scan.eq(scan + 1)
-                with m.If(scan == classes - 1):
-                    m.d.sync += scan.eq(0)
-                    m.next = "RESULT"
-                    with m.If(learning):
-                        m.next = "DESIRE"
+                    with m.If(learning & wanted):
+                        m.d.sync += wanted_any.eq(1)
+                    with m.If(last):
+                        m.d.sync += [scan.eq(0), fetched.eq(0), picked.eq(0)]
+                        m.next = "RESULT"
+                        with m.If(learning):
+                            m.next = "DESIRE"
             with m.State("RESULT"):
                 m.d.comb += self.result.valid.eq(1)
                 with m.If(self.result.ready):
                     m.next = "CLEAR"
             with m.State("DESIRE"):  # first, since the layers wait for it
-                m.d.comb += self.desires.valid.eq(1)
-                with m.If(self.desires.ready):
-                    m.d.sync += scan.eq(scan + 1)
-                    with m.If((scan == classes - 1) | ~wanted_any):
-                        m.d.comb += self.labels.ready.eq(1)
-                        m.next = "RESULT"
+                with m.If(~offering | self.desires.ready):
+                    m.d.comb += pick.eq(1)
+                    m.d.sync += [offering.eq(picked), offered_last.eq(last | ~wanted_any),
+                                 offered.eq(Cat(~wanted_any, wanted, ~is_label, magnitude))]
+                with m.If(offering & self.desires.ready & offered_last):
+                    m.d.comb += self.labels.ready.eq(1)
+                    m.d.sync += [offering.eq(0), fetched.eq(0), picked.eq(0), scan.eq(0)]
+                    m.next = "RESULT"
             with m.State("CLEAR"):
                 m.d.sync += [count.eq(0) for count in counts]
                 m.d.sync += learning.eq(0)

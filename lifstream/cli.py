@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from golden.spec import InputError
-from lifstream import accuracy, board, hardware, tables
+from lifstream import accuracy, board, build, hardware, tables
 from lifstream.console import error_line
 
 __all__ = ["app", "main"]
@@ -23,6 +23,8 @@ app.command()(tables.sweep)
 app.command()(hardware.verilog)
 app.command()(hardware.cosim)
 app.command()(hardware.demo)
+app.command()(build.build)
+app.command()(build.program)
 app.add_typer(board.app, name="board")
 
 # Typer carries its own copy of click in some versions; its exceptions are reached through typer.

