@@ -142,8 +142,8 @@ class _Flow:
 # drives all lanes.
 _SEPARATE = (
     "hierarchy -top top; proc; opt_expr; opt_dff; "
-    "select -set control */w:leaf */w:reading */w:arriving */w:learn_leaf */w:serving */w:lane */w:busy */w:tag_? "
-    "*/w:valid_?; "
+    "select -set control */w:leaf */w:reading */w:arriving */w:arriving_* */w:learn_leaf */w:serving */w:lane "
+    "*/w:busy */w:tag_? */w:valid_?; "
     "select -set registers @control %ci1:+$dff,$dffe,$sdff,$sdffe,$sdffce[Q] */c:* %i; "
     "setattr -set keep 1 @registers; ")
 
@@ -307,7 +307,7 @@ class _Steps:
         start = time.monotonic()
         lines: list[str] = []
         # Tools in WebAssembly all choose the same temporary names: each gets a folder of its own.
-        with tempfile.TemporaryDirectory() as scratch, log.open("w") as kept, subprocess.Popen(
+        with tempfile.TemporaryDirectory() as scratch, log.open("w", buffering=1) as kept, subprocess.Popen(
                 command, cwd=self._folder, env={**os.environ, "TMPDIR": scratch}, stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT, text=True, errors="replace") as process:
             assert process.stdout is not None

@@ -55,6 +55,8 @@ class Core(wiring.Component):
     commands: everything but an image waits until all images before have been answered, and commands
     that touch the weights also until the network is idle.
 
+    Reset has to last for at least four clocks: the registers on the way to the lanes have none.
+
     Latency: an image's reply follows its result by 1 clock; others by 2 clocks once they may go.
     Throughput: one byte per clock either way, but for 8 clocks before each counter. Memory: 4 labels, the counters.
     No multiplier.

@@ -196,9 +196,18 @@ class LaneGroup(wiring.Component):
             shape=data.ArrayLayout(weight_shape, lanes), depth=_depth(geometry.rows), init=[])
         write = weights.write_port()
         read = weights.read_port()
-        leaf, reading, arriving = (Signal(self._slot_layout(), name=name)
+        # Without reset of their own: what the layer sends is reset, for longer than they take to pass it on.
+        leaf, reading, arriving = (Signal(self._slot_layout(), name=name, reset_less=True)
                                    for name in ("leaf", "reading", "arriving"))
         m.d.sync += [leaf.eq(self.slot), reading.eq(leaf), arriving.eq(reading)]
+        # What arrives, decoded a clock before: it goes to all lanes.
+        self._adding, self._stepping, self._clearing, self._holding = (
+            Signal(name=f"arriving_{name}", reset_less=True) for name in ("spike", "step", "clear", "hold"))
+        m.d.sync += [
+            self._adding.eq(reading.kind == SlotKind.SPIKE), self._stepping.eq(reading.kind == SlotKind.STEP),
+            self._clearing.eq((reading.kind == SlotKind.STEP) | (reading.kind == SlotKind.CLEAR)),
+            self._holding.eq(reading.kind == SlotKind.HOLD),
+        ]
         loaded = [Signal(weight_shape, name=f"loaded_{lane}", reset_less=True) for lane in range(lanes)]
         m.d.comb += [
             read.addr.eq(leaf.row),
@@ -213,7 +222,7 @@ class LaneGroup(wiring.Component):
         m.d.sync += row.eq(read.data)
 
         current = self._accumulate(m, arriving, row)
-        learn = Signal(self._learn_layout(), name="learn_leaf")
+        learn = Signal(self._learn_layout(), name="learn_leaf", reset_less=True)
         m.d.sync += learn.eq(self.learn)
         changes = self._rule(m, leaf, arriving, row, current, learn, loaded)
 
@@ -232,7 +241,7 @@ class LaneGroup(wiring.Component):
         with m.If(self.load.enable):
             m.d.sync += [stage.eq(source) for stage, source in
                          zip(loaded, [*loaded[1:], self.load.weight], strict=True)]
-        with m.Elif(arriving.kind == SlotKind.HOLD):
+        with m.Elif(self._holding):
             m.d.sync += [stage.eq(row[lane]) for lane, stage in enumerate(loaded)]
         with m.Elif(applied):
             for stage, total, changing in totals:
@@ -249,9 +258,7 @@ class LaneGroup(wiring.Component):
         """Synaptic currents: exact, so the order of events within a step has no effect."""
         lanes, folds = self._geometry.lanes_per_group, self._geometry.folds
         shape = signed(self._spec.current_bits(self._layer))
-        adding = arriving.kind == SlotKind.SPIKE
-        stepping = arriving.kind == SlotKind.STEP
-        clearing = stepping | (arriving.kind == SlotKind.CLEAR)
+        adding, stepping, clearing = self._adding, self._stepping, self._clearing
         current = Array([Signal(shape, name=f"current_{lane}", reset_less=True) for lane in range(lanes)])
         if folds == 1:
             for lane in range(lanes):
@@ -325,11 +332,10 @@ class DesireLanes(LaneGroup):
         """
         spec, layer, geometry = self._spec, self._layer, self._geometry
         lanes, folds, unroll = geometry.lanes_per_group, geometry.folds, geometry.unroll
-        stepping = arriving.kind == SlotKind.STEP
         busy = Signal()
         lane = Signal(bits_for_index(lanes))
-        serving = Signal(SlotLayout(spec, geometry))
-        with m.If(stepping):
+        serving = Signal(SlotLayout(spec, geometry), reset_less=True)
+        with m.If(self._stepping):
             m.d.sync += [busy.eq(1), lane.eq(0), serving.eq(arriving)]
         with m.Elif(lane == lanes - 1):
             m.d.sync += busy.eq(0)

@@ -8,8 +8,9 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from amaranth.back import rtlil
+from amaranth.back import rtlil, verilog
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,10 +20,15 @@ from boards.host import Board, open_port
 from boards.simulated import simulated_board
 from boards.targets import TARGETS, Family, pll_for, target_by_name, uart_divisor
 from boards.top import BoardTop
+from golden.datasets import Split
 from golden.learning import learn
+from golden.model import Model
 from golden.network import Network
 from golden.spec import InputError, NetworkSpec
+from hdl.emit import emit_network
 from hdl.geometry import Geometry
+from sim.cosim import Segment, Stalls, cosimulate
+from sim.runner import Simulator
 from tests.conftest import random_images, random_network
 
 SPEC = NetworkSpec(sizes=(9, 6, 3), steps=8)
@@ -171,6 +177,36 @@ def test_collisions_are_left_open_on_clocked_ports_only(design: str) -> None:
     for port in ports:
         assert ("1" in port["COLLISION_X_MASK"].split("'")[1]) <= (port["CLK_ENABLE"] == "1")
     assert any("1" in port["COLLISION_X_MASK"].split("'")[1] for port in ports)
+
+
+COLLISION = re.compile(r"if \((.*)\)(\n +_\d+_ <= 17'hx+;)")
+"""Where the encoder's memory, a word of 5 + 12 bits, answers a read of what is being written."""
+
+
+@pytest.mark.simulation
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="apt-get install iverilog: four values")
+@pytest.mark.parametrize(("geometry", "fault", "exact"), [
+    (Geometry(lanes=13), False, True), (Geometry(lanes=2, window=1, unroll=1), False, True),
+    (Geometry(lanes=13), True, False)])
+def test_no_answer_of_a_collision_is_used(monkeypatch: pytest.MonkeyPatch, geometry: Geometry, fault: bool,
+                                          exact: bool) -> None:
+    """Such answers are unknown here, and an unknown spreads to whatever it touches."""
+    spec = NetworkSpec(sizes=(23, 13, 6, 5), steps=12, dropout=40)
+    real = verilog._convert_rtlil_text
+    monkeypatch.setattr(verilog, "_convert_rtlil_text",
+                        lambda text, **options: real(leave_collisions_open(text), **options))
+    emission = emit_network(spec=spec, geometry=geometry)
+    assert len(COLLISION.findall(emission.verilog)) == geometry.window
+    assert emission.verilog.count("'hx") > 10
+    text = COLLISION.sub(r"if (1)\2", emission.verilog, count=1) if fault else emission.verilog
+    images = Split(images=random_images(24, 23, 3), labels=(np.arange(24) % 5).astype(np.uint8))
+    model = Model(network=random_network(spec, 11, scale=2.2), preset="test", dataset="none")
+    result = cosimulate(
+        model, {"train": images, "test": images},
+        [Segment(split="train", order=np.arange(24), rate_shift=11, check_every=12),
+         Segment(split="test", order=np.arange(12))],
+        verilog=text, description=emission.description, simulator=Simulator.ICARUS, stalls=Stalls.RANDOM)
+    assert result.bit_exact == exact, result.message
 
 
 # -- gates -----------------------------------------------------------------------------------------
