@@ -37,7 +37,7 @@ __all__ = ["build", "program"]
 
 BoardOption = Annotated[str, typer.Option("--board", help="Board: ulx3s-85f, icebreaker, tang-nano-9k, arty-a7.")]
 
-_MEASURED_IMAGES = 200
+_MEASURED_IMAGES = 100
 _STEPS = {"generate": "generate", "synthesise": "synthesise", "place": "place and route", "pack": "write the bitstream",
           "count": "count cells"}
 
