@@ -280,8 +280,9 @@ class LifLayer(wiring.Component):
         at = LayerSignals(groups=lane_groups, slot=slot, learn=learn, phase=Signal(LayerPhase, name="phase_now"),
                    learning=learning, begin=begin, step=step, stepping=Signal(name="stepping"), marker=event.kind,
                    fold=fold, fold_row=Signal(bits_for_index(geometry.rows), name="fold_row"),
-                   last_fold=fold == folds - 1, pause=pause, issue=Signal(name="issue"), history=history,
-                   rounding=rounding, update_slot=Signal(SlotKind, name="update_slot"),
+                   last_fold=fold == folds - 1 if folds > 1 else Const(1), pause=pause,
+                   issue=Signal(name="issue"), history=history, rounding=rounding,
+                   update_slot=Signal(SlotKind, name="update_slot"),
                    update_row=Signal(bits_for_index(geometry.rows), name="update_row"))
         phase, last_fold, issue, fold_row = at.phase, at.last_fold, at.issue, at.fold_row
 
@@ -370,10 +371,11 @@ class LifLayer(wiring.Component):
                                 m.d.sync += phase.eq(LayerPhase.RECEIVE)
             with m.If(issue & last_fold):
                 m.d.comb += done.eq(1)
-        with m.If(issue):
-            m.d.sync += [fold.eq(fold + 1), fold_row.eq(fold_row + geometry.n_in)]
-            with m.If(last_fold):
-                m.d.sync += [fold.eq(0), fold_row.eq(0)]
+        if folds > 1:
+            with m.If(issue):
+                m.d.sync += [fold.eq(fold + 1), fold_row.eq(fold_row + geometry.n_in)]
+                with m.If(last_fold):
+                    m.d.sync += [fold.eq(0), fold_row.eq(0)]
         m.d.comb += history.spiking.eq(event.neuron)
 
         m.d.comb += self.events.ready.eq(~occupied | (spiking & last_fold))
