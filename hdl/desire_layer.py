@@ -117,7 +117,6 @@ class DesireLayer(LifLayer):
         turn = Signal(groups, init=1)
         desire_lane = Signal(bits_for_index(lanes))
         desire_fold = Signal(bits_for_index(folds))
-        graded = spec.magnitude is Magnitude.GRADED
         magnitude = self._own_error(m, asked, begin) if self._passes_errors else self.desires.p.magnitude
         next_phase = Signal(LayerPhase)  # once the desires are known
         if self.layer > 0:
@@ -141,9 +140,6 @@ class DesireLayer(LifLayer):
                              received.eq(received + 1)]
                 with m.If(active):
                     m.d.sync += wanted_any.eq(1)
-                    if graded:
-                        with m.If(self.desires.p.magnitude > deepest):
-                            m.d.sync += deepest.eq(self.desires.p.magnitude)
                 with m.If(turn[-1]):
                     m.d.sync += desire_lane.eq(desire_lane + 1)
                     with m.If(desire_lane == lanes - 1):
@@ -155,8 +151,14 @@ class DesireLayer(LifLayer):
                 if self.layer == 0:
                     m.d.sync += learning.eq(wanted_any)
 
+        if spec.magnitude is Magnitude.GRADED:
+            with m.If(desire.active & (desire.magnitude > deepest)):
+                m.d.sync += deepest.eq(desire.magnitude)
+
         finish = Signal()  # the update is over
-        with m.If(begin):
+        begun = Signal()   # a clock later is early enough, and the way shorter
+        m.d.sync += begun.eq(begin)
+        with m.If(begun):
             m.d.sync += [wanted_any.eq(0), deepest.eq(0)]
         with m.If(finish):
             m.d.sync += [phase.eq(LayerPhase.FORWARD), learning.eq(0)]

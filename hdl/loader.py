@@ -64,7 +64,8 @@ class WeightLoader(wiring.Component):
         lane = Signal(bits_for_index(geometry.lanes_per_group))
         group = Signal(bits_for_index(geometry.groups))
         turn = Signal(geometry.groups, init=1)  # the group, a bit each
-        settle = Signal(range(_SLOT_LATENCY + 1))
+        settle = Signal(range(_SLOT_LATENCY + 1))   # runs on in every state: no enable to decode
+        settled = Signal()
         reading = Signal()
         m.d.comb += self.first.eq(presynaptic == 0)
         padding = neuron >= geometry.n_out
@@ -95,6 +96,8 @@ class WeightLoader(wiring.Component):
         ]
         with m.If(self.read):
             m.d.sync += reading.eq(1)
+        m.d.sync += settle.eq(settle - 1)
+        m.d.comb += settled.eq(settle == 0)
 
         with m.FSM(name="loader_state"):
             with m.State("LOAD"):
@@ -114,12 +117,11 @@ class WeightLoader(wiring.Component):
                 m.next = "REQUEST"
             with m.State("REQUEST"):
                 m.d.comb += self.request.eq(1)
+                m.d.sync += settle.eq(_SLOT_LATENCY)
                 with m.If(self.grant):
-                    m.d.sync += settle.eq(_SLOT_LATENCY)
                     m.next = "WAIT"
             with m.State("WAIT"):
-                m.d.sync += settle.eq(settle - 1)
-                with m.If(settle == 0):
+                with m.If(settled):
                     with m.If(reading):
                         m.next = "PICK"
                     with m.Else():
@@ -129,18 +131,16 @@ class WeightLoader(wiring.Component):
             with m.State("SEND"):
                 m.d.comb += self.readback.valid.eq(~padding)
                 m.d.comb += step.eq(padding | self.readback.ready)
+                m.d.sync += settle.eq(_SHIFT_LATENCY)
                 with m.If(step):
                     m.next = "PICK"
                     with m.If(last_group):
                         m.d.comb += rotate.eq(1)
-                        m.d.sync += settle.eq(_SHIFT_LATENCY)
                         m.next = "ADVANCE"
                         with m.If(~last_lane):
                             m.next = "ROTATE"
-            with m.State("ROTATE"):
-                m.d.sync += settle.eq(settle - 1)
-                with m.If(settle == 0):
-                    m.next = "PICK"
+            with m.State("ROTATE"), m.If(settled):
+                m.next = "PICK"
             with m.State("ADVANCE"):
                 m.next = "LOAD"
                 with m.If(neuron >= geometry.n_out):

@@ -32,6 +32,7 @@ from lifstream.options import (
     PresetOption,
     RuleOption,
     SeedOption,
+    WeightBitsOption,
     open_model,
     percent,
     require_file_place,
@@ -52,7 +53,7 @@ def train(
     seed: SeedOption = 1,
     out: Annotated[Path | None, typer.Option("--out", help="Model file to write; default: PRESET.npz.")] = None,
     rule: RuleOption = None,
-    weight_bits: Annotated[int | None, typer.Option("--weight-bits", help="Width of a weight.")] = None,
+    weight_bits: WeightBitsOption = None,
     rounding: Annotated[Rounding | None, typer.Option("--rounding", help="Rounding of weight updates.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", help="Time steps per image.")] = None,
     hidden: Annotated[int | None, typer.Option("--hidden", help="Neurons of the first hidden layer.")] = None,
@@ -180,7 +181,7 @@ def evaluate_model(
 ) -> None:
     """Accuracy of a model on the test set. With --preset, the model must be of that preset's contract."""
     output = Output(as_json=as_json)
-    loaded = open_model(model, preset)
+    loaded = open_model(model, preset_by_name(preset) if preset else None)
     dataset = load_dataset(loaded.dataset, data_dir=data_dir)
     require_fit(loaded.network.spec, dataset)
     Runner(network=loaded.network, engine=engine).prepare(learning=False)

@@ -26,6 +26,7 @@ from lifstream.options import (
     JsonOption,
     LanesOption,
     SeedOption,
+    WeightBitsOption,
     open_model,
     percent,
     require_file_place,
@@ -67,10 +68,11 @@ def choose(
     simulated: Annotated[str | None, typer.Option(
         "--simulated", metavar="PRESET", help="No board: simulate one with this network, UART pins and all, behind a "
                                               "pseudo-terminal.")] = None,
+    weight_bits: WeightBitsOption = None,
     lanes: LanesOption = None,
     netlist: Annotated[str | None, typer.Option(
         "--netlist", metavar="BOARD", help="With --simulated: simulate the gates that synthesis makes of it for this "
-                                           "board (icebreaker), with the board's lanes.")] = None,
+                                           "board (icebreaker, ulx3s-85f), with its lanes.")] = None,
 ) -> None:
     """Use a board on a serial port (--port, --preset), or a simulated one (--simulated)."""
     if (preset is None) == (simulated is None):
@@ -79,8 +81,8 @@ def choose(
         raise InputError("board: --port and --simulated exclude each other")
     if netlist is not None and simulated is None:
         raise InputError("board: --netlist needs --simulated")
-    context.obj = _Place(port=port, baud=baud, preset=preset_by_name(simulated or preset or ""), lanes=lanes,
-                         simulated=simulated is not None, netlist=netlist)
+    context.obj = _Place(port=port, baud=baud, lanes=lanes, simulated=simulated is not None, netlist=netlist,
+                         preset=preset_by_name(simulated or preset or "").varied(weight_bits=weight_bits))
 
 
 @contextmanager
@@ -115,7 +117,7 @@ def _connected(place: _Place, port: str | None) -> Iterator[Any]:
 def _network(place: _Place, model: str | None, seed: int) -> Network:
     if model is None:
         return Network.initial(spec=place.preset.spec, seed=seed)
-    return open_model(model, place.preset.name).network
+    return open_model(model, place.preset).network
 
 
 def _checked_images(images: int, available: int) -> int:

@@ -26,7 +26,7 @@ from golden.spec import InputError
 from golden.training import Progress
 from lifstream.console import Output, error_line
 from lifstream.hardware import cosimulate_model
-from lifstream.options import DataOption, JsonOption, PresetOption, SeedOption, require_fit
+from lifstream.options import DataOption, JsonOption, PresetOption, SeedOption, WeightBitsOption, require_fit
 from sim.cosim import Segment
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def build(
     board: BoardOption,
     preset: PresetOption,
     out: Annotated[Path | None, typer.Option(
-        "--out", help="Folder of the build and its logs. Default: build/BOARD-PRESET.")] = None,
+        "--out", help="Folder of the build and its logs. Default: build/BOARD-PRESET[-WIDTH-bit].")] = None,
+    weight_bits: WeightBitsOption = None,
     lanes: Annotated[int | None, typer.Option(
         "--lanes", help="Neurons updated per clock. Default: the board's.")] = None,
     window: Annotated[int | None, typer.Option(
@@ -73,9 +74,10 @@ def build(
     from boards.targets import Family, target_by_name
 
     output = Output(as_json=as_json)
-    target, network = target_by_name(board), preset_by_name(preset)
+    target, network = target_by_name(board), preset_by_name(preset).varied(weight_bits=weight_bits)
     geometry = target.geometry(network.spec, lanes=lanes, window=window, unroll=unroll)
-    folder = make_folder(out or Path("build") / f"{board}-{preset}")
+    width = "" if weight_bits is None else f"-{weight_bits}-bit"
+    folder = make_folder(out or Path("build") / f"{board}-{preset}{width}")
     wanted: dict[str, Any] = {"spec": network.spec, "geometry": geometry, "clock_mhz": clock or target.clock_mhz,
                               "baud": baud or target.baud, "folder": folder}
     if target.family is Family.XILINX:
@@ -133,8 +135,8 @@ def _what_would_fit(target: Target, network: Preset, geometry: Geometry, short: 
             narrow = network.varied(weight_bits=bits).spec
             if fits(target, spec=narrow, geometry=replace(geometry, lanes=lanes), folder=folder / f"bits-{bits}",
                     watch=watch):
-                return f"weights of {bits} bits{f' and --lanes {lanes}' if lanes != geometry.lanes else ''} would"
-    return "no number of lanes and no weights of 8 bits or more would; choose a smaller network or a larger board"
+                return f"--weight-bits {bits}{f' --lanes {lanes}' if lanes != geometry.lanes else ''} would"
+    return "neither fewer lanes nor weights of 8 bits would; choose a smaller network or a larger board"
 
 
 def _speed(preset: Preset, geometry: Geometry, made: Build, data_dir: Path | None, output: Output) -> dict[str, Any]:

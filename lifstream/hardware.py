@@ -211,7 +211,7 @@ def _cosim_model(model: str | None, preset: str | None, rule: Rule | None, seed:
     if model is not None:
         if rule is not None:
             raise InputError("--rule: a MODEL has its own rule; use --preset")
-        loaded = open_model(model, preset)
+        loaded = open_model(model, preset_by_name(preset) if preset else None)
         plan = loaded.training.get("plan")
         return loaded, TrainingPlan(**plan) if plan else preset_by_name(loaded.preset).training
     if preset is None:

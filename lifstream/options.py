@@ -15,8 +15,8 @@ from golden.presets import PRESETS, Preset, TrainingPlan, preset_by_name
 from golden.spec import InputError, NetworkSpec, Rule
 
 __all__ = ["DataOption", "EpochsOption", "JsonOption", "LanesOption", "ModelArgument", "OptionalPreset", "PresetOption",
-           "RuleOption", "SeedOption", "UnrollOption", "WindowOption", "chosen_preset", "open_model",
-           "percent", "require_file_place", "require_fit", "with_plan"]
+           "RuleOption", "SeedOption", "UnrollOption", "WeightBitsOption", "WindowOption", "chosen_preset",
+           "open_model", "percent", "require_file_place", "require_fit", "with_plan"]
 
 PresetOption = Annotated[str, typer.Option("--preset", help=f"Network: {', '.join(PRESETS)}.")]
 OptionalPreset = Annotated[str | None, typer.Option("--preset", help=f"Network: {', '.join(PRESETS)}.")]
@@ -26,6 +26,8 @@ DataOption = Annotated[Path | None, typer.Option(
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Passes over the training images.")]
 RuleOption = Annotated[Rule | None, typer.Option("--rule", help="Form of the learning rule; default: the preset's.")]
+WeightBitsOption = Annotated[int | None, typer.Option(
+    "--weight-bits", help="Width of a weight; default: the preset's.")]
 LanesOption = Annotated[int | None, typer.Option(
     "--lanes", help="Neurons updated per clock; each layer takes min(lanes, n_out). Default: all.")]
 WindowOption = Annotated[int, typer.Option("--window", help="Pixels the encoder examines per clock.")]
@@ -48,9 +50,9 @@ def with_plan(preset: Preset, **choices: int | None) -> Preset:
     return replace(preset, training=plan)
 
 
-def open_model(name: str, preset: str | None = None) -> Model:
+def open_model(name: str, preset: Preset | None = None) -> Model:
     """A model by file or released name; with ``preset``, it must be of that preset's contract."""
-    return load_model(find_model(name), expected=preset_by_name(preset).spec if preset else None)
+    return load_model(find_model(name), expected=None if preset is None else preset.spec)
 
 
 def percent(fraction: float) -> str:

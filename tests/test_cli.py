@@ -304,6 +304,7 @@ def test_board_names_bad_input(tmp_path: Path, arguments: tuple[str, ...], namin
     (("build", "--board", "icebreaker", "--preset", "digits", "--clock", "500"), "--clock: the board's PLL"),
     (("build", "--board", "icebreaker", "--preset", "digits", "--baud", "7000000"), "--baud: 7000000 does not divide"),
     (("build", "--board", "icebreaker", "--preset", "digits", "--lanes", "0"), "lanes: 0 is out of bounds"),
+    (("build", "--board", "icebreaker", "--preset", "digits", "--weight-bits", "40"), "weight_bits: 40 is out of"),
     (("program", "--board", "icebreaker", "nothing.bin"), "nothing.bin: no such file"),
     (("program", "--board", "other", "nothing.bin"), "board 'other' is unknown")])
 def test_building_names_bad_input(tmp_path: Path, arguments: tuple[str, ...], naming: str) -> None:
