@@ -1,4 +1,4 @@
-"""Bench that is a board: it bridges the design's two wires and a pseudo-terminal until it is told to stop."""
+"""Bench that is a board: it bridges the design's two wires and a pseudo-terminal until told to stop, or left alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, Timer
 
-from sim.bench import CLOCK_NS
+from sim.bench import CLOCK_NS, abandoned
 from sim.harness import BENCH_VARIABLE
 
 _IDLE_CLOCKS = 500
@@ -56,7 +56,7 @@ async def board(dut: Any) -> None:
     part.write_text(os.ttyname(slave))
     part.rename("port")
     stop = Path("stop")
-    while not stop.exists():
+    while not stop.exists() and not abandoned():
         data = _read(terminal)
         if not data:
             await Timer(_IDLE_CLOCKS * CLOCK_NS, "ns")

@@ -15,9 +15,16 @@ from numpy.typing import NDArray
 
 from sim.harness import BENCH_VARIABLE
 
-__all__ = ["BenchError", "HarnessDriver", "read_words", "word_fields"]
+__all__ = ["BenchError", "HarnessDriver", "abandoned", "read_words", "word_fields"]
 
 CLOCK_NS = 10
+
+_PARENT = os.getppid()
+
+
+def abandoned() -> bool:
+    """Whether the process that started the simulation is gone, so that nobody waits for a result."""
+    return os.getppid() != _PARENT
 
 
 class BenchError(Exception):
@@ -157,6 +164,14 @@ class HarnessDriver:
         temporary.rename("result.json")
 
     def progress(self, **values: Any) -> None:
-        """Append a line to ``progress.jsonl``."""
+        """Append a line to ``progress.jsonl``.
+
+        Raises
+        ------
+        BenchError
+            Nobody is there to read it.
+        """
+        if abandoned():
+            raise BenchError("the process that started the simulation is gone")
         with Path("progress.jsonl").open("a") as stream:
             stream.write(json.dumps(values) + "\n")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -324,6 +327,26 @@ def test_simulated_board_learns_over_a_noisy_line(terminal: str, rate: float) ->
         counters = board.counters()
         assert int(counters["learned"]) + int(counters["skipped"]) == counters["images"] == len(IMAGES)
         assert (board.repeated > 0) == (rate > 0)
+
+
+@pytest.mark.simulation
+def test_a_simulated_board_ends_with_who_started_it() -> None:
+    program = ("import sys, time\n"
+               "from boards.simulated import simulated_board\n"
+               "from tests.boards.test_link import SPEC, Geometry\n"
+               "with simulated_board(spec=SPEC, geometry=Geometry(lanes=6)) as terminal:\n"
+               "    print(terminal, flush=True)\n"
+               "    time.sleep(600)\n")
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        terminal = Path(process.stdout.readline().strip())
+        assert terminal.is_char_device()
+        process.kill()
+    for _ in range(600):
+        if not terminal.exists():
+            break
+        time.sleep(0.1)
+    assert not terminal.exists()
 
 
 def test_payload_holds_an_image() -> None:
