@@ -37,7 +37,19 @@ Watch = Callable[[str, str], None]
 
 
 class BuildFailed(InputError):
-    """A tool failed; the message names the log."""
+    """A tool failed; the message names the log.
+
+    Parameters
+    ----------
+    message
+        For people.
+    reason
+        What the tool said.
+    """
+
+    def __init__(self, message: str, *, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class DoesNotFit(BuildFailed):
@@ -253,8 +265,8 @@ class _Steps:
         if process.returncode:
             for name in outputs:
                 (self._folder / name).unlink(missing_ok=True)
-            error = next((line.strip() for line in lines if line.startswith("ERROR")), "no reason given")
-            raise BuildFailed(f"{step}: {Path(command[0]).name} failed ({error}); see {log}")
+            reason = next((line.strip() for line in lines if line.startswith("ERROR")), "no reason given")
+            raise BuildFailed(f"{step}: {Path(command[0]).name} failed ({reason}); see {log}", reason=reason)
         self.seconds[step] = round(time.monotonic() - start, 1)
         write_text(note, json.dumps({"made_from": wanted, "seconds": self.seconds[step]}) + "\n")
         return "".join(lines)
@@ -317,14 +329,15 @@ _PEOPLE = {"TRELLIS_COMB": "LUTs", "TRELLIS_FF": "flip-flops", "DP16KD": "block 
            "BSRAM": "block RAMs", "RAM16SDP4": "LUT RAMs"}
 
 
-def _too_large(folder: Path, error: BuildFailed) -> BuildFailed:
+def _too_large(flow: _Flow, folder: Path, error: BuildFailed) -> BuildFailed:
     """The error of place and route, as a lack of resources if it was one."""
     found = _resources((folder / "place.log").read_text())
     short = [resource for resource in found.values() if resource.used > resource.available]
-    if not short and "placement" not in str(error) and "place" not in str(error).split("(")[-1]:
+    counted = [found[cell] for cell in (*flow.cells.values(), *flow.further.values()) if cell in found]
+    if not short and not ("place" in error.reason and counted):
         return error
     if not short:   # all there, but nothing left to arrange them with
-        fullest = max(found.values(), key=lambda resource: resource.fraction)
+        fullest = max(counted, key=lambda resource: resource.fraction)
         return DoesNotFit(f"does not fit: {_PEOPLE.get(fullest.name, fullest.name)} {fullest.used} of "
                           f"{fullest.available}, too full to be placed", [fullest])
     return DoesNotFit("does not fit: " + ", ".join(
@@ -463,7 +476,7 @@ def build(target: Target, *, spec: NetworkSpec, geometry: Geometry, clock_mhz: f
                                   "--report", "report.json", "--timing-allow-fail"],
                         inputs=(design, constraints), outputs=(flow.placed[1], "report.json"))
     except BuildFailed as error:
-        raise _too_large(folder, error) from None
+        raise _too_large(flow, folder, error) from None
     steps.run("pack", [*packer, *_pack_options(target, commands)], inputs=(flow.placed[1],),
               outputs=(flow.bitstream,))
 

@@ -206,7 +206,7 @@ TARGETS = {target.name: target for target in (
     Target(name="icebreaker", title="iCEBreaker (Lattice iCE40 UP5K)", family=Family.ICE40, platform=_icebreaker,
            clock_mhz=18, lanes=1, window=1, unroll=1, loader="ice40_generic"),
     Target(name="tang-nano-9k", title="Tang Nano 9K (Gowin GW1NR-9C)", family=Family.GOWIN, platform=_tang_nano,
-           clock_mhz=27, lanes=4, window=2, unroll=1, loader="tangnano9k"),
+           clock_mhz=27, lanes=2, window=2, unroll=1, loader="tangnano9k"),
     Target(name="arty-a7", title="Arty A7-35T (AMD Artix-7)", family=Family.XILINX, platform=_arty, clock_mhz=100,
            loader="arty_a7_35t"),
 )}

@@ -141,10 +141,18 @@ def test_a_missing_tool_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     ("Info: \t DP16KD:    228/   208   109%\n", r"block RAMs 228 of 208 \(20 too many\)"),
     ("Info: \t ICESTORM_LC:    5270/   5280   99%\n", "logic cells 5270 of 5280, too full to be placed")])
 def test_what_does_not_fit_is_counted(tmp_path: Path, log: str, message: str) -> None:
-    (tmp_path / "place.log").write_text(log)
-    found = flow._too_large(tmp_path, BuildFailed("place: nextpnr failed (ERROR: Unable to find legal placement)"))
+    (tmp_path / "place.log").write_text("Info: \t ICESTORM_PLL:  1/ 1  100%\n" + log)
+    family = Family.ECP5 if "DP16KD" in log else Family.ICE40
+    failure = BuildFailed("place: nextpnr failed; see place.log", reason="ERROR: Unable to find legal placement")
+    found = flow._too_large(flow._FLOWS[family], tmp_path, failure)
     assert isinstance(found, DoesNotFit)
     assert re.search(message, str(found))
+
+
+def test_a_placer_that_was_stopped_is_no_lack_of_space(tmp_path: Path) -> None:
+    (tmp_path / "place.log").write_text("Info: \t ICESTORM_LC:    5200/   5280    98%\n")
+    stopped = BuildFailed("place: nextpnr failed (no reason given); see place.log", reason="no reason given")
+    assert flow._too_large(flow._FLOWS[Family.ICE40], tmp_path, stopped) is stopped
 
 
 def test_names_are_the_designs() -> None:
