@@ -30,7 +30,7 @@ from golden.files import make_folder, write_text
 from golden.spec import InputError, NetworkSpec
 from hdl.geometry import Geometry
 
-__all__ = ["Build", "BuildFailed", "DoesNotFit", "Resource", "build", "fits", "netlist", "project"]
+__all__ = ["Build", "BuildFailed", "DoesNotFit", "Resource", "build", "lacking", "netlist", "project"]
 
 Watch = Callable[[str, str], None]
 """Is told the step under way and the last line of its log."""
@@ -316,6 +316,9 @@ def _pack_options(target: Target, commands: dict[str, list[str]]) -> list[str]:
     return commands["gowin_pack"]
 
 
+_FULL = 0.98
+"""Share of a resource from which on a design is not worth placing."""
+
 _USED = re.compile(r"Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s+\d+%")
 
 
@@ -421,16 +424,17 @@ def netlist(target: Target, design: Elaboratable, *, ports: Iterable[Any], folde
     return (folder / "netlist.v").read_text() + models
 
 
-def fits(target: Target, *, spec: NetworkSpec, geometry: Geometry, folder: Path, watch: Watch) -> bool:
-    """Whether a design's cells are no more than the FPGA has; placing them may still fail."""
+def lacking(target: Target, *, spec: NetworkSpec, geometry: Geometry, folder: Path, watch: Watch) -> list[Resource]:
+    """What a design would need more of than the FPGA has, or nearly all: placing needs some room."""
     pll = target.pll(target.clock_mhz)
     flow, steps = _FLOWS[target.family], _Steps(folder, watch)
     commands = _prepare(target, spec=spec, geometry=geometry, pll=pll, baud=target.baud, folder=folder, watch=watch)
     design = _synthesise(target, steps, folder)
     log = steps.run("count", [*_tool(flow.nextpnr), *_device_options(target, commands), "--json", design,
                               "--pack-only"], inputs=(design,), outputs=())
-    return all(resource.fraction <= 0.98 for resource in _resources(log).values()
-               if resource.name in flow.cells.values() or resource.name in flow.further.values())
+    found = _resources(log)
+    return [resource for cell in dict.fromkeys((*flow.cells.values(), *flow.further.values()))
+            if (resource := found.get(cell)) is not None and resource.fraction > _FULL]
 
 
 def build(target: Target, *, spec: NetworkSpec, geometry: Geometry, clock_mhz: float, baud: int, seed: int,

@@ -121,20 +121,24 @@ def _watch(bar: Any) -> Watch:
 def _what_would_fit(target: Target, network: Preset, geometry: Geometry, short: list[Resource], folder: Path,
                     watch: Watch) -> str:
     """Lanes, or a weight's width, with which the design's cells would be no more than there are: tried, not guessed."""
-    from boards.flow import fits
+    from boards.flow import lacking
 
-    memory = any("RAM" in resource.name or resource.name == "DP16KD" for resource in short)
     lanes = geometry.lanes
-    while lanes > 1 and not memory:
+    used = {resource.name: resource.used for resource in short}
+    while lanes > 1:
+        smaller = replace(geometry, lanes=lanes // 2)
+        short = lacking(target, spec=network.spec, geometry=smaller, folder=folder / f"lanes-{lanes // 2}", watch=watch)
+        if not short:
+            return f"--lanes {lanes // 2} would"
+        before, used = used, {resource.name: resource.used for resource in short}
+        if all(used.get(name, 0) >= count for name, count in before.items()):
+            break   # as many weights, however few lanes
         lanes //= 2
-        smaller = replace(geometry, lanes=lanes)
-        if fits(target, spec=network.spec, geometry=smaller, folder=folder / f"lanes-{lanes}", watch=watch):
-            return f"--lanes {lanes} would"
     for bits in (14, 12, 10, 8):
         if bits < network.spec.weight_bits:
             narrow = network.varied(weight_bits=bits).spec
-            if fits(target, spec=narrow, geometry=replace(geometry, lanes=lanes), folder=folder / f"bits-{bits}",
-                    watch=watch):
+            if not lacking(target, spec=narrow, geometry=replace(geometry, lanes=lanes),
+                           folder=folder / f"bits-{bits}", watch=watch):
                 return f"--weight-bits {bits}{f' --lanes {lanes}' if lanes != geometry.lanes else ''} would"
     return "neither fewer lanes nor weights of 8 bits would; choose a smaller network or a larger board"
 

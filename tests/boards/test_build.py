@@ -15,8 +15,9 @@ from amaranth.back import rtlil, verilog
 from hypothesis import given
 from hypothesis import strategies as st
 
+import lifstream.build
 from boards import flow, simulated
-from boards.flow import BuildFailed, DoesNotFit, build, fits
+from boards.flow import BuildFailed, DoesNotFit, Resource, build, lacking
 from boards.host import Board, open_port
 from boards.rewrites import absorb_output_registers, leave_collisions_open, read_on_falling_edge
 from boards.simulated import simulated_board
@@ -26,6 +27,7 @@ from golden.datasets import Split
 from golden.learning import learn
 from golden.model import Model
 from golden.network import Network
+from golden.presets import preset_by_name
 from golden.spec import InputError, NetworkSpec
 from hdl.emit import emit_network
 from hdl.geometry import Geometry
@@ -147,6 +149,22 @@ def test_what_does_not_fit_is_counted(tmp_path: Path, log: str, message: str) ->
     found = flow._too_large(flow._FLOWS[family], tmp_path, failure)
     assert isinstance(found, DoesNotFit)
     assert re.search(message, str(found))
+
+
+@pytest.mark.parametrize(("weights", "per_lane", "advice"), [
+    (10, 30, "--lanes 4 would"), (101, 0, "--weight-bits 14 would"), (101, 12, "--weight-bits 14 --lanes 1 would"),
+    (300, 0, "neither fewer lanes nor weights of 8 bits would")])
+def test_advice_is_tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, weights: int, per_lane: int,
+                         advice: str) -> None:
+    """Of an FPGA with 100 memories: so many for weights of 16 bits, and so many for each lane beyond the first."""
+    def needs(spec: NetworkSpec, geometry: Geometry) -> list[Resource]:
+        count = weights * spec.weight_bits // 16 + per_lane * (geometry.lanes - 1)
+        return [Resource(name="RAM", used=count, available=100)] if count > 100 else []
+
+    monkeypatch.setattr(flow, "lacking", lambda _, *, spec, geometry, **__: needs(spec, geometry))
+    preset, geometry = preset_by_name("digits"), Geometry(lanes=8)
+    assert lifstream.build._what_would_fit(target_by_name("icebreaker"), preset, geometry, needs(preset.spec, geometry),
+                                           tmp_path, silent).startswith(advice)
 
 
 def test_a_placer_that_was_stopped_is_no_lack_of_space(tmp_path: Path) -> None:
@@ -346,7 +364,7 @@ def test_one_wrong_gate_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("yosys_environment")
 def test_a_small_network_becomes_a_bitstream(tmp_path: Path) -> None:
     target, spec = target_by_name("icebreaker"), NetworkSpec(sizes=(4, 2), steps=4, desire_margin=1)
-    assert fits(target, spec=spec, geometry=FOLDED, folder=tmp_path, watch=silent)
+    assert lacking(target, spec=spec, geometry=FOLDED, folder=tmp_path, watch=silent) == []
     made = build(target, spec=spec, geometry=FOLDED, clock_mhz=18, baud=3_000_000, seed=1, folder=tmp_path,
                  watch=silent)
     assert made.bitstream.stat().st_size > 100_000
