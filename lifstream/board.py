@@ -45,6 +45,9 @@ ImagesOption = Annotated[int, typer.Option("--images", help="Images to play.")]
 _SIMULATED_PATIENCE = 30.0
 """Seconds to wait for an acknowledgement from a simulation, which is some thousand times slower than a board."""
 
+_SIMULATED_SILENCE = 600.0
+"""Seconds to wait for the next part of a simulation's reply; gates are slower still."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Place:
@@ -110,7 +113,8 @@ def _connected(place: _Place, port: str | None) -> Iterator[Any]:
         target = target_by_name(place.netlist)
         geometry = target.geometry(spec, lanes=place.lanes)
     with simulated_board(spec=spec, geometry=geometry, netlist_of=target) as terminal, \
-            Board(port=open_port(terminal), spec=spec, patience=_SIMULATED_PATIENCE) as board:
+            Board(port=open_port(terminal), spec=spec, patience=_SIMULATED_PATIENCE,
+                  silence=_SIMULATED_SILENCE) as board:
         yield board
 
 
