@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import tempfile
 import threading
@@ -17,6 +18,7 @@ from boards.flow import Watch, netlist
 from boards.host import LinkError
 from boards.targets import Target
 from boards.top import BoardTop
+from golden.files import make_folder
 from golden.spec import NetworkSpec
 from hdl.emit import emit
 from hdl.geometry import Geometry
@@ -68,8 +70,11 @@ def simulated_board(*, spec: NetworkSpec, geometry: Geometry, netlist_of: Target
     else:
         folder = Path(platformdirs.user_cache_dir("lifstream")) / "netlists" / (
             f"{netlist_of.name}-{spec.digest()}-{'-'.join(map(str, geometry.to_json().values()))}")
-        verilog = netlist(netlist_of, design, ports=[design.rx, design.tx], folder=folder,
-                          watch=watch or (lambda *_: None))
+        make_folder(folder)
+        with (folder / "lock").open("w") as lock:   # one synthesis at a time: its steps share the folder
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            verilog = netlist(netlist_of, design, ports=[design.rx, design.tx], folder=folder,
+                              watch=watch or (lambda *_: None))
         description = {"top": "top", "waivers": _MODELS_LINT}
     description = description | {"ports": [
         {"name": "clk", "direction": "in", "width": 1}, {"name": "rst", "direction": "in", "width": 1},
