@@ -331,7 +331,7 @@ def test_simulated_board_learns_over_a_noisy_line(terminal: str, rate: float) ->
 
 @pytest.mark.simulation
 def test_a_simulated_board_ends_with_who_started_it() -> None:
-    program = ("import sys, time\n"
+    program = ("import time\n"
                "from boards.simulated import simulated_board\n"
                "from tests.boards.test_link import SPEC, Geometry\n"
                "with simulated_board(spec=SPEC, geometry=Geometry(lanes=6)) as terminal:\n"
