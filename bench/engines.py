@@ -12,11 +12,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from golden.datasets import load_dataset
-from golden.engine import Engine, Runner
-from golden.network import Network
-from golden.presets import preset_by_name
-from golden.spec import Rule
+from lifstream.golden.datasets import load_dataset
+from lifstream.golden.engine import Engine, Runner
+from lifstream.golden.network import Network
+from lifstream.golden.presets import preset_by_name
+from lifstream.golden.spec import Rule
 
 
 def main(preset: Annotated[str, typer.Option(help="Network to time.")] = "mnist-256",

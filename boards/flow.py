@@ -24,11 +24,11 @@ from typing import Any
 from amaranth.back import rtlil
 from amaranth.hdl import Elaboratable
 
-from boards.rewrites import absorb_output_registers, adapted
-from boards.targets import BoardDesign, Family, Pll, Target
-from golden.files import make_folder, write_text
-from golden.spec import InputError, NetworkSpec
-from hdl.geometry import Geometry
+from lifstream.boards.rewrites import absorb_output_registers, adapted
+from lifstream.boards.targets import BoardDesign, Family, Pll, Target
+from lifstream.golden.files import make_folder, write_text
+from lifstream.golden.spec import InputError, NetworkSpec
+from lifstream.hdl.geometry import Geometry
 
 __all__ = ["Build", "BuildFailed", "DoesNotFit", "Resource", "build", "lacking", "netlist", "project"]
 

@@ -11,9 +11,9 @@ import numpy as np
 import serial
 from numpy.typing import NDArray
 
-from golden.link import Frame, FrameDecoder, encode_frame
-from golden.network import NO_PREDICTION, Network
-from golden.packets import (
+from lifstream.golden.link import Frame, FrameDecoder, encode_frame
+from lifstream.golden.network import NO_PREDICTION, Network
+from lifstream.golden.packets import (
     PacketError,
     Reply,
     decode_status,
@@ -23,8 +23,8 @@ from golden.packets import (
     encode_weights,
     expect,
 )
-from golden.protocol import PAYLOAD_MAX, SEQUENCE_MASK, Command, FrameKind, Status
-from golden.spec import InputError, NetworkSpec
+from lifstream.golden.protocol import PAYLOAD_MAX, SEQUENCE_MASK, Command, FrameKind, Status
+from lifstream.golden.spec import InputError, NetworkSpec
 
 __all__ = ["Answer", "Board", "LinkError", "Port", "open_port"]
 
@@ -157,11 +157,11 @@ class Board:
         self._command(Command.SET_RATE_SHIFT, bytes([rate_shift]))
 
     def seed(self, states: list[int]) -> None:
-        """Set the generators of dropout and rounding, 32 bits each, as in :class:`golden.draws.DrawGenerator`."""
+        """Set the generators of dropout and rounding, 32 bits each: :class:`lifstream.golden.draws.DrawGenerator`."""
         self._command(Command.SEED_RANDOM, b"".join(state.to_bytes(4, "little") for state in states))
 
     def weights(self) -> list[NDArray[np.int32]]:
-        """All weights, as in :class:`golden.network.Network`."""
+        """All weights, as in :class:`lifstream.golden.network.Network`."""
         return decode_weights(self.spec, self._command(Command.READ_WEIGHTS).payload)
 
     def thresholds(self) -> list[NDArray[np.int64]]:
@@ -171,7 +171,7 @@ class Board:
         return decode_thresholds(self.spec, self._command(Command.READ_THRESHOLDS).payload)
 
     def counters(self) -> dict[str, int | str]:
-        """Contract digest, rate shift and counters (:data:`golden.protocol.COUNTERS`)."""
+        """Contract digest, rate shift and counters (:data:`lifstream.golden.protocol.COUNTERS`)."""
         reply = self._exchange(bytes([Command.STATUS]))
         return decode_status(reply.payload)
 

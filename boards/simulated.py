@@ -14,17 +14,17 @@ from typing import Any
 
 import platformdirs
 
-from boards.flow import Watch, netlist
-from boards.host import LinkError
-from boards.targets import Target
-from boards.top import BoardTop
-from golden.files import make_folder
-from golden.spec import NetworkSpec
-from hdl.emit import emit
-from hdl.geometry import Geometry
-from sim.harness import write_pin_harness
-from sim.runner import Simulator as SimulatorKind
-from sim.runner import build, require_tools, run_bench
+from lifstream.boards.flow import Watch, netlist
+from lifstream.boards.host import LinkError
+from lifstream.boards.targets import Target
+from lifstream.boards.top import BoardTop
+from lifstream.golden.files import make_folder
+from lifstream.golden.spec import NetworkSpec
+from lifstream.hdl.emit import emit
+from lifstream.hdl.geometry import Geometry
+from lifstream.sim.harness import write_pin_harness
+from lifstream.sim.runner import Simulator as SimulatorKind
+from lifstream.sim.runner import build, require_tools, run_bench
 
 __all__ = ["DIVISOR", "simulated_board"]
 
@@ -85,7 +85,7 @@ def simulated_board(*, spec: NetworkSpec, geometry: Geometry, netlist_of: Target
 
     def simulate() -> None:
         try:
-            result: dict[str, Any] = run_bench(built, module="boards.tb_board", folder=work,
+            result: dict[str, Any] = run_bench(built, module="lifstream.boards.tb_board", folder=work,
                                                configuration={"divisor": DIVISOR})
             failure.extend([result["error"]] if result["error"] else [])
         except RuntimeError as error:

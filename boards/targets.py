@@ -11,9 +11,9 @@ from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Instance, Modul
 from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
 
-from boards.top import BoardTop
-from golden.spec import InputError, NetworkSpec
-from hdl.geometry import Geometry
+from lifstream.boards.top import BoardTop
+from lifstream.golden.spec import InputError, NetworkSpec
+from lifstream.hdl.geometry import Geometry
 
 __all__ = ["TARGETS", "BoardDesign", "Family", "Pll", "Target", "pll_for", "target_by_name", "uart_divisor"]
 

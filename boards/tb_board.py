@@ -12,8 +12,8 @@ import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, Timer
 
-from sim.bench import CLOCK_NS, abandoned
-from sim.harness import BENCH_VARIABLE
+from lifstream.sim.bench import CLOCK_NS, abandoned
+from lifstream.sim.harness import BENCH_VARIABLE
 
 _IDLE_CLOCKS = 500
 

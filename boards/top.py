@@ -6,11 +6,11 @@ from amaranth.hdl import ClockDomain, ClockSignal, DomainRenamer, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
-from golden.protocol import PAYLOAD_MAX
-from golden.spec import NetworkSpec
-from hdl.core import Core
-from hdl.geometry import Geometry
-from hdl.link import Link, UartReceiver, UartTransmitter
+from lifstream.golden.protocol import PAYLOAD_MAX
+from lifstream.golden.spec import NetworkSpec
+from lifstream.hdl.core import Core
+from lifstream.hdl.geometry import Geometry
+from lifstream.hdl.link import Link, UartReceiver, UartTransmitter
 
 __all__ = ["BoardTop"]
 

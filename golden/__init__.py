@@ -1,1 +1,1 @@
-"""The golden model: what is true, bit by bit. Start with :mod:`golden.spec`."""
+"""The golden model: what is true, bit by bit. Start with :mod:`lifstream.golden.spec`."""

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from golden.cost import ecp5_block_rams, synaptic_operations, weight_memory_bits
-from golden.engine import Arithmetic
-from golden.experiments import Experiment, Failure, Measurement
-from golden.presets import Preset
-from golden.spec import InputError, NetworkSpec, Rounding, Rule
+from lifstream.golden.cost import ecp5_block_rams, synaptic_operations, weight_memory_bits
+from lifstream.golden.engine import Arithmetic
+from lifstream.golden.experiments import Experiment, Failure, Measurement
+from lifstream.golden.presets import Preset
+from lifstream.golden.spec import InputError, NetworkSpec, Rounding, Rule
 
 __all__ = ["COLUMNS", "PUBLISHED", "GridCell", "Published", "Row", "Variant", "grid", "markdown", "measured_row",
            "published_rows", "text", "variants"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from golden.spec import NetworkSpec
+from lifstream.golden.spec import NetworkSpec
 
 __all__ = ["ecp5_block_rams", "synaptic_operations", "weight_memory_bits"]
 

@@ -19,7 +19,7 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
-from golden.spec import InputError
+from lifstream.golden.spec import InputError
 
 __all__ = ["DATASETS", "Dataset", "Split", "load_dataset", "read_idx"]
 

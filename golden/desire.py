@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.lif import LayerRecord
-from golden.network import ForwardRecord, Network
-from golden.rounding import round_shift, round_shift_random
-from golden.spec import DESIRE_EXPONENT_MIN, Eligibility, Magnitude, NetworkSpec
-from golden.trace import trace
+from lifstream.golden.lif import LayerRecord
+from lifstream.golden.network import ForwardRecord, Network
+from lifstream.golden.rounding import round_shift, round_shift_random
+from lifstream.golden.spec import DESIRE_EXPONENT_MIN, Eligibility, Magnitude, NetworkSpec
+from lifstream.golden.trace import trace
 
 __all__ = ["Desire", "DesireRule", "correlation", "eligibility", "hidden_desire", "output_desire",
            "output_neuron_desire", "passes_back", "weight_update"]
@@ -157,7 +157,10 @@ def weight_update(spec: NetworkSpec, correlations: IntArray, desire: Desire, rat
 
 
 class DesireRule:
-    """Desire backpropagation behind the seam of :class:`golden.learning.LearningRule`: a layer is told its desires."""
+    """Desire backpropagation behind the seam of :class:`lifstream.golden.learning.LearningRule`.
+
+    A layer is told its desires.
+    """
 
     def teach(self, network: Network, forward: ForwardRecord, label: int, kept: Sequence[Mask] | None
               ) -> tuple[Desire, ...]:

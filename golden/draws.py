@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.spec import NetworkSpec
+from lifstream.golden.spec import NetworkSpec
 
 __all__ = ["DrawGenerator", "SampleDraws", "rounding_words", "xorshift32"]
 

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.spec import PIXEL_MAX
+from lifstream.golden.spec import PIXEL_MAX
 
 __all__ = ["encode", "spike_patterns"]
 

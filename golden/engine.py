@@ -1,8 +1,8 @@
 """Engines: how many images run through a network, one after the other, and what is counted on the way.
 
 Two engines compute the same bits. ``NUMPY`` loops over the definition, :meth:`Network.forward` and
-:func:`golden.learning.learn`; ``NUMBA`` runs the compiled kernels, ten to thirty times faster. Both take
-their random draws from :class:`golden.draws.DrawGenerator`.
+:func:`lifstream.golden.learning.learn`; ``NUMBA`` runs the compiled kernels, ten to thirty times faster. Both take
+their random draws from :class:`lifstream.golden.draws.DrawGenerator`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.desire import output_neuron_desire
-from golden.draws import DrawGenerator, SampleDraws
-from golden.encoder import spike_patterns
-from golden.float_model import FloatNetwork
-from golden.learning import learn
-from golden.network import Network
-from golden.spec import (
+from lifstream.golden.desire import output_neuron_desire
+from lifstream.golden.draws import DrawGenerator, SampleDraws
+from lifstream.golden.encoder import spike_patterns
+from lifstream.golden.float_model import FloatNetwork
+from lifstream.golden.learning import learn
+from lifstream.golden.network import Network
+from lifstream.golden.spec import (
     DESIRE_EXPONENT_MIN,
     PIXEL_MAX,
     Bounds,
@@ -33,7 +33,7 @@ from golden.spec import (
     Overflow,
     Phase,
 )
-from golden.trace import trace
+from lifstream.golden.trace import trace
 
 __all__ = ["Arithmetic", "Engine", "Outcome", "Runner"]
 
@@ -53,7 +53,7 @@ class Arithmetic(enum.StrEnum):
     INTEGER = "integer"
     """The contract's, as in the hardware."""
     FLOAT = "float"
-    """Real numbers, for comparison: see :mod:`golden.float_model`."""
+    """Real numbers, for comparison: see :mod:`lifstream.golden.float_model`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +188,7 @@ class _Compiled:
 
     def __init__(self, spec: NetworkSpec, network: Network | FloatNetwork) -> None:
         # numba takes a second to import; commands that do not compute need not wait for it.
-        from golden import kernels
+        from lifstream.golden import kernels
 
         value: type[np.generic] = np.float32
         if isinstance(network, FloatNetwork):
@@ -228,7 +228,7 @@ class _CompiledPlastic:
     """The compiled kernels of a contract with spike-timing-dependent plasticity."""
 
     def __init__(self, spec: NetworkSpec) -> None:
-        from golden import stdp_kernels
+        from lifstream.golden import stdp_kernels
 
         stdp = spec.stdp
         assert stdp is not None
@@ -296,7 +296,7 @@ def _thresholds(spec: NetworkSpec) -> NDArray[np.int64]:
 
 
 def _integer_constants(spec: NetworkSpec, value: type[np.generic]) -> Any:
-    from golden.kernels import Constants
+    from lifstream.golden.kernels import Constants
 
     bounds = np.array([spec.membrane_range(layer) for layer in range(spec.layers)], dtype=value)
     thresholds = _thresholds(spec).astype(value)
@@ -311,7 +311,7 @@ def _integer_constants(spec: NetworkSpec, value: type[np.generic]) -> Any:
 
 def _float_constants(spec: NetworkSpec) -> Any:
     """The contract in real numbers: the threshold is 1, no format ends, traces decay without rounding."""
-    from golden.kernels import Constants
+    from lifstream.golden.kernels import Constants
 
     patterns = spike_patterns(spec.steps)
     traces = np.zeros((PIXEL_MAX + 1, spec.steps), dtype=np.float32)

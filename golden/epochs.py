@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.datasets import Dataset, Split
+from lifstream.golden.datasets import Dataset, Split
 
 __all__ = ["EpochStream", "image_order", "image_shifts", "shift_images"]
 

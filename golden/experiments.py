@@ -21,13 +21,13 @@ from typing import Any
 
 import platformdirs
 
-from golden.datasets import Dataset, load_dataset
-from golden.engine import Arithmetic
-from golden.files import make_folder, write_text
-from golden.network import Network
-from golden.presets import Preset
-from golden.spec import InputError
-from golden.training import Progress, Trainer, evaluate
+from lifstream.golden.datasets import Dataset, load_dataset
+from lifstream.golden.engine import Arithmetic
+from lifstream.golden.files import make_folder, write_text
+from lifstream.golden.network import Network
+from lifstream.golden.presets import Preset
+from lifstream.golden.spec import InputError
+from lifstream.golden.training import Progress, Trainer, evaluate
 
 __all__ = ["Experiment", "Failure", "Measurement", "Store", "run_experiments"]
 

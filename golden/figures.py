@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from numpy.typing import NDArray
 
-from golden.comparison import Row
-from golden.files import replace_file
-from golden.network import NO_PREDICTION, ForwardRecord, Network
-from golden.stdp import total_thresholds
-from golden.training import EpochMetrics
+from lifstream.golden.comparison import Row
+from lifstream.golden.files import replace_file
+from lifstream.golden.network import NO_PREDICTION, ForwardRecord, Network
+from lifstream.golden.stdp import total_thresholds
+from lifstream.golden.training import EpochMetrics
 
 __all__ = ["comparison_figure", "confusion_matrix", "learning_figure", "network_figure", "receptive_field_figure",
            "save_figure", "sweep_figure", "training_figure"]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from golden.spec import InputError
+from lifstream.golden.spec import InputError
 
 __all__ = ["digest_of_files", "make_folder", "replace_file", "write_text"]
 

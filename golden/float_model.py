@@ -2,7 +2,7 @@
 
 Weights are float32 and neither rounded nor limited; the threshold is 1. Structure, encoding, desires
 and dropout masks are those of the contract, and so are all its switches, so that a difference in
-accuracy is the number format's. It runs on the compiled kernels, see :class:`golden.engine.Runner`.
+accuracy is the number format's. It runs on the compiled kernels, see :class:`lifstream.golden.engine.Runner`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.network import initial_weights
-from golden.spec import NetworkSpec
+from lifstream.golden.network import initial_weights
+from lifstream.golden.spec import NetworkSpec
 
 __all__ = ["FloatNetwork"]
 
@@ -35,5 +35,5 @@ class FloatNetwork:
 
     @classmethod
     def initial(cls, *, spec: NetworkSpec, seed: int) -> FloatNetwork:
-        """The random weights that :meth:`golden.network.Network.initial` rounds."""
+        """The random weights that :meth:`lifstream.golden.network.Network.initial` rounds."""
         return cls(spec=spec, weights=initial_weights(spec, seed))

@@ -1,8 +1,8 @@
 """Compiled kernels of the forward pass and of learning, one image at a time.
 
 The kernels are written once and compiled for two kinds of numbers: integers, equal bit for bit to
-:mod:`golden.network` and :mod:`golden.desire` (which stay the definition), and real numbers, the float
-model that the integers are compared with. What differs between the two, decay and the scaling of an
+:mod:`lifstream.golden.network` and :mod:`lifstream.golden.desire` (which stay the definition), and real numbers, the
+float model that the integers are compared with. What differs between the two, decay and the scaling of an
 update, is chosen by type; the integer forms are the very functions of the NumPy model, compiled.
 
 Compiled code is kept in the user's cache folder, under a hash of the sources it was made from, because
@@ -22,10 +22,10 @@ from numba import types
 from numba.extending import overload
 from numpy.typing import NDArray
 
-from golden import lif
-from golden import rounding as weight_rounding
-from golden.files import digest_of_files, make_folder
-from golden.spec import InputError
+from lifstream.golden import lif
+from lifstream.golden import rounding as weight_rounding
+from lifstream.golden.files import digest_of_files, make_folder
+from lifstream.golden.spec import InputError
 
 __all__ = ["Constants", "Scratch", "hidden_current", "infer_all", "input_current", "jit", "leak", "learn_all",
            "readout", "rounding_word", "scaled", "scratch_for", "spike_traces"]
@@ -129,7 +129,7 @@ _half_up, _random = numba.njit(weight_rounding.round_shift), numba.njit(weight_r
 
 @jit
 def rounding_word(state, row):
-    """:func:`golden.draws.rounding_words` for one row, in 64-bit arithmetic; no word at all (-1) is -1."""
+    """:func:`lifstream.golden.draws.rounding_words` for one row, in 64-bit arithmetic; no word at all (-1) is -1."""
     if state < 0:
         return np.int64(-1)
     word = np.int64(state) ^ np.int64(row)

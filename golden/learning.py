@@ -14,11 +14,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.desire import DesireRule
-from golden.draws import rounding_words
-from golden.network import ForwardRecord, Network
-from golden.spec import NetworkSpec, Phase, Rounding
-from golden.stdp import StdpRule
+from lifstream.golden.desire import DesireRule
+from lifstream.golden.draws import rounding_words
+from lifstream.golden.network import ForwardRecord, Network
+from lifstream.golden.spec import NetworkSpec, Phase, Rounding
+from lifstream.golden.stdp import StdpRule
 
 __all__ = ["Block", "LearnRecord", "LearningRule", "learn", "rule_for"]
 
@@ -36,8 +36,8 @@ class Block(NamedTuple):
 
 
 class LearningRule(Protocol):
-    """What a learning rule supplies. The hardware's mirror is :class:`hdl.lanes.LaneGroup` and
-    :class:`hdl.layer.LifLayer` with their derived classes."""
+    """What a learning rule supplies. The hardware's mirror is :class:`lifstream.hdl.lanes.LaneGroup` and
+    :class:`lifstream.hdl.layer.LifLayer` with their derived classes."""
 
     def teach(self, network: Network, forward: ForwardRecord, label: int, kept: Sequence[Mask] | None
               ) -> tuple[Any, ...]:
@@ -63,8 +63,8 @@ class LearnRecord:
 
     forward: ForwardRecord
     teaching: tuple[Any, ...]
-    """One message per LIF layer (with desire backpropagation a :class:`golden.desire.Desire`); empty when there
-    was nothing to learn."""
+    """One message per LIF layer (with desire backpropagation a :class:`lifstream.golden.desire.Desire`); empty when
+    there was nothing to learn."""
     updates: int = 0
     """Weights the sample visited, over all layers."""
 
@@ -93,7 +93,8 @@ def learn(network: Network, image: NDArray[np.uint8], label: int, *, rate_shift:
     kept
         Dropout masks of the hidden layers, or None.
     rounding
-        Rounding states of the layers, as in :class:`golden.draws.SampleDraws`; needed for stochastic rounding.
+        Rounding states of the layers, as in :class:`lifstream.golden.draws.SampleDraws`; stochastic rounding needs
+        them.
     rule
         A rule of one's own; None takes the contract's.
 

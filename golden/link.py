@@ -10,7 +10,16 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 
-from golden.protocol import CRC_BYTES, END, ESCAPE, ESCAPED_END, ESCAPED_ESCAPE, LAST, SEQUENCE_MASK, FrameKind
+from lifstream.golden.protocol import (
+    CRC_BYTES,
+    END,
+    ESCAPE,
+    ESCAPED_END,
+    ESCAPED_ESCAPE,
+    LAST,
+    SEQUENCE_MASK,
+    FrameKind,
+)
 
 __all__ = ["Frame", "FrameDecoder", "encode_frame"]
 

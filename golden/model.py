@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from golden.files import replace_file
-from golden.network import Network
-from golden.spec import InputError, NetworkSpec
+from lifstream.golden.files import replace_file
+from lifstream.golden.network import Network
+from lifstream.golden.spec import InputError, NetworkSpec
 
 __all__ = ["Model", "find_model", "load_model", "network_from", "network_to", "read_archive", "released_models",
            "save_model", "weights_from", "weights_to", "write_archive"]

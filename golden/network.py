@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.encoder import encode
-from golden.lif import LayerRecord, run_layer, synaptic_current
-from golden.spec import InputError, NetworkSpec, Phase
-from golden.stdp import (
+from lifstream.golden.encoder import encode
+from lifstream.golden.lif import LayerRecord, run_layer, synaptic_current
+from lifstream.golden.spec import InputError, NetworkSpec, Phase
+from lifstream.golden.stdp import (
     adaptive_thresholds,
     class_totals,
     compete,
@@ -106,7 +106,7 @@ class Network:
 
     @classmethod
     def initial(cls, *, spec: NetworkSpec, seed: int) -> Network:
-        """Random :func:`initial_weights`, rounded and saturated; with stdp, see :mod:`golden.stdp`."""
+        """Random :func:`initial_weights`, rounded and saturated; with stdp, see :mod:`lifstream.golden.stdp`."""
         if spec.stdp is not None:
             return cls(spec=spec, weights=[*initial_plastic_weights(spec, seed), initial_votes(spec)])
         weights = []
@@ -144,7 +144,7 @@ class Network:
         phase
             Selects the firing thresholds.
         kept
-            Dropout masks of the layers (see :class:`golden.draws.DrawGenerator`); the output layer has none.
+            Dropout masks of the layers (see :class:`lifstream.golden.draws.DrawGenerator`); the output layer has none.
         """
         if images.shape[-1] != self.spec.inputs:
             raise InputError(f"images: {images.shape[-1]} pixels, the network takes {self.spec.inputs}")

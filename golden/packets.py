@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.protocol import COUNTER_BYTES, COUNTERS, Command, Status, reply_bytes, weight_bytes
-from golden.spec import NetworkSpec
+from lifstream.golden.protocol import COUNTER_BYTES, COUNTERS, Command, Status, reply_bytes, weight_bytes
+from lifstream.golden.spec import NetworkSpec
 
 __all__ = ["PacketError", "Reply", "decode_replies", "decode_status", "decode_thresholds", "decode_weights",
            "encode_thresholds", "encode_weights", "expect", "image_packets", "packet"]

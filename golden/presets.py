@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from golden.spec import InputError, Modulation, NetworkSpec, Overflow, Rounding, Rule
+from lifstream.golden.spec import InputError, Modulation, NetworkSpec, Overflow, Rounding, Rule
 
 __all__ = ["PRESETS", "Preset", "TrainingPlan", "preset_by_name"]
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import enum
 
-from golden.spec import NetworkSpec
+from lifstream.golden.spec import NetworkSpec
 
 __all__ = ["COUNTERS", "COUNTER_BYTES", "CRC_BYTES", "END", "ESCAPE", "ESCAPED_END", "ESCAPED_ESCAPE", "LAST",
            "PAYLOAD_MAX", "SEQUENCE_MASK", "THRESHOLD_BYTES", "Command", "FrameKind", "Status", "command_bytes",

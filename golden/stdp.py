@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.lif import LayerRecord, integrate, leak
-from golden.rounding import round_shift, round_shift_random
-from golden.spec import Bounds, InputError, Modulation, NetworkSpec, StdpSpec
-from golden.trace import trace
+from lifstream.golden.lif import LayerRecord, integrate, leak
+from lifstream.golden.rounding import round_shift, round_shift_random
+from lifstream.golden.spec import Bounds, InputError, Modulation, NetworkSpec, StdpSpec
+from lifstream.golden.trace import trace
 
 if TYPE_CHECKING:  # the network runs this module's competition
-    from golden.network import ForwardRecord, Network
+    from lifstream.golden.network import ForwardRecord, Network
 
 __all__ = ["StdpRule", "assign_votes", "compete", "initial_plastic_weights", "initial_votes", "neuron_labels",
            "pair_sums", "room_deficit", "total_thresholds", "weight_change"]
@@ -55,7 +55,7 @@ def compete(current: IntArray, *, thresholds: IntArray, rise: int, leak_shift: i
     rise
         What a spike adds to its neuron's threshold; 0 in inference, and then samples may be batched.
     leak_shift
-        ``k`` of :func:`golden.lif.leak`.
+        ``k`` of :func:`lifstream.golden.lif.leak`.
     bounds
         Smallest and largest membrane potential after integration (inclusive).
     inhibition
@@ -119,7 +119,7 @@ def weight_change(spec: NetworkSpec, sums: IntArray, weights: NDArray[np.integer
 
 
 class StdpRule:
-    """Spike-timing-dependent plasticity behind the seam of :class:`golden.learning.LearningRule`.
+    """Spike-timing-dependent plasticity behind the seam of :class:`lifstream.golden.learning.LearningRule`.
 
     A layer is told +1 (learn) or -1 (unlearn); a sample in which no neuron fired teaches nothing.
     """

@@ -1,4 +1,4 @@
-"""Compiled kernels of spike-timing-dependent plasticity: :mod:`golden.stdp`, one image after the other."""
+"""Compiled kernels of spike-timing-dependent plasticity: :mod:`lifstream.golden.stdp`, one image after the other."""
 
 # The kernels are typed by numba from their arguments; annotations would say less than the docstrings do.
 # mypy: disallow-untyped-defs=false, disallow-incomplete-defs=false
@@ -10,13 +10,22 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.kernels import hidden_current, input_current, jit, leak, readout, rounding_word, scaled, spike_traces
+from lifstream.golden.kernels import (
+    hidden_current,
+    input_current,
+    jit,
+    leak,
+    readout,
+    rounding_word,
+    scaled,
+    spike_traces,
+)
 
 __all__ = ["PlasticConstants", "PlasticScratch", "infer_plastic", "learn_plastic", "plastic_scratch"]
 
 
 class PlasticConstants(NamedTuple):
-    """A contract with plasticity as these kernels read it; names as in :class:`golden.spec.StdpSpec`."""
+    """A contract with plasticity as these kernels read it; names as in :class:`lifstream.golden.spec.StdpSpec`."""
 
     leak_shift: int
     spike_unit: int
@@ -139,7 +148,7 @@ def postsynaptic_trace(spikes, neuron, constants):
 
 @jit
 def deficit(weight, upwards, fraction):
-    """:func:`golden.stdp.room_deficit` of one weight."""
+    """:func:`lifstream.golden.stdp.room_deficit` of one weight."""
     room = (np.int64(1) << fraction) - 1 - weight if upwards else np.int64(weight)
     bits = 0
     while room > 0:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.lif import leak
-from golden.spec import NetworkSpec
+from lifstream.golden.lif import leak
+from lifstream.golden.spec import NetworkSpec
 
 __all__ = ["trace"]
 

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.datasets import Dataset, Split
-from golden.engine import Arithmetic, Engine, Outcome, Runner
-from golden.epochs import EpochStream
-from golden.float_model import FloatNetwork
-from golden.model import network_from, network_to, read_archive, weights_from, weights_to, write_archive
-from golden.network import Network, accuracy
-from golden.presets import Preset
-from golden.spec import InputError, Modulation
-from golden.stdp import assign_votes
+from lifstream.golden.datasets import Dataset, Split
+from lifstream.golden.engine import Arithmetic, Engine, Outcome, Runner
+from lifstream.golden.epochs import EpochStream
+from lifstream.golden.float_model import FloatNetwork
+from lifstream.golden.model import network_from, network_to, read_archive, weights_from, weights_to, write_archive
+from lifstream.golden.network import Network, accuracy
+from lifstream.golden.presets import Preset
+from lifstream.golden.spec import InputError, Modulation
+from lifstream.golden.stdp import assign_votes
 
 __all__ = ["EpochMetrics", "Progress", "Trainer", "evaluate", "label_neurons", "labelling_images"]
 

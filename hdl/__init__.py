@@ -1,1 +1,1 @@
-"""The hardware: Amaranth components joined by streams. Start with :mod:`hdl.network`."""
+"""The hardware: Amaranth components joined by streams. Start with :mod:`lifstream.hdl.network`."""

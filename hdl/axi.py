@@ -12,11 +12,11 @@ from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Module, Mux, Rese
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
-from golden.protocol import COUNTER_BYTES, COUNTERS
-from golden.spec import NetworkSpec
-from hdl.core import ByteLayout, Core, CorePorts
-from hdl.events import bits_for_index
-from hdl.geometry import Geometry
+from lifstream.golden.protocol import COUNTER_BYTES, COUNTERS
+from lifstream.golden.spec import NetworkSpec
+from lifstream.hdl.core import ByteLayout, Core, CorePorts
+from lifstream.hdl.events import bits_for_index
+from lifstream.hdl.geometry import Geometry
 
 __all__ = ["AXI_VERSION", "AXI_WIDTHS", "AxiCore", "Narrow", "Register", "Widen", "register_map"]
 

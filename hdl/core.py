@@ -8,7 +8,7 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
-from golden.protocol import (
+from lifstream.golden.protocol import (
     COUNTER_BYTES,
     COUNTERS,
     THRESHOLD_BYTES,
@@ -19,12 +19,12 @@ from golden.protocol import (
     reply_bytes,
     weight_bytes,
 )
-from golden.spec import NetworkSpec
-from hdl.counters import Counters
-from hdl.events import bits_for_index
-from hdl.geometry import Geometry
-from hdl.network import Network
-from hdl.queue import StreamQueue
+from lifstream.golden.spec import NetworkSpec
+from lifstream.hdl.counters import Counters
+from lifstream.hdl.events import bits_for_index
+from lifstream.hdl.geometry import Geometry
+from lifstream.hdl.network import Network
+from lifstream.hdl.queue import StreamQueue
 
 __all__ = ["ByteLayout", "Core", "CorePorts"]
 
@@ -49,7 +49,7 @@ class ByteLayout(data.StructLayout):
 
 
 class Core(wiring.Component):
-    """Obeys the commands of :mod:`golden.protocol`; whatever comes, it answers and goes on.
+    """Obeys the commands of :mod:`lifstream.golden.protocol`; whatever comes, it answers and goes on.
 
     An image's packet is taken while the image before is computed. Replies keep the order of the
     commands: everything but an image waits until all images before have been answered, and commands

@@ -5,12 +5,12 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import memory
 
-from golden.spec import DESIRE_EXPONENT_MIN, Magnitude
-from hdl.dropout import DropoutMasks
-from hdl.events import DesireLayout, EventKind, bits_for_index
-from hdl.lanes import DEFICIT_MAX, DesireLanes, LaneGroup, SlotKind, correlation_bits, weighted_sum_bits
-from hdl.layer import LayerPhase, LayerSignals, LifLayer, RowUpdate
-from hdl.queue import StreamQueue
+from lifstream.golden.spec import DESIRE_EXPONENT_MIN, Magnitude
+from lifstream.hdl.dropout import DropoutMasks
+from lifstream.hdl.events import DesireLayout, EventKind, bits_for_index
+from lifstream.hdl.lanes import DEFICIT_MAX, DesireLanes, LaneGroup, SlotKind, correlation_bits, weighted_sum_bits
+from lifstream.hdl.layer import LayerPhase, LayerSignals, LifLayer, RowUpdate
+from lifstream.hdl.queue import StreamQueue
 
 __all__ = ["DesireLayer"]
 
@@ -27,7 +27,7 @@ class DesireLayer(LifLayer):
     **Update.** Only rows of presynaptic neurons that fired, and only lanes with a desire. Samples without a
     desire cost nothing.
 
-    Throughput beyond :class:`hdl.layer.LifLayer`: back ``n_in x folds`` clocks; update with at most
+    Throughput beyond :class:`lifstream.hdl.layer.LifLayer`: back ``n_in x folds`` clocks; update with at most
     ``log2(T x trace) + 1`` shifts per row (31 with stochastic rounding). Adders: a tree over the groups of the
     weighted sum's width. No multiplier.
     """

@@ -6,8 +6,8 @@ from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.arithmetic import xorshift32
-from hdl.events import bits_for_index
+from lifstream.hdl.arithmetic import xorshift32
+from lifstream.hdl.events import bits_for_index
 
 __all__ = ["DropoutMasks"]
 

@@ -18,12 +18,12 @@ from amaranth.back import verilog
 from amaranth.hdl import Shape
 from amaranth.lib import data, stream, wiring
 
-from golden.files import digest_of_files, make_folder, write_text
-from golden.spec import InputError, Modulation, NetworkSpec
-from hdl.axi import AXI_WIDTHS, AxiCore, register_map
-from hdl.core import Core
-from hdl.events import DesireLayout, SpikeLayout
-from hdl.geometry import Geometry
+from lifstream.golden.files import digest_of_files, make_folder, write_text
+from lifstream.golden.spec import InputError, Modulation, NetworkSpec
+from lifstream.hdl.axi import AXI_WIDTHS, AxiCore, register_map
+from lifstream.hdl.core import Core
+from lifstream.hdl.events import DesireLayout, SpikeLayout
+from lifstream.hdl.geometry import Geometry
 
 __all__ = ["LINT_WAIVERS", "Emission", "axi_package", "emit", "emit_axi", "emit_network", "stored_network"]
 
@@ -130,7 +130,7 @@ def emit(component: wiring.Component, *, name: str = "top") -> Emission:
 
 
 def emit_axi(*, spec: NetworkSpec, geometry: Geometry, width: int = 4, preset: str = "custom") -> Emission:
-    """A core behind AXI (:class:`hdl.axi.AxiCore`), described with its ports and registers.
+    """A core behind AXI (:class:`lifstream.hdl.axi.AxiCore`), described with its ports and registers.
 
     Raises
     ------
@@ -184,7 +184,7 @@ def _inner_streams(core: Core) -> list[dict[str, Any]]:
     """Streams inside the core that carry something else than the taps do: path and width of payload.
 
     Named as ports of the inner blocks: where signals of several blocks meet under one name, as in
-    :class:`hdl.network.Network`, some are renamed in the Verilog.
+    :class:`lifstream.hdl.network.Network`, some are renamed in the Verilog.
     """
     network = core.network
     blocks: list[tuple[str, wiring.Component]] = [

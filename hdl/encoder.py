@@ -6,9 +6,9 @@ from amaranth.hdl import Array, Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
-from golden.spec import PIXEL_MAX
-from hdl.events import EventKind, EventSerializer, SliceLayout, bits_for_index, spike_stream
-from hdl.queue import StreamQueue
+from lifstream.golden.spec import PIXEL_MAX
+from lifstream.hdl.events import EventKind, EventSerializer, SliceLayout, bits_for_index, spike_stream
+from lifstream.hdl.queue import StreamQueue
 
 __all__ = ["Encoder", "PixelLayout"]
 

@@ -8,7 +8,7 @@ from amaranth.hdl import Module, ShapeLike, Signal, Value, unsigned
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.spec import DESIRE_EXPONENT_MIN, Magnitude, NetworkSpec, unsigned_bits
+from lifstream.golden.spec import DESIRE_EXPONENT_MIN, Magnitude, NetworkSpec, unsigned_bits
 
 __all__ = ["DesireLayout", "EventKind", "EventSerializer", "SliceLayout", "SpikeLayout", "bits_for_index",
            "magnitude_bits", "spike_stream"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from golden.spec import InputError, NetworkSpec
+from lifstream.golden.spec import InputError, NetworkSpec
 
 __all__ = ["Geometry", "LayerGeometry"]
 

@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.events import bits_for_index
+from lifstream.hdl.events import bits_for_index
 
 __all__ = ["SpikeHistory"]
 

@@ -29,7 +29,7 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed, 
 from amaranth.lib import data, enum, memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.spec import (
+from lifstream.golden.spec import (
     DESIRE_EXPONENT_MIN,
     Eligibility,
     Magnitude,
@@ -39,9 +39,9 @@ from golden.spec import (
     Rounding,
     unsigned_bits,
 )
-from hdl.arithmetic import add_rounded, leak, saturate, shift_rounding
-from hdl.events import EventKind, bits_for_index, magnitude_bits
-from hdl.geometry import LayerGeometry
+from lifstream.hdl.arithmetic import add_rounded, leak, saturate, shift_rounding
+from lifstream.hdl.events import EventKind, bits_for_index, magnitude_bits
+from lifstream.hdl.geometry import LayerGeometry
 
 __all__ = ["Change", "DesireLanes", "LaneGroup", "LearnLayout", "SlotKind", "SlotLayout", "correlation_bits",
            "split_step", "table", "weighted_sum_bits"]

@@ -8,9 +8,9 @@ from amaranth.hdl import Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import enum, stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
-from golden.spec import NetworkSpec, Rounding
-from hdl.arithmetic import leak, xorshift32
-from hdl.events import (
+from lifstream.golden.spec import NetworkSpec, Rounding
+from lifstream.hdl.arithmetic import leak, xorshift32
+from lifstream.hdl.events import (
     DesireLayout,
     EventKind,
     EventSerializer,
@@ -19,11 +19,11 @@ from hdl.events import (
     bits_for_index,
     spike_stream,
 )
-from hdl.geometry import LayerGeometry
-from hdl.history import SpikeHistory
-from hdl.lanes import LaneGroup, SlotKind
-from hdl.loader import WeightLoader
-from hdl.queue import StreamQueue
+from lifstream.hdl.geometry import LayerGeometry
+from lifstream.hdl.history import SpikeHistory
+from lifstream.hdl.lanes import LaneGroup, SlotKind
+from lifstream.hdl.loader import WeightLoader
+from lifstream.hdl.queue import StreamQueue
 
 __all__ = ["LayerPhase", "LifLayer", "RowUpdate"]
 
@@ -118,8 +118,8 @@ class LifLayer(wiring.Component):
     per ``folds`` clocks, and a clock more after a marker; one step per ``max(lanes_per_group, 5 / folds) x folds``
     clocks at the most. Update: ``folds x max(T / unroll + 1, shifts + 4)`` clocks per row. Back-pressure on
     ``spikes`` stalls the layer before a slice could be lost. Weights may be loaded and read between samples. Adders
-    and memory: those of its groups (:class:`hdl.lanes.LaneGroup`), a spike history
-    (:class:`hdl.history.SpikeHistory`), ``unroll`` of the trace's width. No multiplier.
+    and memory: those of its groups (:class:`lifstream.hdl.lanes.LaneGroup`), a spike history
+    (:class:`lifstream.hdl.history.SpikeHistory`), ``unroll`` of the trace's width. No multiplier.
 
     The seam: a rule supplies its groups (:meth:`_make_group`) and what else is sent to them (:meth:`_broadcasts`),
     how spikes leave (:meth:`_slices`), what a step waits for (:meth:`_may_step`), slots of its own

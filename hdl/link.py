@@ -10,8 +10,17 @@ from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import crc, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.protocol import CRC_BYTES, END, ESCAPE, ESCAPED_END, ESCAPED_ESCAPE, LAST, SEQUENCE_MASK, FrameKind
-from hdl.core import ByteLayout
+from lifstream.golden.protocol import (
+    CRC_BYTES,
+    END,
+    ESCAPE,
+    ESCAPED_END,
+    ESCAPED_ESCAPE,
+    LAST,
+    SEQUENCE_MASK,
+    FrameKind,
+)
+from lifstream.hdl.core import ByteLayout
 
 __all__ = ["FrameReceiver", "FrameTransmitter", "Link", "UartReceiver", "UartTransmitter"]
 

@@ -6,8 +6,8 @@ from amaranth.hdl import Array, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.events import bits_for_index
-from hdl.geometry import LayerGeometry
+from lifstream.hdl.events import bits_for_index
+from lifstream.hdl.geometry import LayerGeometry
 
 __all__ = ["WeightLoader"]
 

@@ -13,16 +13,16 @@ from amaranth.hdl import Cat, Module, Signal, Value, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
-from golden.protocol import THRESHOLD_BYTES
-from golden.spec import NetworkSpec
-from hdl.desire_layer import DesireLayer
-from hdl.encoder import Encoder, PixelLayout
-from hdl.events import bits_for_index
-from hdl.geometry import Geometry
-from hdl.layer import LayerPhase
-from hdl.plastic_layer import PlasticLayer
-from hdl.readout import Readout, ResultLayout
-from hdl.votes import VoteReadout
+from lifstream.golden.protocol import THRESHOLD_BYTES
+from lifstream.golden.spec import NetworkSpec
+from lifstream.hdl.desire_layer import DesireLayer
+from lifstream.hdl.encoder import Encoder, PixelLayout
+from lifstream.hdl.events import bits_for_index
+from lifstream.hdl.geometry import Geometry
+from lifstream.hdl.layer import LayerPhase
+from lifstream.hdl.plastic_layer import PlasticLayer
+from lifstream.hdl.readout import Readout, ResultLayout
+from lifstream.hdl.votes import VoteReadout
 
 __all__ = ["Network"]
 
@@ -32,7 +32,7 @@ class Network(wiring.Component):
 
     Latency: an image's result follows its last input event by about 30 clocks per layer. Throughput:
     an image takes about ``spikes x folds + steps`` clocks of its slowest layer, and what its layers
-    need to learn (:class:`hdl.layer.LifLayer`); the next image is loaded meanwhile, and successive
+    need to learn (:class:`lifstream.hdl.layer.LifLayer`); the next image is loaded meanwhile, and successive
     layers work at the same time.
 
     ``pixels``: ``inputs`` per image, row by row. ``labels``: one per image to learn from. ``weights``:

@@ -1,6 +1,6 @@
 """A group of lanes that learns by spike-timing-dependent plasticity, and its share of the competition.
 
-The membrane unit of :class:`hdl.lanes.DesireLanes`, with the reset put off: who fires is known only when all
+The membrane unit of :class:`lifstream.hdl.lanes.DesireLanes`, with the reset put off: who fires is known only when all
 neurons of the layer have been compared, so reset and inhibition are applied when a potential is next read::
 
     slot -> potential, adaptive threshold, weight sum of a neuron
@@ -17,11 +17,11 @@ from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed, unsigne
 from amaranth.lib import data, memory
 from amaranth.lib.wiring import In, Out
 
-from golden.spec import Bounds, NetworkSpec, Rounding, StdpSpec, signed_bits, unsigned_bits
-from hdl.arithmetic import leak, saturate, shift_rounding
-from hdl.events import bits_for_index
-from hdl.geometry import LayerGeometry
-from hdl.lanes import Change, LaneGroup, SlotKind, SlotLayout, split_step, table
+from lifstream.golden.spec import Bounds, NetworkSpec, Rounding, StdpSpec, signed_bits, unsigned_bits
+from lifstream.hdl.arithmetic import leak, saturate, shift_rounding
+from lifstream.hdl.events import bits_for_index
+from lifstream.hdl.geometry import LayerGeometry
+from lifstream.hdl.lanes import Change, LaneGroup, SlotKind, SlotLayout, split_step, table
 
 __all__ = ["CandidateLayout", "PlasticLanes", "PlasticLearnLayout", "PlasticSlotLayout", "adaptive_bits"]
 
@@ -99,7 +99,7 @@ class PlasticLearnLayout(data.StructLayout):
 class PlasticLanes(LaneGroup):
     """A group of competing neurons.
 
-    Latency beyond :class:`hdl.lanes.LaneGroup`: ``K x folds + 9`` clocks from a step's first STEP slot to the
+    Latency beyond :class:`lifstream.hdl.lanes.LaneGroup`: ``K x folds + 9`` clocks from a step's first STEP slot to the
     group's candidate. Adders: 9 of the membrane's width; K of a weight sum; 2 x unroll x K of a trace's width
     (more with depression by postsynaptic traces). No multiplier.
     Memory: per neuron a membrane potential, an adaptive threshold, T bits of spike train; folded, also a weight sum.
@@ -107,7 +107,7 @@ class PlasticLanes(LaneGroup):
     Parameters
     ----------
     spec, layer, geometry
-        As for :class:`hdl.lanes.LaneGroup`.
+        As for :class:`lifstream.hdl.lanes.LaneGroup`.
     index
         Number of the group in its layer.
     """

@@ -6,11 +6,11 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
-from golden.spec import Bounds, Rounding, StdpSpec, unsigned_bits
-from hdl.events import EventKind, SliceLayout, bits_for_index
-from hdl.lanes import LaneGroup, SlotKind, table
-from hdl.layer import LayerPhase, LayerSignals, LifLayer, RowUpdate
-from hdl.plastic_lanes import CandidateLayout, PlasticLanes, adaptive_bits
+from lifstream.golden.spec import Bounds, Rounding, StdpSpec, unsigned_bits
+from lifstream.hdl.events import EventKind, SliceLayout, bits_for_index
+from lifstream.hdl.lanes import LaneGroup, SlotKind, table
+from lifstream.hdl.layer import LayerPhase, LayerSignals, LifLayer, RowUpdate
+from lifstream.hdl.plastic_lanes import CandidateLayout, PlasticLanes, adaptive_bits
 
 __all__ = ["PlasticLayer"]
 
@@ -28,8 +28,8 @@ class PlasticLayer(LifLayer):
     Adaptive thresholds rise and leak; then, if a neuron fired, all rows change.
 
     Latency: ``lanes per group x folds + log2(groups) + 16`` clocks from a step's end to its winner. Throughput
-    beyond :class:`hdl.layer.LifLayer`: a step per that many clocks at the most. Update: ``n_in x folds`` times
-    ``max(T / unroll + 1, shifts + 7)`` clocks, with at most ``log2(pair sum) + 1`` shifts (31 with stochastic
+    beyond :class:`lifstream.hdl.layer.LifLayer`: a step per that many clocks at the most. Update: ``n_in x folds``
+    times ``max(T / unroll + 1, shifts + 7)`` clocks, with at most ``log2(pair sum) + 1`` shifts (31 with stochastic
     rounding). Comparators: two per group, of the membrane's width. No multiplier.
     """
 

@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Mux, ShapeLike, Signal
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.events import bits_for_index
+from lifstream.hdl.events import bits_for_index
 
 __all__ = ["StreamQueue"]
 

@@ -6,8 +6,8 @@ from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed, unsigne
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.spec import DESIRE_EXPONENT_MIN, Magnitude, NetworkSpec
-from hdl.events import DesireLayout, EventKind, bits_for_index, magnitude_bits, spike_stream
+from lifstream.golden.spec import DESIRE_EXPONENT_MIN, Magnitude, NetworkSpec
+from lifstream.hdl.events import DesireLayout, EventKind, bits_for_index, magnitude_bits, spike_stream
 
 __all__ = ["Readout", "ResultLayout"]
 

@@ -6,9 +6,9 @@ from amaranth.hdl import Array, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.spec import Modulation, NetworkSpec, signed_bits
-from hdl.events import DesireLayout, EventKind, bits_for_index, spike_stream
-from hdl.readout import ResultLayout
+from lifstream.golden.spec import Modulation, NetworkSpec, signed_bits
+from lifstream.hdl.events import DesireLayout, EventKind, bits_for_index, spike_stream
+from lifstream.hdl.readout import ResultLayout
 
 __all__ = ["VoteReadout"]
 

@@ -11,18 +11,18 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from golden.cost import synaptic_operations
-from golden.datasets import Dataset, load_dataset
-from golden.engine import Engine, Runner
-from golden.figures import receptive_field_figure, save_figure, training_figure
-from golden.files import write_text
-from golden.model import Model, save_model
-from golden.network import Network
-from golden.presets import Preset, preset_by_name
-from golden.spec import Rounding
-from golden.stdp import neuron_labels
-from golden.training import EpochMetrics, Trainer, evaluate
 from lifstream.console import Output, error_line
+from lifstream.golden.cost import synaptic_operations
+from lifstream.golden.datasets import Dataset, load_dataset
+from lifstream.golden.engine import Engine, Runner
+from lifstream.golden.figures import receptive_field_figure, save_figure, training_figure
+from lifstream.golden.files import write_text
+from lifstream.golden.model import Model, save_model
+from lifstream.golden.network import Network
+from lifstream.golden.presets import Preset, preset_by_name
+from lifstream.golden.spec import Rounding
+from lifstream.golden.stdp import neuron_labels
+from lifstream.golden.training import EpochMetrics, Trainer, evaluate
 from lifstream.options import (
     DataOption,
     EpochsOption,

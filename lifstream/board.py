@@ -11,16 +11,16 @@ from typing import Annotated, Any
 import typer
 from numpy.typing import NDArray
 
-from golden.datasets import load_dataset
-from golden.draws import DrawGenerator
-from golden.epochs import EpochStream
-from golden.learning import learn
-from golden.model import Model, save_model
-from golden.network import Network
-from golden.presets import Preset, preset_by_name
-from golden.spec import InputError
-from golden.training import Progress
 from lifstream.console import Output, error_line
+from lifstream.golden.datasets import load_dataset
+from lifstream.golden.draws import DrawGenerator
+from lifstream.golden.epochs import EpochStream
+from lifstream.golden.learning import learn
+from lifstream.golden.model import Model, save_model
+from lifstream.golden.network import Network
+from lifstream.golden.presets import Preset, preset_by_name
+from lifstream.golden.spec import InputError
+from lifstream.golden.training import Progress
 from lifstream.options import (
     DataOption,
     JsonOption,
@@ -91,7 +91,7 @@ def choose(
 @contextmanager
 def _connected(place: _Place, port: str | None) -> Iterator[Any]:
     """The board, connected."""
-    from boards.host import Board, open_port
+    from lifstream.boards.host import Board, open_port
 
     spec = place.preset.spec
     name = port or place.port
@@ -103,9 +103,9 @@ def _connected(place: _Place, port: str | None) -> Iterator[Any]:
         return
     if name is not None:
         raise InputError("board: --port and --simulated exclude each other")
-    from boards.simulated import simulated_board
-    from boards.targets import target_by_name
-    from hdl.geometry import Geometry
+    from lifstream.boards.simulated import simulated_board
+    from lifstream.boards.targets import target_by_name
+    from lifstream.hdl.geometry import Geometry
 
     geometry = Geometry(lanes=max(spec.sizes[1:]) if place.lanes is None else place.lanes)
     target = None

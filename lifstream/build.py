@@ -15,24 +15,24 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from golden.datasets import Dataset, load_dataset
-from golden.engine import Runner
-from golden.epochs import EpochStream
-from golden.files import make_folder, write_text
-from golden.model import Model
-from golden.network import Network
-from golden.presets import Preset, preset_by_name
-from golden.spec import InputError
-from golden.training import Progress
 from lifstream.console import Output, error_line
+from lifstream.golden.datasets import Dataset, load_dataset
+from lifstream.golden.engine import Runner
+from lifstream.golden.epochs import EpochStream
+from lifstream.golden.files import make_folder, write_text
+from lifstream.golden.model import Model
+from lifstream.golden.network import Network
+from lifstream.golden.presets import Preset, preset_by_name
+from lifstream.golden.spec import InputError
+from lifstream.golden.training import Progress
 from lifstream.hardware import cosimulate_model
 from lifstream.options import DataOption, JsonOption, PresetOption, SeedOption, WeightBitsOption, require_fit
-from sim.cosim import Segment
+from lifstream.sim.cosim import Segment
 
 if TYPE_CHECKING:
-    from boards.flow import Build, Resource, Watch
-    from boards.targets import Target
-    from hdl.geometry import Geometry
+    from lifstream.boards.flow import Build, Resource, Watch
+    from lifstream.boards.targets import Target
+    from lifstream.hdl.geometry import Geometry
 
 __all__ = ["build", "program"]
 
@@ -69,9 +69,9 @@ def build(
     For boards whose FPGA needs the vendor's tools: write Verilog, constraints and a Tcl script. Exit status 1 when the
     clock is faster than the design allows.
     """
-    from boards.flow import DoesNotFit, project
-    from boards.flow import build as build_bitstream
-    from boards.targets import Family, target_by_name
+    from lifstream.boards.flow import DoesNotFit, project
+    from lifstream.boards.flow import build as build_bitstream
+    from lifstream.boards.targets import Family, target_by_name
 
     output = Output(as_json=as_json)
     target, network = target_by_name(board), preset_by_name(preset).varied(weight_bits=weight_bits)
@@ -121,7 +121,7 @@ def _watch(bar: Any) -> Watch:
 def _what_would_fit(target: Target, network: Preset, geometry: Geometry, short: list[Resource], folder: Path,
                     watch: Watch) -> str:
     """Lanes, or a weight's width, with which the design's cells would be no more than there are: tried, not guessed."""
-    from boards.flow import lacking
+    from lifstream.boards.flow import lacking
 
     lanes = geometry.lanes
     used = {resource.name: resource.used for resource in short}
@@ -210,7 +210,7 @@ def program(
     flash: Annotated[bool, typer.Option("--flash", help="Write to flash, to be there after power-on.")] = False,
 ) -> None:
     """Load a bitstream into a board with openFPGALoader."""
-    from boards.targets import target_by_name
+    from lifstream.boards.targets import target_by_name
 
     target = target_by_name(board)
     if not bitstream.is_file():

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-from golden.spec import InputError
-from lifstream import accuracy, board, build, hardware, tables
+from lifstream import __version__, accuracy, board, build, hardware, tables
 from lifstream.console import error_line
+from lifstream.golden.spec import InputError
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
                   help="Spiking-network hardware that learns on chip, bit-exact with its golden model.")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"lifstream {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option(
+        "--version", callback=_show_version, is_eager=True, help="Show the version and exit.")] = False,
+) -> None:
+    pass
+
 
 app.command()(accuracy.train)
 app.command("eval")(accuracy.evaluate_model)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from golden.training import Progress as Report
+from lifstream.golden.training import Progress as Report
 
 __all__ = ["Output", "ReportBar", "error_line"]
 
@@ -24,7 +24,7 @@ def error_line(message: str) -> None:
 
 
 class ReportBar:
-    """Shows :class:`golden.training.Progress` reports as a bar, one task after the other."""
+    """Shows :class:`lifstream.golden.training.Progress` reports as a bar, one task after the other."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress

@@ -9,17 +9,17 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from golden.datasets import Split, load_dataset
-from golden.epochs import EpochStream
-from golden.figures import confusion_matrix, learning_figure, network_figure, save_figure
-from golden.files import make_folder, write_text
-from golden.model import Model, save_model
-from golden.network import Network, accuracy
-from golden.presets import TrainingPlan, preset_by_name
-from golden.spec import InputError, NetworkSpec, Rule
-from golden.training import Trainer, labelling_images
 from lifstream.accuracy import train_network
 from lifstream.console import Output, error_line
+from lifstream.golden.datasets import Split, load_dataset
+from lifstream.golden.epochs import EpochStream
+from lifstream.golden.figures import confusion_matrix, learning_figure, network_figure, save_figure
+from lifstream.golden.files import make_folder, write_text
+from lifstream.golden.model import Model, save_model
+from lifstream.golden.network import Network, accuracy
+from lifstream.golden.presets import TrainingPlan, preset_by_name
+from lifstream.golden.spec import InputError, NetworkSpec, Rule
+from lifstream.golden.training import Trainer, labelling_images
 from lifstream.options import (
     DataOption,
     JsonOption,
@@ -36,15 +36,15 @@ from lifstream.options import (
     require_fit,
     with_plan,
 )
-from sim.cosim import CosimResult, Segment, Stalls, cosimulate
-from sim.faults import Fault
-from sim.runner import Simulator
+from lifstream.sim.cosim import CosimResult, Segment, Stalls, cosimulate
+from lifstream.sim.faults import Fault
+from lifstream.sim.runner import Simulator
 
 __all__ = ["cosim", "cosimulate_model", "demo", "verilog"]
 
 
 def _geometry(spec: NetworkSpec, lanes: int | None, window: int = 4, unroll: int = 2) -> Any:
-    from hdl.geometry import Geometry
+    from lifstream.hdl.geometry import Geometry
 
     return Geometry(lanes=max(spec.sizes[1:]) if lanes is None else lanes, window=window, unroll=unroll)
 
@@ -77,7 +77,7 @@ def verilog(
 
     The weights are no part of it: the host loads them.
     """
-    from hdl.emit import axi_package, emit_axi, emit_network
+    from lifstream.hdl.emit import axi_package, emit_axi, emit_network
 
     output = Output(as_json=as_json)
     if (preset is None) == (model is None):
@@ -239,7 +239,7 @@ def _learning_report(result: CosimResult, learning: list[dict[str, Any]]) -> dic
 def cosimulate_model(model: Model, splits: dict[str, Split], segments: list[Segment], output: Output, *, geometry: Any,
                      **options: Any) -> CosimResult:
     """Emit the model's design, or take it from the cache, and co-simulate it under a progress bar."""
-    from hdl.emit import stored_network
+    from lifstream.hdl.emit import stored_network
 
     emission = stored_network(spec=model.network.spec, geometry=geometry, preset=model.preset)
     with output.progress() as bar:
@@ -257,7 +257,7 @@ def demo(
 
     Needs no data set: the digits come with scikit-learn.
     """
-    from hdl.emit import emit_network
+    from lifstream.hdl.emit import emit_network
 
     output = Output(as_json=as_json)
     make_folder(out)

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from golden.datasets import Dataset
-from golden.files import make_folder
-from golden.model import Model, find_model, load_model, released_models
-from golden.presets import PRESETS, Preset, TrainingPlan, preset_by_name
-from golden.spec import InputError, NetworkSpec, Rule
+from lifstream.golden.datasets import Dataset
+from lifstream.golden.files import make_folder
+from lifstream.golden.model import Model, find_model, load_model, released_models
+from lifstream.golden.presets import PRESETS, Preset, TrainingPlan, preset_by_name
+from lifstream.golden.spec import InputError, NetworkSpec, Rule
 
 __all__ = ["DataOption", "EpochsOption", "JsonOption", "LanesOption", "ModelArgument", "OptionalPreset", "PresetOption",
            "RuleOption", "SeedOption", "UnrollOption", "WeightBitsOption", "WindowOption", "chosen_preset",

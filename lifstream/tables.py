@@ -10,7 +10,8 @@ from typing import Annotated, TypeVar
 import typer
 from rich.table import Table
 
-from golden.comparison import (
+from lifstream.console import Output, ReportBar, error_line
+from lifstream.golden.comparison import (
     COLUMNS,
     GridCell,
     Row,
@@ -22,16 +23,15 @@ from golden.comparison import (
     text,
     variants,
 )
-from golden.datasets import DATASETS, Dataset, load_dataset
-from golden.engine import Arithmetic
-from golden.experiments import Experiment, Failure, Measurement, Store, run_experiments
-from golden.figures import comparison_figure, save_figure, sweep_figure
-from golden.files import make_folder, write_text
-from golden.model import find_model, load_model, released_models
-from golden.presets import Preset, preset_by_name
-from golden.spec import InputError, Rounding, Rule
-from golden.training import evaluate
-from lifstream.console import Output, ReportBar, error_line
+from lifstream.golden.datasets import DATASETS, Dataset, load_dataset
+from lifstream.golden.engine import Arithmetic
+from lifstream.golden.experiments import Experiment, Failure, Measurement, Store, run_experiments
+from lifstream.golden.figures import comparison_figure, save_figure, sweep_figure
+from lifstream.golden.files import make_folder, write_text
+from lifstream.golden.model import find_model, load_model, released_models
+from lifstream.golden.presets import Preset, preset_by_name
+from lifstream.golden.spec import InputError, Rounding, Rule
+from lifstream.golden.training import evaluate
 from lifstream.options import DataOption, EpochsOption, JsonOption, OptionalPreset, percent, with_plan
 
 __all__ = ["compare", "sweep"]

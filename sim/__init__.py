@@ -1,1 +1,1 @@
-"""Co-simulation: the emitted Verilog against the golden model. Start with :mod:`sim.cosim`."""
+"""Co-simulation: the emitted Verilog against the golden model. Start with :mod:`lifstream.sim.cosim`."""

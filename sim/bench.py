@@ -13,7 +13,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, First, RisingEdge, Timer
 from numpy.typing import NDArray
 
-from sim.harness import BENCH_VARIABLE
+from lifstream.sim.harness import BENCH_VARIABLE
 
 __all__ = ["BenchError", "HarnessDriver", "abandoned", "read_words", "word_fields"]
 

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.datasets import Split
-from golden.model import Model, read_archive, save_model
-from golden.protocol import Command, command_bytes, reply_bytes
-from golden.spec import InputError
-from golden.training import Progress
-from sim.faults import Fault
-from sim.harness import write_harness
-from sim.runner import Optimise, Simulator, build, require_tools, run_bench
+from lifstream.golden.datasets import Split
+from lifstream.golden.model import Model, read_archive, save_model
+from lifstream.golden.protocol import Command, command_bytes, reply_bytes
+from lifstream.golden.spec import InputError
+from lifstream.golden.training import Progress
+from lifstream.sim.faults import Fault
+from lifstream.sim.harness import write_harness
+from lifstream.sim.runner import Optimise, Simulator, build, require_tools, run_bench
 
 __all__ = ["STALL_MODES", "CosimResult", "Segment", "Stalls", "cosimulate"]
 
@@ -79,7 +79,7 @@ class CosimResult:
     images_per_second: float
     """Wall-clock rate of simulation and comparison, without building and loading."""
     divergence: dict[str, Any] | None
-    """First divergence, see :class:`sim.scoreboard.Divergence`."""
+    """First divergence, see :class:`lifstream.sim.scoreboard.Divergence`."""
     message: str
     """One line: the divergence or the broken rule; empty when bit-exact."""
     segments: list[dict[str, Any]]
@@ -127,7 +127,7 @@ def cosimulate(model: Model, splits: dict[str, Split], segments: Sequence[Segmen
         The design's contract is not the model's, a tool is missing, or there are no images.
     """
     # The bench is not imported here: it runs inside the simulator.
-    from sim.scoreboard import Divergence
+    from lifstream.sim.scoreboard import Divergence
 
     require_tools(simulator)
     spec = model.network.spec
@@ -179,7 +179,7 @@ def cosimulate(model: Model, splits: dict[str, Split], segments: Sequence[Segmen
         if report is not None:
             report(Progress(task="co-simulate", done=line["done"], total=line["total"]))
 
-    raw = run_bench(built, module="sim.tb_network", folder=work, report=on_progress, configuration={
+    raw = run_bench(built, module="lifstream.sim.tb_network", folder=work, report=on_progress, configuration={
         "model": str(model_file.resolve()), "arrays": str(arrays_file.resolve()), "batch": batch, "total": total,
         "segments": segment_values, "run": run.hexdigest(),
         "checkpoint": str(checkpoint.resolve()) if checkpoint is not None else "",

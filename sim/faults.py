@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.network import Network
-from golden.spec import InputError
-from sim.scoreboard import Captured
+from lifstream.golden.network import Network
+from lifstream.golden.spec import InputError
+from lifstream.sim.scoreboard import Captured
 
 __all__ = ["Fault", "forget_inhibition", "plant_captured", "plant_pixel", "plant_threshold", "plant_update",
            "plant_weight"]

@@ -26,8 +26,8 @@ from typing import Any
 import platformdirs
 from cocotb_tools.runner import Icarus, Verilator, VerilatorControlFile, Verilog
 
-from golden.spec import InputError
-from sim.harness import BENCH_VARIABLE, Harness
+from lifstream.golden.spec import InputError
+from lifstream.sim.harness import BENCH_VARIABLE, Harness
 
 __all__ = ["Build", "Optimise", "Simulator", "build", "require_tools", "run_bench"]
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.network import ForwardRecord
+from lifstream.golden.network import ForwardRecord
 
 __all__ = ["Captured", "CapturedDesire", "Divergence", "first_divergence", "first_label_divergence",
            "first_threshold_divergence", "first_weight_divergence"]

@@ -14,8 +14,8 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, with_timeout
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiStreamBus, AxiStreamFrame, AxiStreamSink, AxiStreamSource
 
-from sim.bench import CLOCK_NS
-from sim.harness import BENCH_VARIABLE
+from lifstream.sim.bench import CLOCK_NS
+from lifstream.sim.harness import BENCH_VARIABLE
 
 _TIMEOUT_CLOCKS = 400_000
 

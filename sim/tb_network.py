@@ -10,13 +10,13 @@ import cocotb
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.desire import Desire
-from golden.draws import DrawGenerator
-from golden.learning import LearnRecord, learn
-from golden.lif import LayerRecord
-from golden.model import load_model, network_from, network_to, read_archive, write_archive
-from golden.network import ForwardRecord, Network
-from golden.packets import (
+from lifstream.golden.desire import Desire
+from lifstream.golden.draws import DrawGenerator
+from lifstream.golden.learning import LearnRecord, learn
+from lifstream.golden.lif import LayerRecord
+from lifstream.golden.model import load_model, network_from, network_to, read_archive, write_archive
+from lifstream.golden.network import ForwardRecord, Network
+from lifstream.golden.packets import (
     PacketError,
     Reply,
     decode_replies,
@@ -29,11 +29,11 @@ from golden.packets import (
     image_packets,
     packet,
 )
-from golden.protocol import COUNTERS, Command, Status, reply_bytes
-from golden.spec import InputError, Magnitude
-from golden.stdp import assign_votes
-from sim.bench import BenchError, HarnessDriver, word_fields
-from sim.faults import (
+from lifstream.golden.protocol import COUNTERS, Command, Status, reply_bytes
+from lifstream.golden.spec import InputError, Magnitude
+from lifstream.golden.stdp import assign_votes
+from lifstream.sim.bench import BenchError, HarnessDriver, word_fields
+from lifstream.sim.faults import (
     Fault,
     forget_inhibition,
     plant_captured,
@@ -42,7 +42,7 @@ from sim.faults import (
     plant_update,
     plant_weight,
 )
-from sim.scoreboard import (
+from lifstream.sim.scoreboard import (
     Captured,
     CapturedDesire,
     Divergence,

@@ -6,7 +6,7 @@ from typing import Any
 
 import cocotb
 
-from sim.bench import BenchError, HarnessDriver
+from lifstream.sim.bench import BenchError, HarnessDriver
 
 
 @cocotb.test()

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from golden.network import Network
-from golden.spec import NetworkSpec
+from lifstream.golden.network import Network
+from lifstream.golden.spec import NetworkSpec
 
 settings.register_profile("deterministic", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("deterministic")

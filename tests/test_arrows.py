@@ -11,12 +11,13 @@ ROOT = Path(__file__).parent.parent
 
 # What the files of a room must not import; a longer prefix that is allowed wins.
 FORBIDDEN = {
-    "golden": ({"hdl", "sim", "boards", "lifstream", "amaranth", "cocotb"}, set()),
-    "hdl": ({"golden", "sim", "boards", "lifstream", "cocotb"}, {"golden.spec", "golden.presets", "golden.protocol",
-                                                                      "golden.files"}),
-    "sim": ({"hdl", "boards", "lifstream", "amaranth"}, set()),
-    "boards": ({"lifstream"}, set()),
+    "golden": ({"lifstream", "amaranth", "cocotb"}, {"lifstream.golden"}),
+    "hdl": ({"lifstream", "cocotb"}, {"lifstream.hdl", *(f"lifstream.golden.{name}"
+                                                          for name in ("spec", "presets", "protocol", "files"))}),
+    "sim": ({"lifstream", "amaranth"}, {"lifstream.golden", "lifstream.sim"}),
+    "boards": ({"lifstream"}, {f"lifstream.{room}" for room in ("golden", "hdl", "sim", "boards")}),
 }
+ROOMS = {"golden", "hdl", "sim", "boards"}
 BENCHES = ("sim", "boards")
 
 
@@ -38,9 +39,10 @@ def violations(room: str, source: str) -> set[str]:
     def within(module: str, names: set[str]) -> bool:
         return any(module == name or module.startswith(name + ".") for name in names)
 
-    packages = {name.split(".")[0] for name in allowed}
+    # `from lifstream.golden.spec import X` also names the packages above, which hold nothing.
+    above = {name.rsplit(".", parts)[0] for name in allowed for parts in range(1, name.count(".") + 1)}
     return {module for module in imports(source)
-            if within(module, forbidden) and not within(module, allowed) and module not in packages}
+            if within(module, forbidden) and not within(module, allowed) and module not in above}
 
 
 @pytest.mark.parametrize("room", FORBIDDEN)
@@ -59,11 +61,21 @@ def test_benches_never_import_hdl(room: str) -> None:
         assert violations("sim", path.read_text()) == set(), path
 
 
+def test_rooms_are_imported_by_the_names_that_users_have() -> None:
+    """A user's own ``sim`` or ``boards`` must not be taken for ours."""
+    sources = [path for folder in (*ROOMS, "lifstream", "tests", "bench") for path in (ROOT / folder).rglob("*.py")]
+    for path in sources:
+        assert {module.split(".")[0] for module in imports(path.read_text())} & ROOMS == set(), path
+
+
 @pytest.mark.parametrize(("room", "source", "found"), [
     ("golden", "import amaranth.hdl", {"amaranth.hdl"}),
-    ("hdl", "from golden.lif import leak", {"golden.lif", "golden.lif.leak"}),
-    ("hdl", "from golden.spec import NetworkSpec", set()),
-    ("sim", "def f():\n    from hdl import network", {"hdl", "hdl.network"}),
+    ("golden", "from lifstream.hdl.core import Core", {"lifstream.hdl.core", "lifstream.hdl.core.Core"}),
+    ("golden", "from lifstream.golden.lif import leak", set()),
+    ("hdl", "from lifstream.golden.lif import leak", {"lifstream.golden.lif", "lifstream.golden.lif.leak"}),
+    ("hdl", "from lifstream.golden.spec import NetworkSpec", set()),
+    ("sim", "def f():\n    from lifstream.hdl import network", {"lifstream.hdl", "lifstream.hdl.network"}),
+    ("boards", "from lifstream import cli", {"lifstream.cli"}),
 ])
 def test_the_check_can_fail(room: str, source: str, found: set[str]) -> None:
     assert violations(room, source) == found

@@ -16,23 +16,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lifstream.build
-from boards import flow, simulated
-from boards.flow import BuildFailed, DoesNotFit, Resource, build, lacking
-from boards.host import Board, open_port
-from boards.rewrites import absorb_output_registers, leave_collisions_open, read_on_falling_edge
-from boards.simulated import simulated_board
-from boards.targets import TARGETS, Family, pll_for, target_by_name, uart_divisor
-from boards.top import BoardTop
-from golden.datasets import Split
-from golden.learning import learn
-from golden.model import Model
-from golden.network import Network
-from golden.presets import preset_by_name
-from golden.spec import InputError, NetworkSpec
-from hdl.emit import emit_network
-from hdl.geometry import Geometry
-from sim.cosim import Segment, Stalls, cosimulate
-from sim.runner import Simulator
+from lifstream.boards import flow, simulated
+from lifstream.boards.flow import BuildFailed, DoesNotFit, Resource, build, lacking
+from lifstream.boards.host import Board, open_port
+from lifstream.boards.rewrites import absorb_output_registers, leave_collisions_open, read_on_falling_edge
+from lifstream.boards.simulated import simulated_board
+from lifstream.boards.targets import TARGETS, Family, pll_for, target_by_name, uart_divisor
+from lifstream.boards.top import BoardTop
+from lifstream.golden.datasets import Split
+from lifstream.golden.learning import learn
+from lifstream.golden.model import Model
+from lifstream.golden.network import Network
+from lifstream.golden.presets import preset_by_name
+from lifstream.golden.spec import InputError, NetworkSpec
+from lifstream.hdl.emit import emit_network
+from lifstream.hdl.geometry import Geometry
+from lifstream.sim.cosim import Segment, Stalls, cosimulate
+from lifstream.sim.runner import Simulator
 from tests.conftest import random_images, random_network
 
 SPEC = NetworkSpec(sizes=(9, 6, 3), steps=8)

@@ -16,17 +16,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from boards.host import Board, LinkError, open_port
-from boards.simulated import simulated_board
-from golden.learning import learn
-from golden.link import Frame, FrameDecoder, encode_frame
-from golden.network import Network
-from golden.packets import encode_weights
-from golden.protocol import COUNTERS, END, ESCAPE, PAYLOAD_MAX, Command, FrameKind, Status, command_bytes
-from golden.spec import InputError, NetworkSpec
-from hdl.geometry import Geometry
-from hdl.link import Link
-from sim.cosim import Stalls
+from lifstream.boards.host import Board, LinkError, open_port
+from lifstream.boards.simulated import simulated_board
+from lifstream.golden.learning import learn
+from lifstream.golden.link import Frame, FrameDecoder, encode_frame
+from lifstream.golden.network import Network
+from lifstream.golden.packets import encode_weights
+from lifstream.golden.protocol import COUNTERS, END, ESCAPE, PAYLOAD_MAX, Command, FrameKind, Status, command_bytes
+from lifstream.golden.spec import InputError, NetworkSpec
+from lifstream.hdl.geometry import Geometry
+from lifstream.hdl.link import Link
+from lifstream.sim.cosim import Stalls
 from tests.conftest import random_images, random_network
 from tests.sim.blocks import simulate
 
@@ -332,7 +332,7 @@ def test_simulated_board_learns_over_a_noisy_line(terminal: str, rate: float) ->
 @pytest.mark.simulation
 def test_a_simulated_board_ends_with_who_started_it() -> None:
     program = ("import time\n"
-               "from boards.simulated import simulated_board\n"
+               "from lifstream.boards.simulated import simulated_board\n"
                "from tests.boards.test_link import SPEC, Geometry\n"
                "with simulated_board(spec=SPEC, geometry=Geometry(lanes=6)) as terminal:\n"
                "    print(terminal, flush=True)\n"

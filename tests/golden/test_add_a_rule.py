@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from golden.datasets import load_dataset
-from golden.learning import learn
-from golden.network import Network, accuracy
-from golden.spec import NetworkSpec
+from lifstream.golden.datasets import load_dataset
+from lifstream.golden.learning import learn
+from lifstream.golden.network import Network, accuracy
+from lifstream.golden.spec import NetworkSpec
 
 PAGE = Path(__file__).parents[2] / "docs" / "add-a-rule.md"
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from golden import datasets
-from golden.datasets import load_dataset, read_idx
-from golden.spec import InputError
+from lifstream.golden import datasets
+from lifstream.golden.datasets import load_dataset, read_idx
+from lifstream.golden.spec import InputError
 from tests.conftest import write_idx
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golden.desire import (
+from lifstream.golden.desire import (
     Desire,
     correlation,
     hidden_desire,
@@ -17,11 +17,11 @@ from golden.desire import (
     passes_back,
     weight_update,
 )
-from golden.learning import learn
-from golden.lif import LayerRecord
-from golden.network import Network
-from golden.spec import Magnitude, NetworkSpec, Overflow, Rule
-from golden.trace import trace
+from lifstream.golden.learning import learn
+from lifstream.golden.lif import LayerRecord
+from lifstream.golden.network import Network
+from lifstream.golden.spec import Magnitude, NetworkSpec, Overflow, Rule
+from lifstream.golden.trace import trace
 from tests.conftest import random_images, random_network
 from tests.golden import float_reference as reference
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from golden.draws import DrawGenerator, rounding_words
-from golden.rounding import round_shift_random
-from golden.spec import NetworkSpec, Rounding
+from lifstream.golden.draws import DrawGenerator, rounding_words
+from lifstream.golden.rounding import round_shift_random
+from lifstream.golden.spec import NetworkSpec, Rounding
 
 
 def xorshift(state: int) -> int:

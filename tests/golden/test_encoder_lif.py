@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from golden.encoder import encode
-from golden.lif import fire, integrate, leak, run_layer, synaptic_current
-from golden.network import NO_PREDICTION, readout
+from lifstream.golden.encoder import encode
+from lifstream.golden.lif import fire, integrate, leak, run_layer, synaptic_current
+from lifstream.golden.network import NO_PREDICTION, readout
 from tests.conftest import random_images
 
 

@@ -7,12 +7,12 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from golden.engine import Engine, Outcome, Runner
-from golden.float_model import FloatNetwork
-from golden.learning import learn
-from golden.network import Network
-from golden.spec import Eligibility, InputError, Magnitude, NetworkSpec, Overflow, Rounding, Rule
-from sim.scoreboard import first_weight_divergence
+from lifstream.golden.engine import Engine, Outcome, Runner
+from lifstream.golden.float_model import FloatNetwork
+from lifstream.golden.learning import learn
+from lifstream.golden.network import Network
+from lifstream.golden.spec import Eligibility, InputError, Magnitude, NetworkSpec, Overflow, Rounding, Rule
+from lifstream.sim.scoreboard import first_weight_divergence
 from tests.conftest import random_images, random_network
 from tests.golden import float_reference
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from golden.comparison import PUBLISHED, Row, Variant, grid, markdown, measured_row, published_rows, variants
-from golden.cost import ecp5_block_rams, synaptic_operations, weight_memory_bits
-from golden.engine import Arithmetic
-from golden.experiments import Experiment, Failure, Measurement, Store, run_experiments
-from golden.figures import comparison_figure, save_figure, sweep_figure
-from golden.presets import PRESETS, Preset
-from golden.spec import InputError, NetworkSpec, Rounding, Rule
+from lifstream.golden.comparison import PUBLISHED, Row, Variant, grid, markdown, measured_row, published_rows, variants
+from lifstream.golden.cost import ecp5_block_rams, synaptic_operations, weight_memory_bits
+from lifstream.golden.engine import Arithmetic
+from lifstream.golden.experiments import Experiment, Failure, Measurement, Store, run_experiments
+from lifstream.golden.figures import comparison_figure, save_figure, sweep_figure
+from lifstream.golden.presets import PRESETS, Preset
+from lifstream.golden.spec import InputError, NetworkSpec, Rounding, Rule
 
 DIGITS = replace(PRESETS["digits"], training=replace(PRESETS["digits"].training, epochs=1))
 
@@ -40,7 +40,7 @@ def test_the_key_is_what_decides_the_result() -> None:
 def test_a_finished_run_is_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path)
     first = dict(run_experiments(experiments(1, 2), store=store))
-    monkeypatch.setattr("golden.experiments.Trainer", None)
+    monkeypatch.setattr("lifstream.golden.experiments.Trainer", None)
     assert dict(run_experiments(experiments(1, 2), store=store)) == first
     again = dict(run_experiments(experiments(3), store=store))
     assert all(isinstance(result, Failure) for result in again.values())

@@ -9,15 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from golden.datasets import Dataset, load_dataset
-from golden.engine import Arithmetic, Engine, Runner
-from golden.epochs import EpochStream, image_shifts, shift_images
-from golden.files import write_text
-from golden.model import Model, find_model, load_model, read_archive, released_models, save_model, write_archive
-from golden.network import Network, accuracy
-from golden.presets import PRESETS, Preset, TrainingPlan
-from golden.spec import InputError, NetworkSpec, Rule
-from golden.training import Trainer, evaluate
+from lifstream.golden.datasets import Dataset, load_dataset
+from lifstream.golden.engine import Arithmetic, Engine, Runner
+from lifstream.golden.epochs import EpochStream, image_shifts, shift_images
+from lifstream.golden.files import write_text
+from lifstream.golden.model import (
+    Model,
+    find_model,
+    load_model,
+    read_archive,
+    released_models,
+    save_model,
+    write_archive,
+)
+from lifstream.golden.network import Network, accuracy
+from lifstream.golden.presets import PRESETS, Preset, TrainingPlan
+from lifstream.golden.spec import InputError, NetworkSpec, Rule
+from lifstream.golden.training import Trainer, evaluate
 from tests.conftest import random_images, random_network
 
 SPEC = NetworkSpec(sizes=(6, 4, 3))
@@ -158,7 +166,7 @@ def test_engines_train_the_same_network(digits: Dataset) -> None:
 @pytest.mark.parametrize("stop_at", [0, 1, 8, 9, 14, 20])
 def test_resumed_run_ends_with_the_same_weights(digits: Dataset, tmp_path: Path, stop_at: int, name: str,
                                                 arithmetic: Arithmetic, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("golden.training._CHECKPOINT_EVERY", 30)
+    monkeypatch.setattr("lifstream.golden.training._CHECKPOINT_EVERY", 30)
     chosen = varied(preset(3, name=name, dropout=32 if name == "digits" else 0), shift=1, patience=2)
 
     def trainer() -> Trainer:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from golden.datasets import load_dataset
-from golden.model import find_model, load_model, released_models
-from golden.presets import PRESETS
-from golden.spec import InputError
-from golden.training import evaluate
+from lifstream.golden.datasets import load_dataset
+from lifstream.golden.model import find_model, load_model, released_models
+from lifstream.golden.presets import PRESETS
+from lifstream.golden.spec import InputError
+from lifstream.golden.training import evaluate
 
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
 

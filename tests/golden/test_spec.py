@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from golden.presets import PRESETS, preset_by_name
-from golden.spec import (
+from lifstream.golden.presets import PRESETS, preset_by_name
+from lifstream.golden.spec import (
     Eligibility,
     InputError,
     Magnitude,

@@ -10,12 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from golden.engine import Engine, Outcome, Runner
-from golden.float_model import FloatNetwork
-from golden.learning import learn
-from golden.network import Network
-from golden.spec import Bounds, InputError, Modulation, NetworkSpec, Phase, Rounding, Rule, StdpSpec
-from golden.stdp import assign_votes, compete, neuron_labels, pair_sums, room_deficit, total_thresholds, weight_change
+from lifstream.golden.engine import Engine, Outcome, Runner
+from lifstream.golden.float_model import FloatNetwork
+from lifstream.golden.learning import learn
+from lifstream.golden.network import Network
+from lifstream.golden.spec import Bounds, InputError, Modulation, NetworkSpec, Phase, Rounding, Rule, StdpSpec
+from lifstream.golden.stdp import (
+    assign_votes,
+    compete,
+    neuron_labels,
+    pair_sums,
+    room_deficit,
+    total_thresholds,
+    weight_change,
+)
 from tests.conftest import random_images
 from tests.golden.test_engine import first_difference, stream
 

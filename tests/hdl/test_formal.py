@@ -10,8 +10,8 @@ import pytest
 from amaranth.back import rtlil
 from amaranth.hdl import Assert, Cat, Const, Elaboratable, Module, Mux, Signal, signed
 
-from hdl.arithmetic import add_rounded, leak, saturate, shift_rounding
-from hdl.queue import StreamQueue
+from lifstream.hdl.arithmetic import add_rounded, leak, saturate, shift_rounding
+from lifstream.hdl.queue import StreamQueue
 
 
 class Proof(Elaboratable):

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from golden.presets import PRESETS
-from golden.spec import InputError, NetworkSpec
-from hdl.emit import LINT_WAIVERS, Emission, emit_network, stored_network
-from hdl.encoder import _pattern_rom
-from hdl.geometry import Geometry
-from sim.runner import _environment
+from lifstream.golden.presets import PRESETS
+from lifstream.golden.spec import InputError, NetworkSpec
+from lifstream.hdl.emit import LINT_WAIVERS, Emission, emit_network, stored_network
+from lifstream.hdl.encoder import _pattern_rom
+from lifstream.hdl.geometry import Geometry
+from lifstream.sim.runner import _environment
 
 
 @pytest.mark.parametrize(("lanes", "n_out", "groups", "per_group", "folds"), [
@@ -123,7 +123,7 @@ def test_a_stored_design_is_the_emitted_one(tmp_path: Path, monkeypatch: pytest.
     emitted = emit_network(spec=spec, geometry=geometry)
     assert stored_network(spec=spec, geometry=geometry) == emitted
     with monkeypatch.context() as patch:
-        patch.setattr("hdl.emit.emit_network", None)
+        patch.setattr("lifstream.hdl.emit.emit_network", None)
         assert stored_network(spec=spec, geometry=geometry) == emitted
     [path] = tmp_path.rglob("*.json")
     path.write_text("{")

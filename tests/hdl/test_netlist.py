@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from golden.spec import NetworkSpec, Rule
-from hdl.emit import emit_network
-from hdl.geometry import Geometry
+from lifstream.golden.spec import NetworkSpec, Rule
+from lifstream.hdl.emit import emit_network
+from lifstream.hdl.geometry import Geometry
 
 
 def cells(spec: NetworkSpec, folder: Path, environment: dict[str, str]) -> dict[str, int]:

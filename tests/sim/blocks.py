@@ -7,10 +7,10 @@ from typing import Any
 
 from amaranth.lib import wiring
 
-from hdl.emit import emit
-from sim.cosim import STALL_MODES, Stalls
-from sim.harness import write_harness
-from sim.runner import build, run_bench
+from lifstream.hdl.emit import emit
+from lifstream.sim.cosim import STALL_MODES, Stalls
+from lifstream.sim.harness import write_harness
+from lifstream.sim.runner import build, run_bench
 
 SPIKE, STEP_END, SAMPLE_END, LEARN = 0, 1, 2, 3
 
@@ -28,7 +28,7 @@ def simulate(component: wiring.Component, runs: list[dict[str, Any]], folder: Pa
     emission = emit(component)
     harness = write_harness(emission.description, samples=1, stimulus_depth=4096, capture_depth=4096)
     built = build(verilog=emission.verilog, harness=harness, description=emission.description)
-    result = run_bench(built, module="sim.tb_stream", folder=folder, configuration={
+    result = run_bench(built, module="lifstream.sim.tb_stream", folder=folder, configuration={
         "stall_mode": STALL_MODES[stalls], "seed": seed, "monitors": list(harness.monitors),
         "runs": [{"cycle_limit": cycle_limit, **run} for run in runs]})
     if result["error"]:

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from golden.draws import DrawGenerator
-from golden.learning import learn
-from golden.network import Network
-from golden.packets import decode_status, encode_weights, image_packets, packet
-from golden.protocol import COUNTERS, Command, Status
-from golden.spec import InputError, NetworkSpec
-from hdl.axi import AXI_VERSION, Register, register_map
-from hdl.emit import axi_package, emit_axi
-from hdl.geometry import Geometry
-from sim.harness import write_pin_harness
-from sim.runner import build, run_bench
+from lifstream.golden.draws import DrawGenerator
+from lifstream.golden.learning import learn
+from lifstream.golden.network import Network
+from lifstream.golden.packets import decode_status, encode_weights, image_packets, packet
+from lifstream.golden.protocol import COUNTERS, Command, Status
+from lifstream.golden.spec import InputError, NetworkSpec
+from lifstream.hdl.axi import AXI_VERSION, Register, register_map
+from lifstream.hdl.emit import axi_package, emit_axi
+from lifstream.hdl.geometry import Geometry
+from lifstream.sim.harness import write_pin_harness
+from lifstream.sim.runner import build, run_bench
 from tests.conftest import random_images, random_network
 
 pytestmark = pytest.mark.simulation
@@ -38,7 +38,8 @@ def play(steps: list[dict[str, Any]], folder: Path, *, width: int, seed: int = 0
     emission = emit_axi(spec=SPEC, geometry=Geometry(lanes=3), width=width)
     built = build(verilog=emission.verilog, harness=write_pin_harness(emission.description),
                   description=emission.description)
-    result = run_bench(built, module="sim.tb_axi", folder=folder, configuration={"steps": steps, "seed": seed})
+    result = run_bench(built, module="lifstream.sim.tb_axi", folder=folder,
+                       configuration={"steps": steps, "seed": seed})
     assert result["surplus"] == 0
     return list(result["results"])
 

@@ -10,17 +10,17 @@ from amaranth.hdl import Module, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.desire import output_desire
-from golden.encoder import encode
-from golden.lif import run_layer, synaptic_current
-from golden.network import readout
-from golden.spec import Magnitude, NetworkSpec, Overflow, Rule
-from hdl.desire_layer import DesireLayer
-from hdl.encoder import Encoder
-from hdl.events import EventSerializer
-from hdl.geometry import Geometry
-from hdl.readout import Readout
-from sim.cosim import Stalls
+from lifstream.golden.desire import output_desire
+from lifstream.golden.encoder import encode
+from lifstream.golden.lif import run_layer, synaptic_current
+from lifstream.golden.network import readout
+from lifstream.golden.spec import Magnitude, NetworkSpec, Overflow, Rule
+from lifstream.hdl.desire_layer import DesireLayer
+from lifstream.hdl.encoder import Encoder
+from lifstream.hdl.events import EventSerializer
+from lifstream.hdl.geometry import Geometry
+from lifstream.hdl.readout import Readout
+from lifstream.sim.cosim import Stalls
 from tests.conftest import random_network
 from tests.sim.blocks import LEARN, SAMPLE_END, SPIKE, STEP_END, BlockError, pack, simulate, spike_events
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from golden.draws import DrawGenerator
-from golden.learning import learn
-from golden.network import Network
-from golden.packets import (
+from lifstream.golden.draws import DrawGenerator
+from lifstream.golden.learning import learn
+from lifstream.golden.network import Network
+from lifstream.golden.packets import (
     LAST,
     PacketError,
     Reply,
@@ -22,11 +22,11 @@ from golden.packets import (
     image_packets,
     packet,
 )
-from golden.protocol import COUNTERS, Command, Status
-from golden.spec import NetworkSpec
-from hdl.core import Core
-from hdl.geometry import Geometry
-from sim.cosim import Stalls
+from lifstream.golden.protocol import COUNTERS, Command, Status
+from lifstream.golden.spec import NetworkSpec
+from lifstream.hdl.core import Core
+from lifstream.hdl.geometry import Geometry
+from lifstream.sim.cosim import Stalls
 from tests.conftest import random_images, random_network
 from tests.sim.blocks import simulate
 

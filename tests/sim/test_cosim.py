@@ -12,19 +12,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from golden.datasets import Split
-from golden.draws import DrawGenerator
-from golden.learning import learn
-from golden.model import Model
-from golden.network import Network
-from golden.spec import InputError, NetworkSpec, Overflow, Rounding, Rule
-from hdl.emit import Emission, emit_network
-from hdl.geometry import Geometry
-from sim import runner
-from sim.cosim import CosimResult, Segment, Stalls, cosimulate
-from sim.faults import Fault
-from sim.harness import write_harness
-from sim.runner import Simulator
+from lifstream.golden.datasets import Split
+from lifstream.golden.draws import DrawGenerator
+from lifstream.golden.learning import learn
+from lifstream.golden.model import Model
+from lifstream.golden.network import Network
+from lifstream.golden.spec import InputError, NetworkSpec, Overflow, Rounding, Rule
+from lifstream.hdl.emit import Emission, emit_network
+from lifstream.hdl.geometry import Geometry
+from lifstream.sim import runner
+from lifstream.sim.cosim import CosimResult, Segment, Stalls, cosimulate
+from lifstream.sim.faults import Fault
+from lifstream.sim.harness import write_harness
+from lifstream.sim.runner import Simulator
 from tests.conftest import random_images, random_network
 
 pytestmark = pytest.mark.simulation
@@ -122,7 +122,7 @@ def test_random_networks(data: st.DataObject) -> None:
 
 
 def test_batches_run_on_without_a_reset(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sim.cosim._BATCH", 5)
+    monkeypatch.setattr("lifstream.sim.cosim._BATCH", 5)
     result = cosim(SPEC, Geometry(lanes=13), training=True)
     assert result.bit_exact, result.message
     assert [entry["images"] for entry in result.history] == [5, 10, 12, 17, 22, 24, 29, 34, 36]
@@ -214,5 +214,5 @@ def test_failed_build_names_its_log_and_leaves_nothing(tmp_path: Path, monkeypat
 
 def test_the_cases_tell_the_gate_of_deep_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     gated = golden_digest(SPEC)
-    monkeypatch.setattr("golden.desire.passes_back", lambda *_: None)
+    monkeypatch.setattr("lifstream.golden.desire.passes_back", lambda *_: None)
     assert golden_digest(SPEC) != gated

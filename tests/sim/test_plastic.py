@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from golden.datasets import Split
-from golden.learning import learn
-from golden.model import Model
-from golden.network import Network
-from golden.packets import (
+from lifstream.golden.datasets import Split
+from lifstream.golden.learning import learn
+from lifstream.golden.model import Model
+from lifstream.golden.network import Network
+from lifstream.golden.packets import (
     decode_replies,
     decode_thresholds,
     encode_thresholds,
@@ -25,14 +25,14 @@ from golden.packets import (
     image_packets,
     packet,
 )
-from golden.protocol import Command, Status
-from golden.spec import Bounds, NetworkSpec, Rounding, Rule
-from hdl.core import Core
-from hdl.emit import Emission, emit_network
-from hdl.geometry import Geometry
-from sim.cosim import CosimResult, Segment, Stalls, cosimulate
-from sim.faults import Fault
-from sim.runner import Simulator
+from lifstream.golden.protocol import Command, Status
+from lifstream.golden.spec import Bounds, NetworkSpec, Rounding, Rule
+from lifstream.hdl.core import Core
+from lifstream.hdl.emit import Emission, emit_network
+from lifstream.hdl.geometry import Geometry
+from lifstream.sim.cosim import CosimResult, Segment, Stalls, cosimulate
+from lifstream.sim.faults import Fault
+from lifstream.sim.runner import Simulator
 from tests.conftest import random_images
 from tests.golden.test_stdp import plastic
 from tests.sim.blocks import simulate

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from golden.network import ForwardRecord
-from golden.spec import NetworkSpec
-from sim.bench import BenchError, read_words, word_fields
-from sim.scoreboard import Captured, first_divergence
+from lifstream.golden.network import ForwardRecord
+from lifstream.golden.spec import NetworkSpec
+from lifstream.sim.bench import BenchError, read_words, word_fields
+from lifstream.sim.scoreboard import Captured, first_divergence
 from tests.conftest import random_images, random_network
 
 SPEC = NetworkSpec(sizes=(9, 6, 4), steps=7)
