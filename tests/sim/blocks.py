@@ -23,7 +23,8 @@ def simulate(component: wiring.Component, runs: list[dict[str, Any]], folder: Pa
              seed: int = 1, cycle_limit: int = 20_000) -> list[dict[str, Any]]:
     """Play each run's ``stimuli`` (integers by stream), await the ``expected`` transfers (by stream).
 
-    Returns the outputs of each run, integers by stream.
+    A run with ``cut``, {``clocks``, ``reset_clocks``}, is cut off by a reset then and has no outputs. Returns the
+    outputs of each other run, integers by stream.
     """
     emission = emit(component)
     harness = write_harness(emission.description, samples=1, stimulus_depth=4096, capture_depth=4096)
