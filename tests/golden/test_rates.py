@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -84,5 +84,50 @@ def test_rates_beyond_the_range_are_refused_by_both(name: str) -> None:
 def test_the_comparison_sees_a_shift_of_one_more(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = plastic(SIZES, rule=Rule.REWARD_STDP, threshold_rise=20)
     expected = learnt(spec, Engine.NUMPY, 10)[0].network.digest()
-    monkeypatch.setattr(NetworkSpec, "update_shift", lambda self, rate_shift: rate_shift)
+    monkeypatch.setattr(NetworkSpec, "update_shift", lambda _, rate_shift: rate_shift - 7)  # for X - F = -8
     assert learnt(spec, Engine.NUMBA, 10)[0].network.digest() != expected
+
+
+# -- the range of the weights --------------------------------------------------------------------
+
+RANGED = {
+    "graded": SPECS["graded, half-up, F = 14, X = 4"],
+    "graded, narrow, stochastic": SPECS["graded, stochastic, F = 4, X = 8"],
+    "paper": SPECS["paper, half-up, F = 14, X = 4"],
+    **{f"{rule}, {bounds}": replace(plastic(SIZES, rule=rule, bounds=bounds, inhibition=0, punishment_shift=0,
+                                            threshold_rise=20, weight_sum=0, presynaptic_target=200), trace_fraction=8)
+       for rule, bounds in product((Rule.STDP, Rule.REWARD_STDP), Bounds)},
+}
+"""With traces so fine that soft bounds, too, would be passed at the fastest rate."""
+
+
+def learnt_near_the_ends(spec: NetworkSpec, engine: Engine) -> tuple[int, int]:
+    """Smallest and largest weight that learning leaves after any image; all start 2 LSBs from either end."""
+    low, high = ENDS[spec]
+    random = np.random.default_rng(2)
+    weights = [random.choice([low + 2, high - 2], shape) for shape in pairwise(SIZES)]
+    runner = Runner(network=Network(spec=spec, weights=weights), engine=engine)
+    learning = runner.network.weights[:spec.lif_layers]
+    lowest, highest = [], []
+    for index, image in enumerate(random_images(40, 12, 8)):
+        runner.learn(image[None], np.array([index % 3], dtype=np.uint8), rate_shift=spec.rate_shift_range[0])
+        lowest += [int(matrix.min()) for matrix in learning]
+        highest += [int(matrix.max()) for matrix in learning]
+    return min(lowest), max(highest)
+
+
+ENDS = {spec: spec.plastic_range for spec in RANGED.values()}
+
+
+@pytest.mark.parametrize("engine", Engine)
+@pytest.mark.parametrize("name", RANGED)
+def test_weights_reach_both_ends_of_their_range_and_stay_in_it(name: str, engine: Engine) -> None:
+    assert learnt_near_the_ends(RANGED[name], engine) == ENDS[RANGED[name]]
+
+
+@pytest.mark.parametrize("name", RANGED)
+def test_a_weight_out_of_range_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    low, high = ENDS[RANGED[name]]
+    for beyond in ((low - 1, high), (low, high + 1)):
+        monkeypatch.setattr(NetworkSpec, "plastic_range", beyond)
+        assert learnt_near_the_ends(RANGED[name], Engine.NUMPY) == beyond
