@@ -1,4 +1,4 @@
-"""Runs a block clock by clock in Amaranth's own simulator: streams are played and collected, other ports set at will."""
+"""Runs a block clock by clock in Amaranth's own simulator: streams are played and collected, other ports set."""
 
 from __future__ import annotations
 
@@ -119,7 +119,8 @@ class Clocked:
         self.set(self._reset, 0)
 
 
-def run(dut: wiring.Component, bench: Callable[[Clocked], Awaitable[None]], *, stall: float = 0.0, seed: int = 1) -> None:
+def run(dut: wiring.Component, bench: Callable[[Clocked], Awaitable[None]], *, stall: float = 0.0,
+        seed: int = 1) -> None:
     """Run a bench on a block that starts as after power-up."""
     reset = Signal()
     simulator = Simulator(ResetInserter(reset)(dut))
