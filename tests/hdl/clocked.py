@@ -76,13 +76,14 @@ class Clocked:
                 watch()
             for name in self.received:
                 self._collect(name)
-            taken = [name for name in self._queues if self._transfers(name)]
+            taken = [name for name in self._queues if self.transfers(name)]
             await self._context.tick()
             for name in taken:
                 self._queues[name].popleft()
                 self.set(getattr(self.dut, name).valid, 0)
 
-    def _transfers(self, name: str) -> bool:
+    def transfers(self, name: str) -> bool:
+        """Whether a stream's payload is taken at this clock."""
         port = getattr(self.dut, name)
         return bool(self.get(port.valid) and self.get(port.ready))
 
@@ -92,7 +93,7 @@ class Clocked:
         valid, payload = self.get(port.valid), self.get(port.payload)
         if name in self._offered:
             assert (valid, payload) == (1, self._offered.pop(name)), f"{name}: stream rule broken"
-        if self._transfers(name):
+        if self.transfers(name):
             self.received[name].append(payload)
         elif valid:
             self._offered[name] = payload
