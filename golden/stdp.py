@@ -103,14 +103,16 @@ def room_deficit(spec: NetworkSpec, weights: NDArray[np.integer], upwards: NDArr
 
 
 def weight_change(spec: NetworkSpec, sums: IntArray, weights: NDArray[np.integer], rate_shift: int,
-                  words: IntArray | None = None) -> IntArray:
+                  words: IntArray | None = None, *, punished: bool = False) -> IntArray:
     """Weight changes in LSBs: sums scaled by 2**-rate_shift and, with soft bounds, the room left; one rounding.
 
     ``sums`` and ``weights`` are (n_in, n_out); ``words``, (n_in,), are random words, or None to round half up.
+    After a wrong prediction (``punished``) changes are smaller by 2**-punishment_shift, at any rate shift allowed.
     """
     stdp = spec.stdp
     assert stdp is not None
-    shift = np.full(sums.shape, spec.update_shift(rate_shift) + stdp.gain_shift, dtype=np.int64)
+    further = stdp.gain_shift + (stdp.punishment_shift if punished else 0)
+    shift = np.full(sums.shape, spec.update_shift(rate_shift) + further, dtype=np.int64)
     if stdp.bounds is Bounds.SOFT:
         shift = shift + room_deficit(spec, weights, sums >= 0)
     size = np.abs(sums)
@@ -143,8 +145,7 @@ class StdpRule:
         heavy = weights.sum(axis=0, dtype=np.int64)[block.columns] > stdp.weight_sum
         target = stdp.presynaptic_target << (heavy & (stdp.weight_sum > 0)).astype(np.int64)
         sums = pair_sums(spec, forward.layer_input(layer), forward.layers[layer].spikes[:, block.columns], target)
-        return weight_change(spec, message * sums, weights[np.ix_(*block)],
-                             rate_shift + (stdp.punishment_shift if message < 0 else 0), words)
+        return weight_change(spec, message * sums, weights[np.ix_(*block)], rate_shift, words, punished=message < 0)
 
     def settle(self, network: Network, forward: ForwardRecord) -> None:
         """Thresholds have risen with each spike; now they leak."""

@@ -10,9 +10,9 @@ import cocotb
 import numpy as np
 from numpy.typing import NDArray
 
-from lifstream.golden.desire import Desire
+from lifstream.golden.desire import Desire, DesireRule
 from lifstream.golden.draws import DrawGenerator
-from lifstream.golden.learning import LearnRecord, learn
+from lifstream.golden.learning import LearnRecord, learn, rule_for
 from lifstream.golden.lif import LayerRecord
 from lifstream.golden.model import load_model, network_from, network_to, read_archive, write_archive
 from lifstream.golden.network import ForwardRecord, Network
@@ -61,6 +61,7 @@ class _Session:
         self.config = self.driver.config
         self.network: Network = load_model(Path(self.config["model"])).network
         self.spec = self.network.spec
+        self.has_desires = isinstance(rule_for(self.spec), DesireRule)  # what another rule tells a layer is its own
         self.draws = DrawGenerator(self.spec)
         self.arrays = dict(np.load(self.config["arrays"]))
         self.fault = Fault(self.config["fault"]) if self.config["fault"] else None
@@ -220,12 +221,12 @@ class _Session:
                 masks.append(draws.kept)
                 records.append(learn(self.network, image, int(label), rate_shift=rate_shift, **draws._asdict()))
             golden = _stack([record.forward for record in records])
-            desires = _stack_desires(records, spec.sizes[1:]) if spec.stdp is None else []
+            desires = _stack_desires(records, spec.sizes[1:]) if self.has_desires else []
         trains = self._trains(count)
         captured = Captured(
             input_spikes=trains[0], spikes=tuple(trains[1:]), membranes=tuple(self._membranes(count)),
             counts=payloads[:, 1:], predictions=predictions,
-            desires=tuple(self._desires(count, masks)) if rate_shift is not None and spec.stdp is None else ())
+            desires=tuple(self._desires(count, masks)) if rate_shift is not None and self.has_desires else ())
         if self.fault is not None and self.played == 0:
             captured = plant_captured(captured, self.fault, self.seed)
         if self.spec.magnitude is Magnitude.GRADED:  # errors do not travel

@@ -9,19 +9,25 @@ from typing import Any
 import numpy as np
 
 from lifstream.golden.datasets import load_dataset
-from lifstream.golden.learning import learn
+from lifstream.golden.learning import LearningRule, learn
 from lifstream.golden.network import Network, accuracy
 from lifstream.golden.spec import NetworkSpec
 
 PAGE = Path(__file__).parents[2] / "docs" / "add-a-rule.md"
 
 
-def test_the_page_s_rule_learns_the_digits() -> None:
+def page_s_rule() -> LearningRule:
+    """The rule that the page's code builds."""
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
     assert len(blocks) == 1
     names: dict[str, Any] = {}
     exec(blocks[0], names)
-    rule = names["CountRule"]()
+    rule: LearningRule = names["CountRule"]()
+    return rule
+
+
+def test_the_page_s_rule_learns_the_digits() -> None:
+    rule = page_s_rule()
     dataset = load_dataset("digits")
     network = Network.initial(spec=NetworkSpec(sizes=(64, 10)), seed=1)
     learned = updates = 0

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import copy
+import enum
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 
 from lifstream.golden.presets import PRESETS, preset_by_name
 from lifstream.golden.spec import (
+    Bounds,
     Eligibility,
     InputError,
     Magnitude,
+    Modulation,
     NetworkSpec,
     Overflow,
     Phase,
+    Rounding,
     Rule,
+    StdpSpec,
     signed_bits,
     unsigned_bits,
 )
@@ -34,16 +41,72 @@ def test_digest_is_pinned() -> None:
     assert NetworkSpec(sizes=(4, 3, 2)).digest() == "564d7a4f9ef3c0fe"
 
 
+DIGESTED = NetworkSpec(sizes=(4, 3, 2)).with_rule(Rule.STDP)
+
+
+class OtherReset(enum.StrEnum):
+    """A reset that the contract does not have yet."""
+
+    ZERO = "zero"
+
+
+ALTERNATIVES: dict[type, dict[str, Any]] = {
+    NetworkSpec: {
+        "sizes": (4, 3, 3), "steps": 19, "weight_bits": 14, "weight_fraction": 11, "leak_shift": 3,
+        "membrane_overflow": Overflow.WIDE, "membrane_clamp": 3, "trace_fraction": 3, "desire_margin": 3,
+        "output_threshold": 2, "hidden_threshold": 7, "eligibility": Eligibility.SPIKE,
+        "magnitude": Magnitude.TERNARY, "dropout": 1, "dropout_seed": 1, "rounding": Rounding.STOCHASTIC,
+        "reset": OtherReset.ZERO, "stdp": None},
+    StdpSpec: {
+        "modulation": Modulation.REWARD, "bounds": Bounds.SATURATE, "presynaptic_target": 3, "depression_shift": 0,
+        "threshold_base": 7, "threshold_rise": 7, "threshold_leak_shift": 3, "inhibition": 7, "weight_sum": 7,
+        "punishment_shift": 1},
+}
+"""Another value for each field; a field without one fails the test below."""
+
+
+def planted(spec: Any, field: str, value: Any) -> Any:
+    """The spec with one field changed and nothing checked, so that each can change alone."""
+    changed = copy.copy(spec)
+    object.__setattr__(changed, field, value)
+    return changed
+
+
+def specs_of_one_other_field() -> dict[str, NetworkSpec]:
+    specs = {entry.name: planted(DIGESTED, entry.name, ALTERNATIVES[NetworkSpec][entry.name])
+             for entry in fields(NetworkSpec)}
+    return specs | {
+        f"stdp.{entry.name}":
+            planted(DIGESTED, "stdp", planted(DIGESTED.stdp, entry.name, ALTERNATIVES[StdpSpec][entry.name]))
+        for entry in fields(StdpSpec)}
+
+
 def test_digest_depends_on_every_field() -> None:
-    spec = NetworkSpec(sizes=(4, 3, 2))
-    others = [
-        replace(spec, sizes=(4, 3, 3)), replace(spec, steps=19), replace(spec, weight_bits=15),
-        replace(spec, weight_fraction=13), replace(spec, leak_shift=3), replace(spec, membrane_clamp=3),
-        replace(spec, membrane_overflow=Overflow.WIDE, membrane_clamp=0), replace(spec, trace_fraction=3),
-        replace(spec, desire_margin=3), replace(spec, output_threshold=2), replace(spec, hidden_threshold=7),
-        replace(spec, eligibility=Eligibility.SPIKE), replace(spec, magnitude=Magnitude.TERNARY),
-        replace(spec, dropout=1), replace(spec, dropout_seed=1)]
-    assert len({entry.digest() for entry in [spec, *others]}) == len(others) + 1
+    for kind, values in ALTERNATIVES.items():
+        assert {entry.name for entry in fields(kind)} == set(values), "give every field another value"
+    assert DIGESTED.stdp is not None
+    for spec, values in ((DIGESTED, ALTERNATIVES[NetworkSpec]), (DIGESTED.stdp, ALTERNATIVES[StdpSpec])):
+        assert [name for name, value in values.items() if getattr(spec, name) == value] == []
+    named: dict[str, str] = {DIGESTED.digest(): "as it was"}
+    for field, spec in specs_of_one_other_field().items():
+        digest = spec.digest()
+        assert digest not in named, f"{field} gives the digest of {named[digest]!r}"
+        named[digest] = field
+
+
+@pytest.mark.parametrize("field", specs_of_one_other_field())
+def test_a_field_that_the_digest_forgets_is_caught(field: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = NetworkSpec.to_json
+
+    def forgetful(spec: NetworkSpec) -> dict[str, Any]:
+        data = whole(spec)
+        place, _, name = field.rpartition(".")
+        (data.get(place, {}) if place else data).pop(name, None)
+        return data
+
+    monkeypatch.setattr(NetworkSpec, "to_json", forgetful)
+    with pytest.raises(AssertionError, match=f"^{field} gives the digest of 'as it was'"):
+        test_digest_depends_on_every_field()
 
 
 @pytest.mark.parametrize(("field", "value", "bound"), [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -127,13 +129,13 @@ def test_soft_bounds_halve_with_the_room(weight: int, upwards: bool, deficit: in
 
 @given(weight=st.integers(0, 4095), total=st.integers(-840, 1220), rate_shift=st.integers(8, 20),
        bounds=st.sampled_from(Bounds))
-def test_weights_stay_in_range(weight: int, total: int, rate_shift: int, bounds: Bounds) -> None:
+def test_changes_follow_the_sum_and_the_room(weight: int, total: int, rate_shift: int, bounds: Bounds) -> None:
     spec = plastic(bounds=bounds)
     change = int(weight_change(spec, np.array([[total]]), np.array([[weight]]), rate_shift)[0, 0])
-    assert change * total >= 0
-    if bounds is Bounds.SOFT:  # at half the room's power of two and more, a change never passes the end by a quarter
-        assert abs(change) <= abs(total) * 2.0 ** (8 - rate_shift) * (weight + 1 if total < 0 else 4096 - weight) \
-            / 2048 + 1
+    room = weight if total < 0 else 4095 - weight
+    halvings = 12 - room.bit_length() if bounds is Bounds.SOFT else 0
+    assert change == math.floor(Fraction(abs(total), 2 ** (rate_shift - 8 + halvings)) + Fraction(1, 2)) * \
+        (1 if total >= 0 else -1)
 
 
 # -- competition -------------------------------------------------------------------------------
