@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -145,6 +146,29 @@ def test_by_pin(tmp_path: Path, name: str, geometry: str) -> None:
         happened += check(spec, replies, f"{name}, {geometry}: reset after {clocks} clocks")
     assert len(places) > 100
     assert (happened > len(places) // 4).all()  # neurons fired, and there was something to learn
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_no_memory_need_hold_anything_at_power_up(tmp_path: Path, name: str) -> None:
+    """Memories start with random words; weights and thresholds are loaded, and all is as always."""
+    spec, folding = SPECS[name], GEOMETRIES["folded"]
+    filled = 0
+
+    def fill(verilog: str) -> str:
+        nonlocal filled
+        random = r"\1= {{\2{1'b0}}, {16{$random}}};"  # truncated to the word
+        verilog, filled = re.subn(r"(\w+\[\w+\] )= (\d+)'d0;", random, verilog)
+        return verilog
+
+    words = np.concatenate([*opening(spec)[:-2], *questions(spec)])
+    result = simulate(Core(spec=spec, geometry=folding), [
+        {"stimuli": {"commands": words.tolist()},
+         "expected": {"replies": 2 * len(opening(spec)[:-2]) + sum(answer_bytes(spec))}}],
+        tmp_path, stalls=Stalls.NONE, rewrite=fill)[0]
+    assert filled > 10
+    replies = decode_replies(np.array(result["replies"]), np.array(result["replies.cycles"]))
+    check(spec, replies[len(opening(spec)[:-2]):], name)
+    assert replies[len(opening(spec)[:-2])].payload.tolist() == encode_weights(spec, network(spec).weights).tolist()
 
 
 def framed(sequence: int, words: np.ndarray) -> list[int]:
