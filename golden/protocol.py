@@ -15,8 +15,8 @@ import enum
 
 from lifstream.golden.spec import NetworkSpec
 
-__all__ = ["COUNTERS", "COUNTER_BYTES", "CRC_BYTES", "END", "ESCAPE", "ESCAPED_END", "ESCAPED_ESCAPE", "KIND_SHIFT",
-           "LAST", "PAYLOAD_MAX", "SEQUENCE_MASK", "THRESHOLD_BYTES", "Command", "FrameKind", "Status",
+__all__ = ["BAUD", "COUNTERS", "COUNTER_BYTES", "CRC_BYTES", "END", "ESCAPE", "ESCAPED_END", "ESCAPED_ESCAPE",
+           "KIND_SHIFT", "LAST", "PAYLOAD_MAX", "SEQUENCE_MASK", "THRESHOLD_BYTES", "Command", "FrameKind", "Status",
            "command_bytes", "commands_of", "reply_bytes", "weight_bytes"]
 
 COUNTER_BYTES = 6
@@ -27,6 +27,9 @@ THRESHOLD_BYTES = 4
 
 END, ESCAPE, ESCAPED_END, ESCAPED_ESCAPE = 0xC0, 0xDB, 0xDC, 0xDD
 """Delimiter of the serial link's frames, and how it is escaped within one (RFC 1055)."""
+
+BAUD = 3_000_000
+"""Bits per second of a board's serial line, unless it is built for others."""
 
 CRC_BYTES = 4
 """Bytes of a frame's checksum."""
