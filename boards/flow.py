@@ -412,7 +412,7 @@ def netlist(target: Target, design: Elaboratable, *, ports: Iterable[Any], folde
         raise InputError("models of the cells not found; install the tools with: pip install "
                          "'lifstream[boards]'") from None
     if target.family is Family.ECP5:    # of its block RAM the tools know the pins alone
-        models = "`define NO_INCLUDES\n" + models + (resources.files("boards") / "dp16kd.v").read_text()
+        models = "`define NO_INCLUDES\n" + models + (resources.files("lifstream.boards") / "dp16kd.v").read_text()
     make_folder(folder)
     watch("generate", "")
     write_text(folder / "top.il", adapted(rtlil.convert(design, name="top", ports=list(ports), emit_src=False),

@@ -26,7 +26,7 @@ from lifstream.golden.packets import (
     encode_weights,
     expect,
 )
-from lifstream.golden.protocol import PAYLOAD_MAX, SEQUENCE_MASK, Command, FrameKind, Status
+from lifstream.golden.protocol import BAUD, PAYLOAD_MAX, SEQUENCE_MASK, Command, FrameKind, Status
 from lifstream.golden.spec import InputError, NetworkSpec
 
 __all__ = ["Answer", "Board", "BoardState", "LinkError", "Port", "open_port"]
@@ -85,7 +85,7 @@ class Answer(NamedTuple):
     """Spike counts of the last layer, int64 (n,)."""
 
 
-def open_port(name: str, *, baud: int = 3_000_000, write_timeout: float = 10.0) -> Port:
+def open_port(name: str, *, baud: int = BAUD, write_timeout: float = 10.0) -> Port:
     """A serial port by name, for one driver alone.
 
     Parameters

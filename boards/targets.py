@@ -12,6 +12,7 @@ from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
 
 from lifstream.boards.top import BoardTop
+from lifstream.golden.protocol import BAUD
 from lifstream.golden.spec import InputError, NetworkSpec
 from lifstream.hdl.geometry import Geometry
 
@@ -185,7 +186,7 @@ class Target:
     lanes: int | None = None
     window: int = 4
     unroll: int = 2
-    baud: int = 3_000_000
+    baud: int = BAUD
     loader: str = ""
 
     def pll(self, clock_mhz: float) -> Pll:

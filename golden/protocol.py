@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 from lifstream.golden.spec import NetworkSpec
 
-__all__ = ["COUNTERS", "COUNTER_BYTES", "CRC_BYTES", "END", "ESCAPE", "ESCAPED_END", "ESCAPED_ESCAPE", "KIND_SHIFT",
-           "LAST", "PAYLOAD_MAX", "SEQUENCE_MASK", "THRESHOLD_BYTES", "Command", "Exchange", "FrameKind", "Status",
-           "command_bytes", "commands_of", "reply_bytes", "weight_bytes"]
+__all__ = ["BAUD", "COUNTERS", "COUNTER_BYTES", "CRC_BYTES", "END", "ESCAPE", "ESCAPED_END", "ESCAPED_ESCAPE",
+           "KIND_SHIFT", "LAST", "PAYLOAD_MAX", "SEQUENCE_MASK", "THRESHOLD_BYTES", "Command", "Exchange", "FrameKind",
+           "Status", "command_bytes", "commands_of", "reply_bytes", "weight_bytes"]
 
 COUNTER_BYTES = 6
 """Bytes of each counter in the reply to STATUS."""
@@ -28,6 +28,9 @@ THRESHOLD_BYTES = 4
 
 END, ESCAPE, ESCAPED_END, ESCAPED_ESCAPE = 0xC0, 0xDB, 0xDC, 0xDD
 """Delimiter of the serial link's frames, and how it is escaped within one (RFC 1055)."""
+
+BAUD = 3_000_000
+"""Bits per second of a board's serial line, unless it is built for others."""
 
 CRC_BYTES = 4
 """Bytes of a frame's checksum."""

@@ -18,16 +18,18 @@ from lifstream.golden.epochs import EpochStream
 from lifstream.golden.learning import learn
 from lifstream.golden.model import Model, save_model
 from lifstream.golden.network import Network
-from lifstream.golden.presets import Preset, preset_by_name
+from lifstream.golden.protocol import BAUD
 from lifstream.golden.spec import InputError
 from lifstream.golden.training import Progress
 from lifstream.options import (
     DataOption,
     JsonOption,
     LanesOption,
+    NamedNetwork,
     SeedOption,
     WeightBitsOption,
-    open_model,
+    named_model,
+    named_network,
     percent,
     require_file_place,
     require_fit,
@@ -38,8 +40,18 @@ __all__ = ["app"]
 app = typer.Typer(no_args_is_help=True, help="Use a board on a serial port, or a simulated one.")
 
 PortOption = Annotated[str | None, typer.Option("--port", help="Serial port of the board.")]
+BaudOption = Annotated[int | None, typer.Option("--baud", help=f"Bits per second. Default: {BAUD}.")]
+NetworkOption = Annotated[str | None, typer.Option(
+    "--preset", metavar="PRESET|MODEL", help="With a port: the network the board was built for, a preset or a model.")]
+SimulatedOption = Annotated[str | None, typer.Option(
+    "--simulated", metavar="PRESET|MODEL", help="No board: simulate one with this network, UART pins and all, behind a "
+                                                "pseudo-terminal.")]
+NetlistOption = Annotated[str | None, typer.Option(
+    "--netlist", metavar="BOARD", help="With --simulated: simulate the gates that synthesis makes of it for this board "
+                                       "(icebreaker, ulx3s-85f), with its lanes.")]
 ModelOption = Annotated[str | None, typer.Option(
-    "--model", help="Model file or released model to load; default: random weights from --seed.")]
+    "--model", help="Model file or released model to load. Default: the model that names the network, or for a preset "
+                    "random weights from --seed.")]
 ImagesOption = Annotated[int, typer.Option("--images", help="Images to play.")]
 
 _SIMULATED_PATIENCE = 30.0
@@ -51,11 +63,11 @@ _SIMULATED_SILENCE = 600.0
 
 @dataclass(frozen=True, kw_only=True)
 class _Place:
-    """Where the board is and what it holds."""
+    """Where the board is and what network it has."""
 
     port: str | None
-    baud: int
-    preset: Preset
+    baud: int | None
+    network: NamedNetwork
     simulated: bool
     lanes: int | None
     netlist: str | None
@@ -65,44 +77,47 @@ class _Place:
 def choose(
     context: typer.Context,
     port: PortOption = None,
-    baud: Annotated[int, typer.Option("--baud", help="Bits per second.")] = 3_000_000,
-    preset: Annotated[str | None, typer.Option("--preset", help="With a port: the network the board was built for.")
-                      ] = None,
-    simulated: Annotated[str | None, typer.Option(
-        "--simulated", metavar="PRESET", help="No board: simulate one with this network, UART pins and all, behind a "
-                                              "pseudo-terminal.")] = None,
+    baud: BaudOption = None,
+    preset: NetworkOption = None,
+    simulated: SimulatedOption = None,
     weight_bits: WeightBitsOption = None,
     lanes: LanesOption = None,
-    netlist: Annotated[str | None, typer.Option(
-        "--netlist", metavar="BOARD", help="With --simulated: simulate the gates that synthesis makes of it for this "
-                                           "board (icebreaker, ulx3s-85f), with its lanes.")] = None,
+    netlist: NetlistOption = None,
 ) -> None:
-    """Use a board on a serial port (--port, --preset), or a simulated one (--simulated)."""
+    """Use a board on a serial port (--port, --preset), or a simulated one (--simulated).
+
+    The options may stand before or behind the command.
+    """
+    context.obj = {"port": port, "baud": baud, "preset": preset, "simulated": simulated, "weight_bits": weight_bits,
+                   "lanes": lanes, "netlist": netlist}
+
+
+def _place(context: typer.Context, **behind: Any) -> _Place:
+    """The board that the options before and behind the command name."""
+    given = {name: context.obj[name] if value is None else value for name, value in behind.items()}
+    preset, simulated, port = given.pop("preset"), given.pop("simulated"), given["port"]
     if (preset is None) == (simulated is None):
         raise InputError("board: name the board's network with --preset, or simulate one with --simulated PRESET")
     if simulated is not None and port is not None:
         raise InputError("board: --port and --simulated exclude each other")
-    if netlist is not None and simulated is None:
+    if preset is not None and port is None:
+        raise InputError("board: name its serial port with --port")
+    if given["netlist"] is not None and simulated is None:
         raise InputError("board: --netlist needs --simulated")
-    context.obj = _Place(port=port, baud=baud, lanes=lanes, simulated=simulated is not None, netlist=netlist,
-                         preset=preset_by_name(simulated or preset or "").varied(weight_bits=weight_bits))
+    network = named_network(simulated or preset, weight_bits=given.pop("weight_bits"))
+    return _Place(simulated=simulated is not None, network=network, **given)
 
 
 @contextmanager
-def _connected(place: _Place, port: str | None) -> Iterator[Any]:
+def _connected(place: _Place) -> Iterator[Any]:
     """The board, connected."""
     from lifstream.boards.host import Board, open_port
 
-    spec = place.preset.spec
-    name = port or place.port
-    if not place.simulated:
-        if name is None:
-            raise InputError("board: name its serial port with --port")
-        with Board(port=open_port(name, baud=place.baud), spec=spec) as board:
+    spec = place.network.preset.spec
+    if place.port is not None:
+        with Board(port=open_port(place.port, baud=BAUD if place.baud is None else place.baud), spec=spec) as board:
             yield board
         return
-    if name is not None:
-        raise InputError("board: --port and --simulated exclude each other")
     from lifstream.boards.simulated import simulated_board
     from lifstream.boards.targets import target_by_name
     from lifstream.hdl.geometry import Geometry
@@ -113,15 +128,14 @@ def _connected(place: _Place, port: str | None) -> Iterator[Any]:
         target = target_by_name(place.netlist)
         geometry = target.geometry(spec, lanes=place.lanes)
     with simulated_board(spec=spec, geometry=geometry, netlist_of=target) as terminal, \
-            Board(port=open_port(terminal), spec=spec, patience=_SIMULATED_PATIENCE,
+            Board(port=open_port(terminal, write_timeout=_SIMULATED_SILENCE), spec=spec, patience=_SIMULATED_PATIENCE,
                   silence=_SIMULATED_SILENCE) as board:
         yield board
 
 
-def _network(place: _Place, model: str | None, seed: int) -> Network:
-    if model is None:
-        return Network.initial(spec=place.preset.spec, seed=seed)
-    return open_model(model, place.preset).network
+def _loaded(place: _Place, model: str | None) -> NamedNetwork:
+    """What is loaded into the board: the model, or what its network was named by."""
+    return place.network if model is None else named_model(model, preset=place.network.preset)
 
 
 def _checked_images(images: int, available: int) -> int:
@@ -142,17 +156,26 @@ def infer(
     images: ImagesOption = 100,
     seed: SeedOption = 1,
     port: PortOption = None,
+    baud: BaudOption = None,
+    preset: NetworkOption = None,
+    simulated: SimulatedOption = None,
+    weight_bits: WeightBitsOption = None,
+    lanes: LanesOption = None,
+    netlist: NetlistOption = None,
     data_dir: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Load a model, classify test images, compare each answer with the golden model's. Exit status 1 if one differs."""
-    output, place = Output(as_json=as_json), context.obj
-    dataset = load_dataset(place.preset.dataset, data_dir=data_dir)
-    require_fit(place.preset.spec, dataset)
+    output = Output(as_json=as_json)
+    place = _place(context, port=port, baud=baud, preset=preset, simulated=simulated, weight_bits=weight_bits,
+                   lanes=lanes, netlist=netlist)
+    loaded = _loaded(place, model)
+    dataset = load_dataset(loaded.preset.dataset, data_dir=data_dir)
+    require_fit(loaded.preset.spec, dataset)
     count = _checked_images(images, len(dataset.test))
-    network = _network(place, model, seed)
+    network = loaded.network(seed)
     right = differing = 0
-    with _connected(place, port) as board, output.progress() as bar:
+    with _connected(place) as board, output.progress() as bar:
         board.load(network)
         for index, (image, label) in enumerate(zip(dataset.test.images[:count], dataset.test.labels, strict=False)):
             answer, expected = board.infer(image), network.forward(image)
@@ -175,24 +198,33 @@ def train(
     images: ImagesOption = 100,
     seed: SeedOption = 1,
     port: PortOption = None,
+    baud: BaudOption = None,
+    preset: NetworkOption = None,
+    simulated: SimulatedOption = None,
+    weight_bits: WeightBitsOption = None,
+    lanes: LanesOption = None,
+    netlist: NetlistOption = None,
     data_dir: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Learn from training images on the board, one by one; compare the weights with the golden model's afterwards.
 
-    Exit status 1 if any differs. Learning rate and image order are those of the preset's first epoch.
+    Exit status 1 if any differs. Learning rate and image order are those of a preset's first epoch, of a
+    model's next.
     """
-    output, place = Output(as_json=as_json), context.obj
-    preset: Preset = place.preset
-    dataset = load_dataset(preset.dataset, data_dir=data_dir)
-    require_fit(preset.spec, dataset)
+    output = Output(as_json=as_json)
+    place = _place(context, port=port, baud=baud, preset=preset, simulated=simulated, weight_bits=weight_bits,
+                   lanes=lanes, netlist=netlist)
+    loaded = _loaded(place, model)
+    dataset = load_dataset(loaded.preset.dataset, data_dir=data_dir)
+    require_fit(loaded.preset.spec, dataset)
     count = _checked_images(images, len(dataset.train))
-    network, draws = _network(place, model, seed), DrawGenerator(preset.spec)
-    plan = preset.training
-    stream = EpochStream(dataset=dataset, training=dataset.train, seed=seed, epoch=0, shift=plan.shift)[:count]
-    rate_shift = plan.rate_shift_at(0)
+    network, draws = loaded.network(seed), DrawGenerator(loaded.preset.spec)
+    plan, epoch = loaded.preset.training, loaded.epochs
+    stream = EpochStream(dataset=dataset, training=dataset.train, seed=seed, epoch=epoch, shift=plan.shift)[:count]
+    rate_shift = plan.rate_shift_at(epoch)
     right = differing = 0
-    with _connected(place, port) as board, output.progress() as bar:
+    with _connected(place) as board, output.progress() as bar:
         board.load(network)
         board.set_rate_shift(rate_shift)
         if draws.states:
@@ -224,13 +256,22 @@ def weights(
     context: typer.Context,
     out: Annotated[Path, typer.Option("--out", help="Model file to write.")],
     port: PortOption = None,
+    baud: BaudOption = None,
+    preset: NetworkOption = None,
+    simulated: SimulatedOption = None,
+    weight_bits: WeightBitsOption = None,
+    lanes: LanesOption = None,
+    netlist: NetlistOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read the board's weights into a model file."""
-    output, place = Output(as_json=as_json), context.obj
+    output = Output(as_json=as_json)
+    place = _place(context, port=port, baud=baud, preset=preset, simulated=simulated, weight_bits=weight_bits,
+                   lanes=lanes, netlist=netlist)
+    of = place.network.preset
     require_file_place(out)
-    with _connected(place, port) as board:
-        network = Network(spec=place.preset.spec, weights=board.weights(), thresholds=board.thresholds() or None)
-    save_model(out, Model(network=network, preset=place.preset.name, dataset=place.preset.dataset))
+    with _connected(place) as board:
+        network = Network(spec=of.spec, weights=board.weights(), thresholds=board.thresholds() or None)
+    save_model(out, Model(network=network, preset=of.name, dataset=of.dataset))
     output.say(f"wrote {out} (digest {network.digest()})")
     output.result({"out": str(out), "digest": network.digest()})

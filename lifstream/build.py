@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,12 +22,22 @@ from lifstream.golden.engine import Runner
 from lifstream.golden.epochs import EpochStream
 from lifstream.golden.files import make_folder, write_text
 from lifstream.golden.model import Model
-from lifstream.golden.network import Network
-from lifstream.golden.presets import Preset, preset_by_name
-from lifstream.golden.spec import InputError
+from lifstream.golden.presets import Preset
+from lifstream.golden.spec import InputError, NetworkSpec
 from lifstream.golden.training import Progress
 from lifstream.hardware import cosimulate_model
-from lifstream.options import DataOption, JsonOption, PresetOption, SeedOption, WeightBitsOption, require_fit
+from lifstream.options import (
+    DataOption,
+    JsonOption,
+    NamedNetwork,
+    OptionalModel,
+    OptionalPreset,
+    SeedOption,
+    WeightBitsOption,
+    named_model,
+    named_preset,
+    require_fit,
+)
 from lifstream.sim.cosim import Segment
 
 if TYPE_CHECKING:
@@ -45,9 +56,11 @@ _STEPS = {"generate": "generate", "synthesise": "synthesise", "place": "place an
 
 def build(
     board: BoardOption,
-    preset: PresetOption,
+    model: OptionalModel = None,
+    preset: OptionalPreset = None,
     out: Annotated[Path | None, typer.Option(
-        "--out", help="Folder of the build and its logs. Default: build/BOARD-PRESET[-WIDTH-bit].")] = None,
+        "--out", help="Folder of the build and its logs. Default: build/BOARD-PRESET[-WIDTH-bit], of a model "
+                      "build/BOARD-FILE.")] = None,
     weight_bits: WeightBitsOption = None,
     lanes: Annotated[int | None, typer.Option(
         "--lanes", help="Neurons updated per clock. Default: the board's.")] = None,
@@ -66,6 +79,8 @@ def build(
 ) -> None:
     """Make a board's bitstream: synthesise, place, route, pack, report. An interrupted build goes on where it was.
 
+    Takes a MODEL, or a --preset. A bitstream holds no weights: the host loads them.
+
     For boards whose FPGA needs the vendor's tools: write Verilog, constraints and a Tcl script. Exit status 1 when the
     clock is faster than the design allows.
     """
@@ -74,19 +89,25 @@ def build(
     from lifstream.boards.targets import Family, target_by_name
 
     output = Output(as_json=as_json)
-    target, network = target_by_name(board), preset_by_name(preset).varied(weight_bits=weight_bits)
-    geometry = target.geometry(network.spec, lanes=lanes, window=window, unroll=unroll)
+    if (model is None) == (preset is None):
+        raise InputError("build: name either a MODEL or a --preset")
+    if model is not None and weight_bits is not None:
+        raise InputError("--weight-bits: a MODEL has its own width; use --preset, or train the model with this option")
+    target = target_by_name(board)
+    network = named_model(model) if model is not None else named_preset(preset or "", weight_bits=weight_bits)
+    spec = network.preset.spec
+    geometry = target.geometry(spec, lanes=lanes, window=window, unroll=unroll)
     width = "" if weight_bits is None else f"-{weight_bits}-bit"
-    folder = make_folder(out or Path("build") / f"{board}-{preset}{width}")
-    wanted: dict[str, Any] = {"spec": network.spec, "geometry": geometry, "clock_mhz": clock or target.clock_mhz,
+    folder = make_folder(out or Path("build") / f"{board}-{network.name}{width}")
+    wanted: dict[str, Any] = {"spec": spec, "geometry": geometry, "clock_mhz": clock or target.clock_mhz,
                               "baud": baud or target.baud, "folder": folder}
     if target.family is Family.XILINX:
         with output.progress() as bar:
             files = project(target, watch=_watch(bar), **wanted)
         output.say(f"wrote {', '.join(map(str, files))}; make the bitstream with: "
                    f"cd {folder} && vivado -mode batch -source top.tcl")
-        output.result({"board": board, "preset": preset, "files": [str(file) for file in files],
-                       "geometry": geometry.to_json(), "spec_digest": network.spec.digest()})
+        output.result({"board": board, **_named(network), "files": [str(file) for file in files],
+                       "geometry": geometry.to_json(), "spec_digest": spec.digest()})
         return
     with output.progress() as bar:
         try:
@@ -95,16 +116,21 @@ def build(
             if not advice:
                 raise
             hint = _what_would_fit(target, network, geometry, error.short, folder / "smaller", _watch(bar))
-            raise InputError(f"{preset} on {board}: {error}; {hint}") from None
-    report = {"board": board, "preset": preset, "spec_digest": network.spec.digest(), "geometry": geometry.to_json(),
+            raise InputError(f"{network.name} on {board}: {error}; {hint}") from None
+    report = {"board": board, **_named(network), "spec_digest": spec.digest(), "geometry": geometry.to_json(),
               "seed": seed, **made.to_json(), **_speed(network, geometry, made, data_dir, output)}
     write_text(folder / "build.json", json.dumps(report, indent=2) + "\n")
-    _show(output, target, made, report)
+    _show(output, target, network.name, made, report)
     output.result(report)
     if not made.timing_met:
         error_line(f"the design allows {made.fmax_mhz:.1f} MHz, not {made.clock_mhz:g}; choose a slower --clock, or "
                    "another --seed")
         raise typer.Exit(1)
+
+
+def _named(network: NamedNetwork) -> dict[str, Any]:
+    """For the report: the preset, and the model's digest if it is one."""
+    return {"preset": network.preset.name, "model": None if network.model is None else network.model.network.digest()}
 
 
 def _watch(bar: Any) -> Watch:
@@ -118,37 +144,70 @@ def _watch(bar: Any) -> Watch:
     return watch
 
 
-def _what_would_fit(target: Target, network: Preset, geometry: Geometry, short: list[Resource], folder: Path,
+_ADVISED_BITS = (14, 12, 10, 8)
+
+
+def _what_would_fit(target: Target, network: NamedNetwork, geometry: Geometry, short: list[Resource], folder: Path,
                     watch: Watch) -> str:
-    """Lanes, or a weight's width, with which the design's cells would be no more than there are: tried, not guessed."""
+    """Fewer lanes, a narrower weight, or both, with which the design's cells are no more than there are.
+
+    Each is tried, not guessed; never what was asked for, nor a contract that would be refused. A model's width is its
+    own, so a narrower one has to be trained.
+    """
     from lifstream.boards.flow import lacking
 
-    lanes = geometry.lanes
-    used = {resource.name: resource.used for resource in short}
-    while lanes > 1:
-        smaller = replace(geometry, lanes=lanes // 2)
-        short = lacking(target, spec=network.spec, geometry=smaller, folder=folder / f"lanes-{lanes // 2}", watch=watch)
-        if not short:
-            return f"--lanes {lanes // 2} would"
-        before, used = used, {resource.name: resource.used for resource in short}
-        if all(used.get(name, 0) >= count for name, count in before.items()):
-            break   # as many weights, however few lanes
-        lanes //= 2
-    for bits in (14, 12, 10, 8):
-        if bits < network.spec.weight_bits:
-            narrow = network.varied(weight_bits=bits).spec
-            if not lacking(target, spec=narrow, geometry=replace(geometry, lanes=lanes),
-                           folder=folder / f"bits-{bits}", watch=watch):
-                return f"--weight-bits {bits}{f' --lanes {lanes}' if lanes != geometry.lanes else ''} would"
-    return "neither fewer lanes nor weights of 8 bits would; choose a smaller network or a larger board"
+    def lacks(spec: NetworkSpec, lanes: int) -> list[Resource]:
+        return lacking(target, spec=spec, geometry=replace(geometry, lanes=lanes),
+                       folder=folder / f"{spec.weight_bits}-bit-lanes-{lanes}", watch=watch)
+
+    def halved(spec: NetworkSpec, lanes: int, short: list[Resource]) -> tuple[int, bool]:
+        """Lanes, halved while something is short and that helps; whether nothing is."""
+        while short and lanes > 1:
+            lanes, used = lanes // 2, {resource.name: resource.used for resource in short}
+            short = lacks(spec, lanes)
+            left = {resource.name: resource.used for resource in short}
+            if all(left.get(name, 0) >= count for name, count in used.items()):
+                break   # as many weights, however few lanes
+        return lanes, not short
+
+    spec = network.preset.spec
+    asked = min(geometry.lanes, max(spec.sizes[1:]))    # more lanes than neurons are none
+    lanes, fits = halved(spec, asked, short)
+    if fits:
+        return f"--lanes {lanes} would"
+    narrower = _narrower(network.preset)
+    for bits, narrow in narrower.items():
+        lanes, fits = halved(narrow, lanes, lacks(narrow, lanes))
+        if not fits:
+            continue
+        while lanes < asked and not lacks(narrow, min(2 * lanes, asked)):   # no fewer lanes than it needs
+            lanes = min(2 * lanes, asked)
+        fewer = f"--lanes {lanes}" if lanes < asked else ""
+        if network.model is not None:
+            return f"a model trained with --weight-bits {bits} would" + (f", with {fewer}" if fewer else "")
+        return f"--weight-bits {bits} {fewer}".rstrip() + " would"
+    tried = [*(["fewer lanes"] if asked > 1 else []), *([f"weights of {min(narrower)} bits"] if narrower else [])]
+    verdict = ("there is nothing to save on", "{} would not", "neither {} nor {} would")[len(tried)].format(*tried)
+    return f"{verdict}; train a smaller network (lifstream train --hidden), or choose a larger board"
 
 
-def _speed(preset: Preset, geometry: Geometry, made: Build, data_dir: Path | None, output: Output) -> dict[str, Any]:
+def _narrower(preset: Preset) -> dict[int, NetworkSpec]:
+    """Contracts of the preset with narrower weights, by their width; one that is refused is left out."""
+    found = {}
+    for bits in _ADVISED_BITS:
+        if bits < preset.spec.weight_bits:
+            with suppress(InputError):
+                found[bits] = preset.varied(weight_bits=bits).spec
+    return found
+
+
+def _speed(network: NamedNetwork, geometry: Geometry, made: Build, data_dir: Path | None,
+           output: Output) -> dict[str, Any]:
     """Images per second from clock cycles measured in co-simulation, if the tools and the data for it are there."""
     try:
-        dataset = load_dataset(preset.dataset, data_dir=data_dir)
-        require_fit(preset.spec, dataset)
-        cycles = _measured_cycles(preset, geometry, dataset, output)
+        dataset = load_dataset(network.preset.dataset, data_dir=data_dir)
+        require_fit(network.preset.spec, dataset)
+        cycles = _measured_cycles(network, geometry, dataset, output)
     except InputError as error:
         output.say(f"clock cycles per image not measured: {error}")
         return {"cycles_per_image": None, "images_per_second": None, "epoch_seconds": None}
@@ -159,23 +218,26 @@ def _speed(preset: Preset, geometry: Geometry, made: Build, data_dir: Path | Non
             "epoch_seconds": round(len(dataset.train) * cycles["train"] / hertz, 3)}
 
 
-def _measured_cycles(preset: Preset, geometry: Geometry, dataset: Dataset, output: Output) -> dict[str, float]:
-    """Mean cycles to classify test images, and to learn from training images in the middle of the first epoch."""
-    network = Network.initial(spec=preset.spec, seed=1)
-    plan = preset.training
-    stream = EpochStream(dataset=dataset, training=dataset.train, seed=1, epoch=0, shift=plan.shift)
+def _measured_cycles(named: NamedNetwork, geometry: Geometry, dataset: Dataset, output: Output) -> dict[str, float]:
+    """Mean cycles to classify test images, and to learn from training images.
+
+    A model has its own weights, and learns in its next epoch; a preset is in the middle of its first.
+    """
+    network, plan, epoch = named.network(1), named.preset.training, named.epochs
+    stream = EpochStream(dataset=dataset, training=dataset.train, seed=1, epoch=epoch, shift=plan.shift)
     half = len(dataset.train) // 2
-    runner = Runner(network=network)
-    for start in range(0, half, 1_000):
-        part = stream[start:min(start + 1_000, half)]
-        runner.learn(part.images, part.labels, rate_shift=plan.rate_shift_at(0))
+    if named.model is None:
+        runner = Runner(network=network)
+        for start in range(0, half, 1_000):
+            part = stream[start:min(start + 1_000, half)]
+            runner.learn(part.images, part.labels, rate_shift=plan.rate_shift_at(epoch))
     count = min(_MEASURED_IMAGES, half, len(dataset.test))
-    model = Model(network=network, preset=preset.name, dataset=dataset.name)
+    model = Model(network=network, preset=named.preset.name, dataset=dataset.name)
     cycles = {}
     for task, split, segment in (
             ("infer", dataset.test, Segment(split="infer", order=np.arange(count))),
             ("train", stream[half:half + count], Segment(split="train", order=np.arange(count),
-                                                         rate_shift=plan.rate_shift_at(0), check_every=count))):
+                                                         rate_shift=plan.rate_shift_at(epoch), check_every=count))):
         result = cosimulate_model(model, {task: split}, [segment], output, geometry=geometry, seed=1)
         if not result.bit_exact:
             raise RuntimeError(f"the design differs from the golden model: {result.message}")
@@ -184,8 +246,8 @@ def _measured_cycles(preset: Preset, geometry: Geometry, dataset: Dataset, outpu
     return cycles
 
 
-def _show(output: Output, target: Target, made: Build, report: dict[str, Any]) -> None:
-    table = Table(title=f"{report['preset']} on {target.title}")
+def _show(output: Output, target: Target, name: str, made: Build, report: dict[str, Any]) -> None:
+    table = Table(title=f"{name} on {target.title}")
     for column in ("what", "used", "available", "share"):
         table.add_column(column, justify="left" if column == "what" else "right")
     for name, resource in (("LUTs", made.luts), ("flip-flops", made.ffs), ("block RAMs", made.block_rams),
@@ -214,7 +276,7 @@ def program(
 
     target = target_by_name(board)
     if not bitstream.is_file():
-        raise InputError(f"{bitstream}: no such file; make it with: lifstream build --board {board} --preset ...")
+        raise InputError(f"{bitstream}: no such file; make it with: lifstream build --board {board} ...")
     loader = os.environ.get("OPENFPGALOADER") or shutil.which("openFPGALoader")
     if not loader:
         raise InputError("openFPGALoader: not found; install it (Debian: apt install openfpgaloader), or name it in "

@@ -52,6 +52,16 @@ def test_help(command: str, tmp_path: Path) -> None:
     assert "--json" in done.stdout
 
 
+@pytest.mark.parametrize("arguments", [
+    ("board",), ("board", "infer"), ("board", "train"), ("board", "weights"), ("board", "--preset", "digits", "train"),
+    ("build",), ("program",)])
+def test_help_needs_nothing_else(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    done = run(*arguments, "--help", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert ("--simulated" in done.stdout) == (arguments[0] == "board")
+
+
 def test_no_command_shows_the_commands(tmp_path: Path) -> None:
     done = run(cwd=tmp_path)
     assert all(command in done.stdout for command in COMMANDS)
@@ -307,26 +317,36 @@ def test_competing_neurons_from_training_to_chip(tmp_path: Path) -> None:
 
 
 @pytest.mark.simulation
-def test_simulated_board_infers_and_learns(tmp_path: Path) -> None:
-    done = run("board", "--simulated", "digits", "train", "--images", "6", "--json", cwd=tmp_path)
+def test_simulated_board_infers_and_learns(trained: tuple[Path, dict[str, object]]) -> None:
+    """A preset starts with random weights, a model with its own; options stand before the command or behind it."""
+    folder, model = trained
+    done = run("board", "--simulated", "digits", "train", "--images", "6", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["weights_equal"] is True
     assert report["answers_equal"] is True
     assert report["images"] == 6
-    done = run("board", "--simulated", "digits", "infer", "--model", "digits", "--images", "4", "--json", cwd=tmp_path)
+    done = run("board", "infer", "--simulated", "digits", "--model", "digits", "--images", "4", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    released = json.loads(done.stdout)
+    assert released["answers_equal"] is True
+    done = run("board", "--simulated", "d.npz", "infer", "--images", "4", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["answers_equal"] is True
+    assert json.loads(done.stdout)["digest"] == model["digest"] != released["digest"]
 
 
 @pytest.mark.parametrize(("arguments", "naming"), [
     (("infer",), "--preset, or simulate one"), (("--simulated", "nothing", "infer"), "'nothing' is unknown"),
     (("--preset", "digits", "infer"), "name its serial port with --port"),
     (("--preset", "digits", "infer", "--port", "nowhere"), "cannot be opened as a serial port"),
+    (("--preset", "digits", "infer", "--simulated", "digits"), "--preset, or simulate one"),
+    (("--simulated", "d.npz", "infer", "--weight-bits", "8"), "--weight-bits: a model has its own width"),
+    (("--simulated", "d.npz", "infer", "--model", "mnist-128"), "is not the one asked for"),
     (("--simulated", "digits", "train", "--port", "x"), "exclude each other"),
     (("--simulated", "digits", "train", "--images", "0"), "--images: 0")])
-def test_board_names_bad_input(tmp_path: Path, arguments: tuple[str, ...], naming: str) -> None:
-    fails("board", *arguments, cwd=tmp_path, naming=naming)
+def test_board_names_bad_input(trained: tuple[Path, object], arguments: tuple[str, ...], naming: str) -> None:
+    fails("board", *arguments, cwd=trained[0], naming=naming)
 
 
 @pytest.mark.parametrize(("arguments", "naming"), [
@@ -336,6 +356,10 @@ def test_board_names_bad_input(tmp_path: Path, arguments: tuple[str, ...], namin
     (("build", "--board", "icebreaker", "--preset", "digits", "--baud", "7000000"), "--baud: 7000000 does not divide"),
     (("build", "--board", "icebreaker", "--preset", "digits", "--lanes", "0"), "lanes: 0 is out of bounds"),
     (("build", "--board", "icebreaker", "--preset", "digits", "--weight-bits", "40"), "weight_bits: 40 is out of"),
+    (("build", "--board", "icebreaker"), "name either a MODEL or a --preset"),
+    (("build", "--board", "icebreaker", "digits", "--preset", "digits"), "name either a MODEL or a --preset"),
+    (("build", "--board", "icebreaker", "digits", "--weight-bits", "8"), "--weight-bits: a MODEL has its own width"),
+    (("build", "--board", "icebreaker", "nothing.npz"), "nothing.npz: no such file and no released model"),
     (("program", "--board", "icebreaker", "nothing.bin"), "nothing.bin: no such file"),
     (("program", "--board", "other", "nothing.bin"), "board 'other' is unknown")])
 def test_building_names_bad_input(tmp_path: Path, arguments: tuple[str, ...], naming: str) -> None:
@@ -349,6 +373,16 @@ def test_a_project_for_the_vendors_tools(tmp_path: Path) -> None:
     assert "PLLE2_BASE" in (tmp_path / "arty/top.v").read_text()
     assert "create_clock" in (tmp_path / "arty/top.xdc").read_text()
     assert "write_bitstream" in (tmp_path / "arty/top.tcl").read_text()
+
+
+def test_a_model_is_built(trained: tuple[Path, dict[str, object]]) -> None:
+    folder, model = trained
+    done = run("build", "--board", "arty-a7", "d.npz", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["files"] == [f"build/arty-a7-d/{name}" for name in ("top.v", "top.xdc", "top.tcl")]
+    assert (report["preset"], report["model"], report["spec_digest"]) == (
+        "digits", model["digest"], model["spec_digest"])
 
 
 def test_program_calls_the_loader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,10 +27,11 @@ from lifstream.golden.datasets import Split
 from lifstream.golden.learning import learn
 from lifstream.golden.model import Model
 from lifstream.golden.network import Network
-from lifstream.golden.presets import preset_by_name
+from lifstream.golden.presets import Preset, preset_by_name
 from lifstream.golden.spec import InputError, NetworkSpec
 from lifstream.hdl.emit import emit_network
 from lifstream.hdl.geometry import Geometry
+from lifstream.options import NamedNetwork
 from lifstream.sim.cosim import Segment, Stalls, cosimulate
 from lifstream.sim.runner import Simulator
 from tests.conftest import random_images, random_network
@@ -151,20 +152,59 @@ def test_what_does_not_fit_is_counted(tmp_path: Path, log: str, message: str) ->
     assert re.search(message, str(found))
 
 
-@pytest.mark.parametrize(("weights", "per_lane", "advice"), [
-    (10, 30, "--lanes 4 would"), (101, 0, "--weight-bits 14 would"), (101, 12, "--weight-bits 14 --lanes 1 would"),
-    (300, 0, "neither fewer lanes nor weights of 8 bits would")])
-def test_advice_is_tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, weights: int, per_lane: int,
-                         advice: str) -> None:
-    """Of an FPGA with 100 memories: so many for weights of 16 bits, and so many for each lane beyond the first."""
+def named(weight_bits: int | None, trained: bool) -> NamedNetwork:
+    preset = preset_by_name("digits").varied(weight_bits=weight_bits)
+    model = Model(network=Network.initial(spec=preset.spec, seed=1), preset="digits", dataset="digits")
+    return NamedNetwork(name="digits", preset=preset, model=model if trained else None)
+
+
+@pytest.mark.parametrize(("weights", "per_lane", "lanes", "bits", "trained", "advice"), [
+    (10, 30, 8, None, False, "--lanes 4 would"), (101, 0, 8, None, False, "--weight-bits 14 would"),
+    (101, 12, 8, None, False, "--weight-bits 14 --lanes 2 would"),     # both; no fewer lanes than it takes
+    (120, 40, 8, None, False, "--weight-bits 12 --lanes 1 would"),
+    (10, 30, 100, None, False, "--lanes 4 would"),      # no more than there are neurons to begin with
+    (300, 0, 8, None, False, "neither fewer lanes nor weights of 8 bits would; train a smaller network"),
+    (300, 0, 1, None, False, "weights of 8 bits would not; train a smaller network"),
+    (300, 40, 1, 8, False, "there is nothing to save on; train a smaller network"),
+    (180, 40, 4, 9, False, "--weight-bits 8 --lanes 1 would"),
+    (10, 30, 8, None, True, "--lanes 4 would"),
+    (101, 0, 8, None, True, "a model trained with --weight-bits 14 would"),
+    (101, 12, 8, None, True, "a model trained with --weight-bits 14 would, with --lanes 2")])
+def test_advice_is_tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, weights: int, per_lane: int, lanes: int,
+                         bits: int | None, trained: bool, advice: str) -> None:
+    """Of an FPGA with 100 memories: so many for weights of 16 bits, and so many for each lane beyond the first.
+
+    What was asked for is never tried again, nor advised.
+    """
+    tried = []
+
     def needs(spec: NetworkSpec, geometry: Geometry) -> list[Resource]:
-        count = weights * spec.weight_bits // 16 + per_lane * (geometry.lanes - 1)
+        tried.append((spec.weight_bits, geometry.lanes))
+        count = weights * spec.weight_bits // 16 + per_lane * (min(geometry.lanes, 32) - 1)
         return [Resource(name="RAM", used=count, available=100)] if count > 100 else []
 
     monkeypatch.setattr(flow, "lacking", lambda _, *, spec, geometry, **__: needs(spec, geometry))
-    preset, geometry = preset_by_name("digits"), Geometry(lanes=8)
-    assert lifstream.build._what_would_fit(target_by_name("icebreaker"), preset, geometry, needs(preset.spec, geometry),
-                                           tmp_path, silent).startswith(advice)
+    network, geometry = named(bits, trained), Geometry(lanes=lanes)
+    short = needs(network.preset.spec, geometry)
+    assert short
+    del tried[:]
+    assert lifstream.build._what_would_fit(target_by_name("icebreaker"), network, geometry, short, tmp_path,
+                                           silent).startswith(advice)
+    assert (network.preset.spec.weight_bits, min(lanes, 32)) not in tried
+
+
+def test_widths_that_the_contract_refuses_are_not_advised(monkeypatch: pytest.MonkeyPatch) -> None:
+    preset = preset_by_name("digits")
+    assert list(lifstream.build._narrower(preset)) == [14, 12, 10, 8]
+    real = Preset.varied
+
+    def picky(self: Preset, *, weight_bits: int) -> Preset:
+        if weight_bits == 12:
+            raise InputError("weight_bits: 12 is refused")
+        return real(self, weight_bits=weight_bits)
+
+    monkeypatch.setattr(Preset, "varied", picky)
+    assert list(lifstream.build._narrower(preset)) == [14, 10, 8]
 
 
 def test_a_placer_that_was_stopped_is_no_lack_of_space(tmp_path: Path) -> None:
