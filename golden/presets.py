@@ -105,6 +105,12 @@ class Preset:
         first = _PLASTIC_RATE if spec.stdp is not None else 12
         return replace(self, spec=spec, training=replace(self.training, rate_shift=first, rate_shift_end=first))
 
+    def require_rates(self) -> None:
+        """Raise InputError when the contract's update unit cannot make one of the plan's learning rates."""
+        plan = self.training
+        for rate_shift in sorted({plan.rate_shift_at(epoch) for epoch in range(plan.epochs)}):
+            self.spec.update_shift(rate_shift)
+
     def varied(self, *, rule: Rule | None = None, weight_bits: int | None = None, steps: int | None = None,
                hidden: int | None = None, rounding: Rounding | None = None) -> Preset:
         """The preset with some choices changed; None keeps them.

@@ -155,8 +155,7 @@ class Trainer:
         if int(dataset.train.labels.max()) >= spec.classes:
             raise InputError(f"data set {dataset.name}: label {dataset.train.labels.max()}, "
                              f"but {preset.name} has {spec.classes} classes")
-        for epoch in range(plan.epochs):
-            spec.update_shift(plan.rate_shift_at(epoch))
+        preset.require_rates()
         self.preset, self.seed, self.dataset, self.checkpoint = preset, seed, dataset, checkpoint
         self.training, self.validation = dataset.split_validation(plan.validation, seed)
         self._engine = engine
