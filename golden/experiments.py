@@ -235,6 +235,8 @@ def _collect(waiting: Sequence[Experiment], submit: Callable[..., Any],
              report: Callable[[Progress], None] | None) -> Iterator[tuple[Experiment, Measurement | Failure]]:
     futures: dict[Future[Measurement | Failure], Experiment] = {
         submit(_perform, experiment, folder, data_dir): experiment for experiment in waiting}
+    if report is not None:
+        report(Progress(task="experiments", done=0, total=len(futures)))
     for done, future in enumerate(completed(list(futures)), start=1):
         try:
             result = future.result()

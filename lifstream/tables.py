@@ -231,7 +231,7 @@ def _run(chosen: Sequence[Variant], seeds: int, output: Output, *, store: Path |
     flat = list(dict.fromkeys(experiment for experiments in by_variant for experiment in experiments))
     results: dict[Experiment, Measurement | Failure] = {}
     kept = Store(store)
-    output.keeps(lambda: f"{kept.folder} keeps {len(results)} of {len(flat)} runs that were finished; the same command "
+    output.keeps(lambda: f"{len(results)} of {len(flat)} runs are finished and kept in {kept.folder}; the same command "
                          "continues")
     with output.progress() as bar:
         for experiment, result in run_experiments(flat, store=kept, workers=workers, scheduler=scheduler,

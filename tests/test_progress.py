@@ -140,9 +140,9 @@ def interrupt(after: int) -> Callable[..., None]:
     (("train", "--preset", "digits", "--epochs", "3", "--out", "d.npz"), 24,
      "d.npz.checkpoint keeps what was learnt from 1,287 images; continue with the same command and --resume"),
     (("compare", "--epochs", "1", "--seeds", "2", "--store", "runs"), 30,
-     "runs keeps 1 of 18 runs that were finished; the same command continues"),
+     "1 of 18 runs are finished and kept in runs; the same command continues"),
     (("sweep", "--epochs", "1", "--seeds", "3", "--store", "runs"), 30,
-     "runs keeps 1 of 3 runs that were finished; the same command continues"),
+     "1 of 3 runs are finished and kept in runs; the same command continues"),
     (("eval", "digits"), 1, "interrupted"), (("demo", "--epochs", "2"), 3, "nothing was kept")])
 def test_an_interrupt_says_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                         capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], after: int,
