@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import enum
+import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Instance, Module, Signal
@@ -134,24 +136,15 @@ def uart_divisor(*, clock_hz: float, baud: int) -> int:
     return divisor
 
 
-def _ulx3s() -> Any:
-    from amaranth_boards.ulx3s import ULX3S_85F_Platform
-    return ULX3S_85F_Platform()
-
-
-def _icebreaker() -> Any:
-    from amaranth_boards.icebreaker import ICEBreakerPlatform
-    return ICEBreakerPlatform()
-
-
-def _tang_nano() -> Any:
-    from amaranth_boards.tang_nano_9k import TangNano9kPlatform
-    return TangNano9kPlatform()
-
-
-def _arty() -> Any:
-    from amaranth_boards.arty_a7 import ArtyA7_35Platform
-    return ArtyA7_35Platform()
+def _platform(module: str, name: str) -> Any:
+    """A board's description, from the optional package that has them."""
+    try:
+        return getattr(importlib.import_module(f"amaranth_boards.{module}"), name)()
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith("amaranth_boards"):
+            raise
+        raise InputError("--board: the descriptions of boards are not installed; install them with: "
+                         "pip install 'lifstream[boards]'") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,14 +195,14 @@ class Target:
 
 
 TARGETS = {target.name: target for target in (
-    Target(name="ulx3s-85f", title="ULX3S (Lattice ECP5-85F)", family=Family.ECP5, platform=_ulx3s, clock_mhz=100,
-           loader="ulx3s"),
-    Target(name="icebreaker", title="iCEBreaker (Lattice iCE40 UP5K)", family=Family.ICE40, platform=_icebreaker,
-           clock_mhz=18, lanes=1, window=1, unroll=1, loader="ice40_generic"),
-    Target(name="tang-nano-9k", title="Tang Nano 9K (Gowin GW1NR-9C)", family=Family.GOWIN, platform=_tang_nano,
-           clock_mhz=27, lanes=2, window=2, unroll=1, loader="tangnano9k"),
-    Target(name="arty-a7", title="Arty A7-35T (AMD Artix-7)", family=Family.XILINX, platform=_arty, clock_mhz=100,
-           loader="arty_a7_35t"),
+    Target(name="ulx3s-85f", title="ULX3S (Lattice ECP5-85F)", family=Family.ECP5, clock_mhz=100, loader="ulx3s",
+           platform=partial(_platform, "ulx3s", "ULX3S_85F_Platform")),
+    Target(name="icebreaker", title="iCEBreaker (Lattice iCE40 UP5K)", family=Family.ICE40, clock_mhz=18, lanes=1,
+           window=1, unroll=1, loader="ice40_generic", platform=partial(_platform, "icebreaker", "ICEBreakerPlatform")),
+    Target(name="tang-nano-9k", title="Tang Nano 9K (Gowin GW1NR-9C)", family=Family.GOWIN, clock_mhz=27, lanes=2,
+           window=2, unroll=1, loader="tangnano9k", platform=partial(_platform, "tang_nano_9k", "TangNano9kPlatform")),
+    Target(name="arty-a7", title="Arty A7-35T (AMD Artix-7)", family=Family.XILINX, clock_mhz=100, loader="arty_a7_35t",
+           platform=partial(_platform, "arty_a7", "ArtyA7_35Platform")),
 )}
 """All boards by name."""
 

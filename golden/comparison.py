@@ -216,7 +216,9 @@ def grid(preset: Preset, *, rules: Sequence[Rule] = (), weight_bits: Sequence[in
         named = {_AXIS_NAMES[axis]: value if isinstance(value, int) else str(value) for axis, value in choice.items()}
         try:
             arithmetic = choice.pop("arithmetic", Arithmetic.INTEGER)
-            variant: Variant | Failure = Variant(name="", preset=preset.varied(**choice), arithmetic=arithmetic)
+            chosen = preset.varied(**choice)
+            chosen.require_rates()
+            variant: Variant | Failure = Variant(name="", preset=chosen, arithmetic=arithmetic)
         except InputError as error:
             variant = Failure(message=str(error))
         cells.append(GridCell(axes=named, variant=variant))

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
+from lifstream.golden.files import is_there, largest_content, read_up_to
 from lifstream.golden.spec import InputError
 
 __all__ = ["DATASETS", "Dataset", "Split", "load_dataset", "read_idx"]
@@ -35,6 +38,14 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @cached_property
+    def digest(self) -> str:
+        """64 hexadecimal digits that identify images and labels."""
+        state = hashlib.sha256(repr(self.images.shape).encode())
+        state.update(np.ascontiguousarray(self.images).data)
+        state.update(np.ascontiguousarray(self.labels).data)
+        return state.hexdigest()
 
     def __getitem__(self, index: slice | NDArray[np.integer]) -> Split:
         return Split(images=self.images[index], labels=self.labels[index])
@@ -103,6 +114,9 @@ DATASETS = ("digits", *_SOURCES)
 """Names :func:`load_dataset` knows."""
 
 
+_MOST_DIMENSIONS = 3
+
+
 def read_idx(path: Path) -> NDArray[np.uint8]:
     """Read an IDX file of unsigned bytes, gzip-compressed or not.
 
@@ -115,29 +129,56 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     InputError
         The file is unreadable, corrupt, truncated, too long, or not IDX; the message names it.
     """
-    try:
-        raw = path.read_bytes()
-        content = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read ({error}); replace the file") from None
+    content = _content(path)
+    shape = _promised(content, path)
+    expected = 4 + 4 * len(shape) + math.prod(shape)
+    if len(content) != expected:
+        state = f"truncated, {len(content)} bytes" if len(content) < expected else "too long, more bytes"
+        raise InputError(f"{path}: {state} where the header promises {expected}; replace the file")
+    return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
+
+
+def _promised(content: bytearray, path: Path) -> tuple[int, ...]:
+    """The shape that an IDX file's header declares; raises as :func:`read_idx`."""
     if len(content) < 4 or content[0] != 0 or content[1] != 0 or content[2] != 8 or content[3] == 0:
         raise InputError(f"{path}: magic number {content[:4].hex()} is not that of an IDX file of bytes "
                          "(000008nn); replace the file")
     dimensions = content[3]
-    header = 4 + 4 * dimensions
-    shape = tuple(int(size) for size in np.frombuffer(content[4:header], dtype=">u4")) \
-        if len(content) >= header else ()
-    expected = header + int(np.prod(shape, dtype=np.int64))
-    if len(shape) != dimensions or len(content) != expected:
-        state = "truncated" if len(content) < expected or not shape else "too long"
-        raise InputError(f"{path}: {state}, {len(content)} bytes where the header promises {expected}; "
-                         "replace the file")
-    return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
+    if dimensions > _MOST_DIMENSIONS:
+        raise InputError(f"{path}: {dimensions} dimensions, images have 3 and labels 1; replace the file")
+    if len(content) < 4 + 4 * dimensions:
+        raise InputError(f"{path}: truncated, {len(content)} bytes are no header; replace the file")
+    return tuple(int(size) for size in np.frombuffer(content, dtype=">u4", offset=4, count=dimensions))
+
+
+def _content(path: Path) -> bytearray:
+    """A file's bytes, decompressed if need be: as many as its header promises, and one more if there is one.
+
+    A header that promises more than such a file can be believed to hold is refused; other errors as in
+    :func:`read_idx`.
+    """
+    try:
+        with path.open("rb") as packed:
+            compressed = packed.read(2) == b"\x1f\x8b"
+            packed.seek(0)
+            with gzip.open(packed) if compressed else packed as stream:
+                content = read_up_to(stream, 4 + 4 * _MOST_DIMENSIONS)
+                shape = _promised(content, path)
+                promised, most = 4 + 4 * len(shape) + math.prod(shape), largest_content(path.stat().st_size)
+                if promised > most:
+                    raise InputError(f"{path}: promises {promised:,} bytes, more than a file of its size can be "
+                                     "believed to hold; replace the file")
+                content += read_up_to(stream, promised + 1 - len(content))
+                return content
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read ({error}); replace the file") from None
+    except MemoryError:
+        raise InputError(f"{path}: does not fit into the memory of this machine; replace the file") from None
 
 
 def _find(folder: Path, stem: str) -> Path | None:
     for name in (f"{stem}.gz", stem):
-        if (folder / name).is_file():
+        if is_there(folder / name) and (folder / name).is_file():
             return folder / name
     return None
 
@@ -164,7 +205,7 @@ def _download(name: str, stem: str) -> Path:
         url, partial = f"{mirror}{stem}.gz", f"{stem}.gz.part"
         try:
             path = Path(pooch.retrieve(url=url, known_hash=None, fname=partial, path=folder))
-            digest = hashlib.sha256(gzip.decompress(path.read_bytes())).hexdigest()
+            digest = hashlib.sha256(_content(path)).hexdigest()
         except Exception as error:  # pooch passes on whatever its transport raised
             reasons.append(f"{url}: {type(error).__name__}")
             continue
@@ -203,7 +244,9 @@ def _load_split(name: str, images_stem: str, labels_stem: str, data_dir: Path | 
     if len(images) != len(labels):
         raise InputError(f"{images_path} holds {len(images)} images but {labels_path} {len(labels)} labels; "
                          "the two files do not belong together")
-    if len(labels) and labels.max() > 9:
+    if not images.size:
+        raise InputError(f"{images_path}: holds no images; replace the file")
+    if labels.max() > 9:
         raise InputError(f"{labels_path}: label {labels.max()}, must be 0..9; replace the file")
     count, height, width = images.shape
     return Split(images=images.reshape(count, height * width), labels=labels), height, width

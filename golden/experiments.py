@@ -14,6 +14,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -23,13 +24,16 @@ import platformdirs
 
 from lifstream.golden.datasets import Dataset, load_dataset
 from lifstream.golden.engine import Arithmetic
-from lifstream.golden.files import make_folder, write_text
+from lifstream.golden.files import make_folder, parse_json, read_up_to, write_text
 from lifstream.golden.network import Network
 from lifstream.golden.presets import Preset
 from lifstream.golden.spec import InputError
 from lifstream.golden.training import Progress, Trainer, evaluate
 
 __all__ = ["Experiment", "Failure", "Measurement", "Store", "run_experiments"]
+
+_LARGEST_RESULT = 1 << 16
+"""Bytes read of a result's file, which takes some hundred."""
 
 _FORMAT = 1  # raise when the meaning of a stored result changes
 
@@ -76,6 +80,19 @@ class Failure:
     message: str
 
 
+def _measurement(values: object) -> Measurement:
+    """A stored result; raises ValueError when it is malformed."""
+    number, unknown = (int, float), (int, float, type(None))
+    kinds: dict[str, tuple[type, ...]] = {
+        "validation_accuracy": unknown, "test_accuracy": unknown, "epochs": (int,), "update_rate": number,
+        "updates_per_image": number, "spikes_per_image": (list,), "digest": (str,)}
+    if not isinstance(values, dict) or set(values) != set(kinds) or not all(
+            isinstance(values[name], kind) for name, kind in kinds.items()) or not all(
+            isinstance(count, number) for count in values["spikes_per_image"]):
+        raise ValueError
+    return Measurement(**values)
+
+
 class Store:
     """Results of experiments, a JSON file each.
 
@@ -96,8 +113,9 @@ class Store:
     def get(self, experiment: Experiment) -> Measurement | None:
         """The stored result, or None; a damaged file counts as none."""
         try:
-            return Measurement(**json.loads(self._path(experiment).read_text()))
-        except (OSError, ValueError, TypeError):
+            with self._path(experiment).open("rb") as stream:
+                return _measurement(parse_json(read_up_to(stream, _LARGEST_RESULT)))
+        except (OSError, ValueError):
             return None
 
     def put(self, experiment: Experiment, measurement: Measurement) -> None:
@@ -128,7 +146,8 @@ def _perform(experiment: Experiment, folder: Path, data_dir: Path | None,
         checkpoint = store.checkpoint(experiment)
         trainer = Trainer(preset=experiment.preset, dataset=dataset, seed=experiment.seed,
                           arithmetic=experiment.arithmetic, checkpoint=checkpoint)
-        trainer.resume()
+        with suppress(InputError):  # a damaged checkpoint, or one of other images, counts as none
+            trainer.resume()
         network = trainer.run(report)
         split = dataset.test if experiment.test else trainer.validation
         fraction, outcome = evaluate(network, split, report=report) if len(split) else (None, None)
@@ -216,6 +235,8 @@ def _collect(waiting: Sequence[Experiment], submit: Callable[..., Any],
              report: Callable[[Progress], None] | None) -> Iterator[tuple[Experiment, Measurement | Failure]]:
     futures: dict[Future[Measurement | Failure], Experiment] = {
         submit(_perform, experiment, folder, data_dir): experiment for experiment in waiting}
+    if report is not None:
+        report(Progress(task="experiments", done=0, total=len(futures)))
     for done, future in enumerate(completed(list(futures)), start=1):
         try:
             result = future.result()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
-import zlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,19 +10,25 @@ from typing import Any
 
 import numpy as np
 
-from lifstream.golden.files import replace_file
+from lifstream.golden.archive import FORMAT, INTEGERS, Arrays, read_archive, require_field, shown, write_archive
+from lifstream.golden.files import is_there
 from lifstream.golden.network import Network
+from lifstream.golden.presets import TrainingPlan
 from lifstream.golden.spec import InputError, NetworkSpec
 
-__all__ = ["Model", "find_model", "load_model", "network_from", "network_to", "read_archive", "released_models",
-           "save_model", "weights_from", "weights_to", "write_archive"]
-
-_FORMAT = 1
+__all__ = ["Model", "find_model", "load_model", "network_arrays", "network_from", "network_to", "read_archive",
+           "released_models", "save_model", "weights_from", "weights_to", "write_archive"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A trained network and where it came from."""
+    """A trained network and where it came from.
+
+    Raises
+    ------
+    InputError
+        A name has other characters than letters, digits and ``" _.,+-"``, or more than 100.
+    """
 
     network: Network
     preset: str
@@ -34,48 +38,30 @@ class Model:
     training: dict[str, Any] = field(default_factory=dict)
     """Command, seed, plan and metrics, as plain JSON values."""
 
-
-def write_archive(path: Path, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    """Write a NumPy ``.npz`` archive with a JSON ``header``, whole or not at all."""
-    text = np.frombuffer(json.dumps(header, sort_keys=True).encode(), dtype=np.uint8)
-    with replace_file(path) as stream:
-        np.savez_compressed(stream, allow_pickle=False, header=text, **arrays)
-
-
-def read_archive(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Read what :func:`write_archive` wrote.
-
-    Raises
-    ------
-    InputError
-        The file is missing, corrupt, or of another kind.
-    """
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        header = json.loads(arrays.pop("header").tobytes())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, KeyError, EOFError, AttributeError, TypeError,
-            zipfile.BadZipFile, zlib.error, NotImplementedError):
-        raise InputError(f"{path}: not a lifstream file, or corrupt; write it anew "
-                         "with 'lifstream train'") from None
-    if not isinstance(header, dict) or header.get("format") != _FORMAT:
-        raise InputError(f"{path}: file format is not {_FORMAT}; write it anew with 'lifstream train'")
-    return header, arrays
+    def __post_init__(self) -> None:
+        # They go into Verilog, figures and messages.
+        for name, value in (("preset", self.preset), ("data set", self.dataset)):
+            if not re.fullmatch(r"[\w .,+-]{1,100}", value, re.ASCII):
+                raise InputError(f"{name}: {shown(ascii(value))} is no name, which has letters, digits and ' _.,+-'")
 
 
-def weights_from(arrays: dict[str, np.ndarray], spec: NetworkSpec, path: Path, *,
-                 prefix: str = "", kind: type[np.generic] = np.integer) -> list[np.ndarray]:
-    """The weight matrices among ``arrays``; raises InputError when one is missing or not of ``kind``."""
-    weights = [arrays.get(f"{prefix}weights_{layer}") for layer in range(spec.layers)]
-    for layer, matrix in enumerate(weights):
-        if matrix is None or matrix.ndim != 2 or not np.issubdtype(matrix.dtype, kind):
-            raise InputError(f"{path}: weights of layer {layer} are missing or malformed; "
-                             "write it anew with 'lifstream train'")
-    return [matrix for matrix in weights if matrix is not None]
+def _shapes(spec: NetworkSpec, prefix: str) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a network's arrays."""
+    weights = {f"{prefix}weights_{layer}": spec.sizes[layer:layer + 2] for layer in range(spec.layers)}
+    adaptive = {f"{prefix}thresholds_{layer}": spec.sizes[layer + 1:layer + 2]
+                for layer in range(spec.lif_layers if spec.stdp else 0)}
+    return weights | adaptive
+
+
+def network_arrays(spec: NetworkSpec, *, prefix: str = "") -> set[str]:
+    """Names of a network's arrays: what :func:`network_to` makes."""
+    return set(_shapes(spec, prefix))
+
+
+def weights_from(arrays: Arrays, spec: NetworkSpec, *, prefix: str = "", kinds: str = INTEGERS) -> list[np.ndarray]:
+    """The weight matrices among ``arrays``; raises InputError when one is missing, of another shape or kind."""
+    return [arrays.read(f"{prefix}weights_{layer}", shape=spec.sizes[layer:layer + 2], kinds=kinds)
+            for layer in range(spec.layers)]
 
 
 def weights_to(spec: NetworkSpec, weights: Sequence[np.ndarray], *, prefix: str = "") -> dict[str, np.ndarray]:
@@ -85,13 +71,21 @@ def weights_to(spec: NetworkSpec, weights: Sequence[np.ndarray], *, prefix: str 
             for layer, matrix in enumerate(weights)}
 
 
-def network_from(arrays: dict[str, np.ndarray], spec: NetworkSpec, path: Path, *, prefix: str = "") -> Network:
-    """The network among ``arrays``: weights and, with stdp, adaptive thresholds; raises InputError when malformed."""
-    thresholds = [arrays.get(f"{prefix}thresholds_{layer}") for layer in range(spec.lif_layers if spec.stdp else 0)]
-    if any(array is None or not np.issubdtype(array.dtype, np.integer) for array in thresholds):
-        raise InputError(f"{path}: adaptive thresholds are missing or malformed; write it anew with 'lifstream train'")
-    return Network(spec=spec, weights=weights_from(arrays, spec, path, prefix=prefix),
-                   thresholds=[array for array in thresholds if array is not None] or None)
+def network_from(arrays: Arrays, spec: NetworkSpec, path: Path, *, prefix: str = "") -> Network:
+    """The network among the arrays of the archive ``path``: weights and, with stdp, adaptive thresholds.
+
+    Raises
+    ------
+    InputError
+        An array is missing, of another shape, not of integers, or outside the contract's range.
+    """
+    thresholds = [arrays.read(name, shape=shape, kinds=INTEGERS)
+                  for name, shape in _shapes(spec, prefix).items() if name.startswith(f"{prefix}thresholds_")]
+    weights = weights_from(arrays, spec, prefix=prefix)
+    try:
+        return Network(spec=spec, weights=weights, thresholds=thresholds or None)
+    except InputError as error:
+        raise InputError(f"{path}: {error}; write it anew with 'lifstream train'") from None
 
 
 def network_to(network: Network, *, prefix: str = "") -> dict[str, np.ndarray]:
@@ -103,7 +97,7 @@ def network_to(network: Network, *, prefix: str = "") -> dict[str, np.ndarray]:
 def save_model(path: Path, model: Model) -> None:
     """Write a model file (``.npz``); raises InputError when ``path`` cannot be written."""
     header = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "kind": "model",
         "spec": model.network.spec.to_json(),
         "spec_digest": model.network.spec.digest(),
@@ -126,26 +120,38 @@ def load_model(path: Path, *, expected: NetworkSpec | None = None) -> Model:
     Raises
     ------
     InputError
-        The file is corrupt, its digests do not fit its content, or its contract is not ``expected``.
+        The file is corrupt, its digests do not fit its content, its contract is not ``expected``, or its training
+        plan is none.
     """
     header, arrays = read_archive(path)
     if header.get("kind") != "model":
-        raise InputError(f"{path}: holds a {header.get('kind')}, not a model; "
+        raise InputError(f"{path}: holds a {shown(header.get('kind'))}, not a model; "
                          "checkpoints are for 'lifstream train --resume'")
-    spec = NetworkSpec.from_json(header.get("spec"))
+    preset, dataset = (require_field(header, name, str, path) for name in ("preset", "dataset"))
+    training = require_field(header, "training", dict, path)
+    require_field({"epochs": [], **training}, "epochs", list, path)
+    try:
+        spec = NetworkSpec.from_json(header.get("spec"))
+        if "plan" in training:
+            TrainingPlan.from_json(training["plan"])
+    except InputError as error:
+        raise InputError(f"{path}: {shown(error)}") from None
     if spec.digest() != header.get("spec_digest"):
         raise InputError(f"{path}: the contract's digest is {spec.digest()} but the file is stamped "
-                         f"{header.get('spec_digest')}; write it anew with 'lifstream train'")
+                         f"{shown(header.get('spec_digest'))}; write it anew with 'lifstream train'")
     if expected is not None and spec != expected:
         raise InputError(f"{path}: its contract {spec.digest()} ({_shape(spec)}) is not the one asked for, "
                          f"{expected.digest()} ({_shape(expected)}); use the preset it was trained with: "
-                         f"{header.get('preset')}")
+                         f"{shown(preset)}")
+    arrays.require_only(network_arrays(spec))
     network = network_from(arrays, spec, path)
     if network.digest() != header.get("digest"):
         raise InputError(f"{path}: the weights' digest is {network.digest()} but the file is stamped "
-                         f"{header.get('digest')}; write it anew with 'lifstream train'")
-    return Model(network=network, preset=str(header.get("preset")), dataset=str(header.get("dataset")),
-                 training=header.get("training") or {})
+                         f"{shown(header.get('digest'))}; write it anew with 'lifstream train'")
+    try:
+        return Model(network=network, preset=preset, dataset=dataset, training=training)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 _RELEASED = Path(__file__).with_name("models")
@@ -165,7 +171,7 @@ def find_model(name: str) -> Path:
         Neither such a file nor such a released model.
     """
     path = Path(name)
-    if path.exists():
+    if is_there(path):
         return path
     if name in released_models():
         return _RELEASED / f"{name}.npz"

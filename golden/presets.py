@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from lifstream.golden.spec import InputError, Modulation, NetworkSpec, Overflow, Rounding, Rule
@@ -44,10 +44,30 @@ class TrainingPlan:
         for name, low, high in (("epochs", 1, 10_000), ("rate_shift", 0, 63),
                                 ("rate_shift_end", self.rate_shift, 63),
                                 ("validation", 0, 1_000_000), ("shift", 0, 4), ("patience", 0, 10_000)):
-            if not low <= getattr(self, name) <= high:
-                raise InputError(f"{name}: {getattr(self, name)} is out of bounds, must be {low}..{high}")
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise InputError(f"{name}: {value!r} is not an integer")
+            if not low <= value <= high:
+                raise InputError(f"{name}: {value} is out of bounds, must be {low}..{high}")
         if self.patience and not self.validation:
             raise InputError("patience: early stopping needs validation images; give --validation")
+
+    @classmethod
+    def from_json(cls, data: object) -> TrainingPlan:
+        """A plan from plain JSON values, as ``dataclasses.asdict`` makes them.
+
+        Raises
+        ------
+        InputError
+            A field is unknown, missing, or out of bounds.
+        """
+        if not isinstance(data, dict):
+            raise InputError(f"plan: expected a JSON object, got {type(data).__name__}")
+        if unknown := sorted(set(data) - {field.name for field in fields(cls)}):
+            raise InputError(f"plan: unknown field {unknown[0]!r}; was it made by a newer version?")
+        if missing := {"epochs", "rate_shift", "rate_shift_end"} - set(data):
+            raise InputError(f"plan: field {min(missing)!r} is missing")
+        return cls(**data)
 
     def with_rate_offset(self, offset: int) -> TrainingPlan:
         """The same plan with all rates divided by 2**offset."""
@@ -85,6 +105,12 @@ class Preset:
         first = _PLASTIC_RATE if spec.stdp is not None else 12
         return replace(self, spec=spec, training=replace(self.training, rate_shift=first, rate_shift_end=first))
 
+    def require_rates(self) -> None:
+        """Raise InputError when the contract's update unit cannot make one of the plan's learning rates."""
+        plan = self.training
+        for rate_shift in sorted({plan.rate_shift_at(epoch) for epoch in range(plan.epochs)}):
+            self.spec.update_shift(rate_shift)
+
     def varied(self, *, rule: Rule | None = None, weight_bits: int | None = None, steps: int | None = None,
                hidden: int | None = None, rounding: Rounding | None = None) -> Preset:
         """The preset with some choices changed; None keeps them.
@@ -116,9 +142,10 @@ class Preset:
             bits_per_octave = 4 if spec.rounding is Rounding.STOCHASTIC else 2
             plan = plan.with_rate_offset(-max(0, (13 - weight_bits) // bits_per_octave))
         if steps is not None:
-            plan = plan.with_rate_offset(round(math.log2(max(1, steps) / spec.steps)))
             # At least one step: before the first input spikes have added up, nothing can fire.
-            spec = replace(spec, steps=steps, desire_margin=min(max(1, steps // 5), max(0, steps - 1)))
+            varied = replace(spec, steps=steps, desire_margin=min(max(1, steps // 5), max(0, steps - 1)))
+            plan = plan.with_rate_offset(round(math.log2(steps / spec.steps)))
+            spec = varied
         if hidden is not None:
             if spec.layers < 2:
                 raise InputError(f"hidden: {self.name} has no hidden layer")
@@ -132,12 +159,13 @@ class Preset:
 def _with_weight_bits(spec: NetworkSpec, bits: int) -> NetworkSpec:
     """A contract with plasticity and weights of ``bits`` bits, from 0 to 1; what counts in weight LSBs follows."""
     assert spec.stdp is not None
-    one, before = 1 << (bits - 1), spec.one
+    narrow = replace(spec, weight_bits=bits, weight_fraction=bits - 1)  # a width out of bounds ends here
+    one, before = narrow.one, spec.one
     stdp = replace(spec.stdp, **{name: getattr(spec.stdp, name) * one // before
                                  for name in ("inhibition", "weight_sum")},
                    **{name: max(1, getattr(spec.stdp, name) * one // before)
                       for name in ("threshold_base", "threshold_rise")})
-    return replace(spec, weight_bits=bits, weight_fraction=bits - 1, stdp=stdp)
+    return replace(narrow, stdp=stdp)
 
 
 _PLASTIC_RATE = 10

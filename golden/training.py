@@ -5,18 +5,27 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from lifstream.golden.archive import FORMAT, REALS, Arrays, require_field, require_integer, require_integers
 from lifstream.golden.datasets import Dataset, Split
 from lifstream.golden.engine import Arithmetic, Engine, Outcome, Runner
 from lifstream.golden.epochs import EpochStream
+from lifstream.golden.files import is_there
 from lifstream.golden.float_model import FloatNetwork
-from lifstream.golden.model import network_from, network_to, read_archive, weights_from, weights_to, write_archive
+from lifstream.golden.model import (
+    network_arrays,
+    network_from,
+    network_to,
+    read_archive,
+    weights_from,
+    weights_to,
+    write_archive,
+)
 from lifstream.golden.network import Network, accuracy
 from lifstream.golden.presets import Preset
 from lifstream.golden.spec import InputError, Modulation
@@ -63,6 +72,8 @@ def evaluate(network: Network | FloatNetwork, split: Split, *, engine: Engine = 
     """Accuracy (fraction) on ``split``, and what the images did."""
     runner = Runner(network=network, engine=engine)
     parts: list[Outcome] = []
+    if report is not None:
+        report(Progress(task=task, done=0, total=len(split)))
     for start in range(0, len(split), _BATCH):
         parts.append(runner.infer(split.images[start:start + _BATCH]))
         if report is not None:
@@ -95,6 +106,18 @@ class _State:
     updates: int = 0
     spikes: list[int] = field(default_factory=list)
     metrics: list[EpochMetrics] = field(default_factory=list)
+
+
+def _restored_metrics(values: object, layers: int, path: Path) -> EpochMetrics:
+    """The metrics of an epoch in a checkpoint."""
+    kinds: dict[str, tuple[type, ...]] = {entry.name: (int, float) for entry in fields(EpochMetrics)}
+    kinds |= {"epoch": (int,), "rate_shift": (int,), "spikes_per_image": (list,),
+              "validation_accuracy": (int, float, type(None))}
+    if not isinstance(values, dict) or set(values) != set(kinds) or not all(
+            isinstance(values[name], kind) and not isinstance(values[name], bool) for name, kind in kinds.items()) \
+            or [type(count) in (int, float) for count in values["spikes_per_image"]] != [True] * layers:
+        raise InputError(f"{path}: the metrics of an epoch are malformed; the file is corrupt")
+    return EpochMetrics(**values)
 
 
 class Trainer:
@@ -132,8 +155,7 @@ class Trainer:
         if int(dataset.train.labels.max()) >= spec.classes:
             raise InputError(f"data set {dataset.name}: label {dataset.train.labels.max()}, "
                              f"but {preset.name} has {spec.classes} classes")
-        for epoch in range(plan.epochs):
-            spec.update_shift(plan.rate_shift_at(epoch))
+        preset.require_rates()
         self.preset, self.seed, self.dataset, self.checkpoint = preset, seed, dataset, checkpoint
         self.training, self.validation = dataset.split_validation(plan.validation, seed)
         self._engine = engine
@@ -142,6 +164,8 @@ class Trainer:
         self._runner = Runner(network=self._kind.initial(spec=spec, seed=seed), engine=engine)
         self._best: Network | FloatNetwork | None = None
         self._state = _State()
+        self.kept: int | None = None
+        """Images learnt from up to the checkpoint that this run has written or taken up; None without one."""
 
     @property
     def network(self) -> Network | FloatNetwork:
@@ -180,26 +204,45 @@ class Trainer:
         InputError
             The checkpoint is corrupt or belongs to another run.
         """
-        if self.checkpoint is None or not self.checkpoint.exists():
+        if self.checkpoint is None or not is_there(self.checkpoint):
             return False
         header, arrays = read_archive(self.checkpoint)
         if header.get("kind") != "checkpoint" or header.get("run") != self._run():
             raise InputError(f"{self.checkpoint}: belongs to another run (preset, seed, data or plan differ); "
                              "delete it or drop --resume")
-        self._runner = Runner(engine=self._engine, network=self._restored(arrays))
-        self._runner.draws.states = [int(state) for state in header["random_states"]]
-        if "best_weights_0" in arrays:
-            self._best = self._restored(arrays, prefix="best_")
-        state = header["state"]
-        self._state = _State(**{**state, "metrics": [EpochMetrics(**entry) for entry in state["metrics"]]})
+        state = self._restored_state(require_field(header, "state", dict, self.checkpoint))
+        seeds = self._runner.draws.states
+        random_states = require_integers(header, "random_states", 1, 0xFFFF_FFFF, self.checkpoint, counts=[len(seeds)])
+        spec = self.preset.spec
+        arrays.require_only(network_arrays(spec) | network_arrays(spec, prefix="best_"))
+        network = self._restored(arrays)
+        best = self._restored(arrays, prefix="best_") if self.preset.training.patience and state.epoch else None
+        self._runner, self._best = Runner(engine=self._engine, network=network), best
+        self._runner.draws.states = random_states
+        self._state, self.kept = state, state.epoch * len(self.training) + state.position
         return True
 
-    def _restored(self, arrays: dict[str, NDArray[Any]], *, prefix: str = "") -> Network | FloatNetwork:
+    def _restored_state(self, values: dict[str, Any]) -> _State:
+        """The state in a checkpoint, which must be one that a run can have."""
+        path, images, most = self.checkpoint, len(self.training), 1 << 62
+        assert path is not None
+        numbers = {name: require_integer(values, name, 0, high, path)
+                   for name, high in (("epoch", self.preset.training.epochs), ("position", images - 1),
+                                      ("correct", images), ("learned", images), ("updates", most))}
+        layers = self.preset.spec.lif_layers + 1
+        spikes = require_integers(values, "spikes", 0, most, path, counts=[0, layers])
+        metrics = [_restored_metrics(entry, layers, path) for entry in require_field(values, "metrics", list, path)]
+        if [entry.epoch for entry in metrics] != list(range(1, numbers["epoch"] + 1)) or any(
+                (entry.validation_accuracy is None) == bool(len(self.validation)) for entry in metrics):
+            raise InputError(f"{path}: its metrics are not those of {numbers['epoch']} epochs; the file is corrupt")
+        return _State(**numbers, spikes=spikes, metrics=metrics)
+
+    def _restored(self, arrays: Arrays, *, prefix: str = "") -> Network | FloatNetwork:
         assert self.checkpoint is not None
         if self._kind is Network:
             return network_from(arrays, self.preset.spec, self.checkpoint, prefix=prefix)
         return FloatNetwork(spec=self.preset.spec, weights=weights_from(
-            arrays, self.preset.spec, self.checkpoint, prefix=prefix, kind=np.floating))
+            arrays, self.preset.spec, prefix=prefix, kinds=REALS))
 
     def _stored(self, network: Network | FloatNetwork, *, prefix: str = "") -> dict[str, NDArray[Any]]:
         if isinstance(network, Network):
@@ -209,18 +252,20 @@ class Trainer:
     def _run(self) -> dict[str, Any]:
         """What identifies a run."""
         return {"spec": self.preset.spec.digest(), "seed": self.seed, "plan": asdict(self.preset.training),
-                "images": len(self.training)}
+                "arithmetic": "integer" if self._kind is Network else "float",
+                "size": [self.dataset.height, self.dataset.width], "images": self.dataset.train.digest}
 
     def save_checkpoint(self) -> None:
         """Write the checkpoint file, if one was named."""
         if self.checkpoint is None:
             return
-        header = {"format": 1, "kind": "checkpoint", "run": self._run(), "state": asdict(self._state),
+        header = {"format": FORMAT, "kind": "checkpoint", "run": self._run(), "state": asdict(self._state),
                   "random_states": self._runner.draws.states}
         arrays = self._stored(self._runner.network)
         if self._best is not None:
             arrays |= self._stored(self._best, prefix="best_")
         write_archive(self.checkpoint, header, arrays)
+        self.kept = self.images_seen
 
     @property
     def images_seen(self) -> int:
@@ -263,6 +308,8 @@ class Trainer:
         task = f"epoch {state.epoch + 1}/{plan.epochs}"
         stream = EpochStream(dataset=self.dataset, training=self.training, seed=self.seed, epoch=state.epoch,
                              shift=plan.shift)
+        if report is not None:
+            report(Progress(task=task, done=state.position, total=total))
         started, first = time.perf_counter(), state.position
         state.spikes = state.spikes or [0] * (self.preset.spec.lif_layers + 1)
         while state.position < total:

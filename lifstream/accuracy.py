@@ -11,12 +11,12 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from lifstream.console import Output, error_line
+from lifstream.console import Output
 from lifstream.golden.cost import synaptic_operations
 from lifstream.golden.datasets import Dataset, load_dataset
 from lifstream.golden.engine import Engine, Runner
 from lifstream.golden.figures import receptive_field_figure, save_figure, training_figure
-from lifstream.golden.files import write_text
+from lifstream.golden.files import require_place, write_text
 from lifstream.golden.model import Model, save_model
 from lifstream.golden.network import Network
 from lifstream.golden.presets import Preset, preset_by_name
@@ -35,7 +35,6 @@ from lifstream.options import (
     WeightBitsOption,
     open_model,
     percent,
-    require_file_place,
     require_fit,
     with_plan,
 )
@@ -87,8 +86,9 @@ def train(
     chosen = with_plan(varied, epochs=epochs, rate_shift=rate_shift, rate_shift_end=rate_shift_end,
                        validation=validation, shift=shift, patience=patience)
     out = out or Path(f"{preset}.npz")
-    require_file_place(out)
+    require_place(out, beside=".metrics.jsonl")
     checkpoint = out.with_name(out.name + ".checkpoint")
+    output.begin(f"load {chosen.dataset}")
     dataset = load_dataset(chosen.dataset, data_dir=data_dir)
     trainer, seconds = train_network(chosen, dataset, seed, output, engine=engine, checkpoint=checkpoint,
                                      resume=resume, metrics_file=out.with_suffix(".metrics.jsonl"),
@@ -151,15 +151,20 @@ def train_network(preset: Preset, dataset: Dataset, seed: int, output: Output, *
 
     plastic = preset.spec.stdp is not None
     started = time.perf_counter()
-    try:
-        with output.progress() as bar:
-            trainer.run(bar, on_epoch, on_checkpoint if plastic else None)
-    except KeyboardInterrupt:
-        if checkpoint is not None and checkpoint.exists():
-            error_line(f"interrupted; continue with the same command and --resume (checkpoint {checkpoint})")
-            raise typer.Exit(130) from None
-        raise
+    output.keeps(lambda: _kept(trainer))
+    with output.progress() as bar:
+        trainer.run(bar, on_epoch, on_checkpoint if plastic else None)
     return trainer, time.perf_counter() - started
+
+
+def _kept(trainer: Trainer) -> str:
+    """What an interrupted training leaves."""
+    if trainer.checkpoint is None:
+        return "nothing was kept; the same command starts anew"
+    if trainer.kept is None:
+        return "nothing was kept, there was no checkpoint yet; the same command starts anew"
+    return (f"{trainer.checkpoint} keeps what was learnt from {trainer.kept:,} images; continue with the same command "
+            "and --resume")
 
 
 def draw_fields(trainer: Trainer, path: Path) -> None:
@@ -182,8 +187,10 @@ def evaluate_model(
     """Accuracy of a model on the test set. With --preset, the model must be of that preset's contract."""
     output = Output(as_json=as_json)
     loaded = open_model(model, preset_by_name(preset) if preset else None)
+    output.begin(f"load {loaded.dataset}")
     dataset = load_dataset(loaded.dataset, data_dir=data_dir)
     require_fit(loaded.network.spec, dataset)
+    output.begin("compile")
     Runner(network=loaded.network, engine=engine).prepare(learning=False)
     started = time.perf_counter()
     with output.progress() as bar:

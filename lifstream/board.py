@@ -175,6 +175,7 @@ def infer(
     count = _checked_images(images, len(dataset.test))
     network = loaded.network(seed)
     right = differing = 0
+    output.begin("connect to the board")
     with _connected(place) as board, output.progress() as bar:
         board.load(network)
         for index, (image, label) in enumerate(zip(dataset.test.images[:count], dataset.test.labels, strict=False)):
@@ -223,7 +224,9 @@ def train(
     plan, epoch = loaded.preset.training, loaded.epochs
     stream = EpochStream(dataset=dataset, training=dataset.train, seed=seed, epoch=epoch, shift=plan.shift)[:count]
     rate_shift = plan.rate_shift_at(epoch)
-    right = differing = 0
+    right = differing = learnt = 0
+    output.keeps(lambda: f"nothing was kept of {learnt} images that were learnt from; the same command starts anew")
+    output.begin("connect to the board")
     with _connected(place) as board, output.progress() as bar:
         board.load(network)
         board.set_rate_shift(rate_shift)
@@ -234,7 +237,8 @@ def train(
             expected = learn(network, image, int(label), rate_shift=rate_shift, **draws.draw()._asdict())
             right += answer.prediction == label
             differing += _differ(answer, expected.forward)
-            bar(Progress(task="train", done=index + 1, total=count,
+            learnt = index + 1
+            bar(Progress(task="train", done=learnt, total=count,
                          note=f"right while learning {percent(right / (index + 1))}"))
         found: list[NDArray[Any]] = [*board.weights(), *board.thresholds()]
         equal = all((got == wanted).all() for got, wanted in zip(
@@ -270,6 +274,7 @@ def weights(
                    lanes=lanes, netlist=netlist)
     of = place.network.preset
     require_file_place(out)
+    output.begin("read the weights")
     with _connected(place) as board:
         network = Network(spec=of.spec, weights=board.weights(), thresholds=board.thresholds() or None)
     save_model(out, Model(network=network, preset=of.name, dataset=of.dataset))

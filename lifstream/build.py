@@ -20,7 +20,7 @@ from lifstream.console import Output, error_line
 from lifstream.golden.datasets import Dataset, load_dataset
 from lifstream.golden.engine import Runner
 from lifstream.golden.epochs import EpochStream
-from lifstream.golden.files import make_folder, write_text
+from lifstream.golden.files import is_there, make_folder, write_text
 from lifstream.golden.model import Model
 from lifstream.golden.presets import Preset
 from lifstream.golden.spec import InputError, NetworkSpec
@@ -109,6 +109,7 @@ def build(
         output.result({"board": board, **_named(network), "files": [str(file) for file in files],
                        "geometry": geometry.to_json(), "spec_digest": spec.digest()})
         return
+    output.keeps(lambda: f"{folder} keeps the steps that were finished; the same command goes on")
     with output.progress() as bar:
         try:
             made = build_bitstream(target, seed=seed, watch=_watch(bar), **wanted)
@@ -204,6 +205,7 @@ def _narrower(preset: Preset) -> dict[int, NetworkSpec]:
 def _speed(network: NamedNetwork, geometry: Geometry, made: Build, data_dir: Path | None,
            output: Output) -> dict[str, Any]:
     """Images per second from clock cycles measured in co-simulation, if the tools and the data for it are there."""
+    output.begin("measure clock cycles per image")
     try:
         dataset = load_dataset(network.preset.dataset, data_dir=data_dir)
         require_fit(network.preset.spec, dataset)
@@ -275,7 +277,7 @@ def program(
     from lifstream.boards.targets import target_by_name
 
     target = target_by_name(board)
-    if not bitstream.is_file():
+    if not is_there(bitstream) or not bitstream.is_file():
         raise InputError(f"{bitstream}: no such file; make it with: lifstream build --board {board} ...")
     loader = os.environ.get("OPENFPGALOADER") or shutil.which("openFPGALoader")
     if not loader:

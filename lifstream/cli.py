@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from lifstream import __version__, accuracy, board, build, hardware, tables
-from lifstream.console import error_line
+from lifstream.console import Output, error_line, interrupted, working
 from lifstream.golden.spec import InputError
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
-                  help="Spiking-network hardware that learns on chip, bit-exact with its golden model.")
+
+class _Commands(TyperGroup):
+    """The commands; an interrupt ends any of them with a line of what it leaves, and exit status 130."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            interrupted()
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+                  pretty_exceptions_enable=False, help="Spiking-network hardware that learns on chip, bit-exact with "
+                                                      "its golden model.")
 
 
 def _show_version(wanted: bool) -> None:
@@ -25,10 +40,11 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option(
+    context: typer.Context,
+    _version: Annotated[bool, typer.Option(
         "--version", callback=_show_version, is_eager=True, help="Show the version and exit.")] = False,
 ) -> None:
-    pass
+    Output.begin(context.invoked_subcommand or "start")
 
 
 app.command()(accuracy.train)
@@ -50,9 +66,20 @@ def main() -> None:
     """Entry point: one-line errors, exit status 2 for bad input, 130 for an interrupt."""
     command = typer.main.get_command(app)
     try:
-        status = command(standalone_mode=False)
+        with working():
+            status = command(standalone_mode=False)
+        sys.stdout.flush()
     except InputError as error:
         error_line(str(error))
+        status = 2
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    except OSError as error:  # a full disk, a device that went away
+        error_line(f"{error.filename or 'input or output'}: {error.strerror or error}")
+        status = 2
+    except MemoryError:
+        error_line("this does not fit into the memory of this machine")
         status = 2
     except _UsageProblem as error:
         status = 2
@@ -63,6 +90,6 @@ def main() -> None:
             context = getattr(error, "ctx", None)
             error_line(f"{message}; see '{context.command_path if context else 'lifstream'} --help'")
     except (KeyboardInterrupt, typer.Abort):
-        error_line("interrupted")
+        interrupted()
         status = 130
     sys.exit(status if isinstance(status, int) else 0)

@@ -276,6 +276,7 @@ def cosimulate_model(model: Model, splits: dict[str, Split], segments: list[Segm
     """Emit the model's design, or take it from the cache, and co-simulate it under a progress bar."""
     from lifstream.hdl.emit import stored_network
 
+    output.begin("generate Verilog")
     emission = stored_network(spec=model.network.spec, geometry=geometry, preset=model.preset)
     with output.progress() as bar:
         return cosimulate(model, splits, segments, verilog=emission.verilog,
@@ -305,6 +306,7 @@ def demo(
     model = Model(network=network, preset=preset.name, dataset=dataset.name, training={"seed": seed})
     save_model(out / "digits.npz", model)
     geometry = _geometry(preset.spec, None)
+    output.begin("generate Verilog")
     emit_network(spec=preset.spec, geometry=geometry, preset=preset.name).write(out)
     output.say(f"generated {out / 'top.v'}; co-simulating {len(dataset.test)} test images")
     segment = Segment(split="test", order=np.arange(len(dataset.test)))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from lifstream.golden.datasets import Dataset
-from lifstream.golden.files import make_folder
+from lifstream.golden.files import require_place
 from lifstream.golden.model import Model, find_model, load_model, released_models
 from lifstream.golden.network import Network
 from lifstream.golden.presets import PRESETS, Preset, TrainingPlan, preset_by_name
@@ -25,7 +25,7 @@ OptionalPreset = Annotated[str | None, typer.Option("--preset", help=f"Network: 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 DataOption = Annotated[Path | None, typer.Option(
     "--data-dir", help="Folder of the IDX files; otherwise $LIFSTREAM_DATA, ../shared/data, the cache, a download.")]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", help="Passes over the training images.")]
 RuleOption = Annotated[Rule | None, typer.Option("--rule", help="Form of the learning rule; default: the preset's.")]
 WeightBitsOption = Annotated[int | None, typer.Option(
@@ -126,9 +126,7 @@ def percent(fraction: float) -> str:
 
 def require_file_place(place: Path) -> None:
     """See to it before hours of work that the result can be written."""
-    if place.is_dir():
-        raise InputError(f"{place}: is a folder; name a file")
-    make_folder(place.parent)
+    require_place(place)
 
 
 def require_fit(spec: NetworkSpec, dataset: Dataset) -> None:

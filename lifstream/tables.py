@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.table import Table
@@ -39,6 +39,11 @@ __all__ = ["compare", "sweep"]
 DATASET_PRESETS = {"digits": "digits", "mnist": "mnist-256", "fashion-mnist": "fashion-256"}
 """The network a data set is compared and swept with, unless another is named."""
 
+_OPTIONS = {"rules": "--rules", "weight_bits": "--widths", "hidden": "--hidden", "steps": "--steps",
+            "roundings": "--roundings", "arithmetics": "--arithmetics"}
+"""What the axes of a sweep are called on the command line."""
+
+_Value = TypeVar("_Value")
 _Choice = TypeVar("_Choice", Rule, Rounding, Arithmetic)
 
 DatasetOption = Annotated[str, typer.Option("--dataset", help=f"Data set: {', '.join(DATASETS)}.")]
@@ -74,6 +79,7 @@ def compare(
     base = _base(dataset, preset)
     _check_counts(seeds=seeds, workers=workers)
     folder = make_folder(out or Path("build") / f"compare-{dataset}")
+    output.begin(f"load {dataset}")
     images = load_dataset(dataset, data_dir=data_dir)
     rows: list[Row] = []
     if not quick:
@@ -100,14 +106,15 @@ def compare(
 def sweep(
     dataset: DatasetOption = "digits",
     preset: OptionalPreset = None,
-    widths: Annotated[str, typer.Option("--widths", help="Weight widths in bits, such as 6,8,12,16.")] = "",
-    hidden: Annotated[str, typer.Option("--hidden", help="Numbers of hidden neurons (first hidden layer).")] = "",
-    steps: Annotated[str, typer.Option("--steps", help="Numbers of time steps T.")] = "",
-    rules: Annotated[str, typer.Option("--rules", help=f"Forms of the rule: {', '.join(Rule)}.")] = "",
-    roundings: Annotated[str, typer.Option(
-        "--roundings", help=f"Rounding of weight updates: {', '.join(Rounding)}.")] = "",
-    arithmetics: Annotated[str, typer.Option(
-        "--arithmetics", help=f"Kinds of numbers: {', '.join(Arithmetic)}.")] = "",
+    widths: Annotated[str | None, typer.Option("--widths", help="Weight widths in bits, such as 6,8,12,16.")] = None,
+    hidden: Annotated[str | None, typer.Option(
+        "--hidden", help="Numbers of hidden neurons (first hidden layer).")] = None,
+    steps: Annotated[str | None, typer.Option("--steps", help="Numbers of time steps T.")] = None,
+    rules: Annotated[str | None, typer.Option("--rules", help=f"Forms of the rule: {', '.join(Rule)}.")] = None,
+    roundings: Annotated[str | None, typer.Option(
+        "--roundings", help=f"Rounding of weight updates: {', '.join(Rounding)}.")] = None,
+    arithmetics: Annotated[str | None, typer.Option(
+        "--arithmetics", help=f"Kinds of numbers: {', '.join(Arithmetic)}.")] = None,
     seeds: SeedsOption = 1,
     epochs: EpochsOption = None,
     test: Annotated[bool, typer.Option(
@@ -128,11 +135,15 @@ def sweep(
     output = Output(as_json=as_json)
     base = with_plan(_base(dataset, preset), epochs=epochs)
     _check_counts(seeds=seeds, workers=workers)
-    points = grid(base, rules=_choices("--rules", rules, Rule), weight_bits=_numbers("--widths", widths),
-                  hidden=_numbers("--hidden", hidden), steps=_numbers("--steps", steps),
-                  roundings=_choices("--roundings", roundings, Rounding),
-                  arithmetics=_choices("--arithmetics", arithmetics, Arithmetic))
+    axes: dict[str, Sequence[Any]] = {
+        "rules": _choices("rules", rules, Rule), "weight_bits": _numbers("weight_bits", widths),
+        "hidden": _numbers("hidden", hidden), "steps": _numbers("steps", steps),
+        "roundings": _choices("roundings", roundings, Rounding),
+        "arithmetics": _choices("arithmetics", arithmetics, Arithmetic)}
+    _require_possible(base, axes)
+    points = grid(base, **axes)
     folder = make_folder(out or Path("build") / f"sweep-{dataset}")
+    output.begin(f"load {dataset}")
     load_dataset(dataset, data_dir=data_dir)  # a missing data set is one error, not one per cell
     possible = [(point, point.variant) for point in points if isinstance(point.variant, Variant)]
     found = iter(_run([variant for _, variant in possible], seeds, output, store=store, workers=workers,
@@ -175,18 +186,36 @@ def _check_counts(**counts: int) -> None:
             raise InputError(f"--{name}: {value} is out of bounds, must be 1..1000")
 
 
-def _numbers(option: str, given: str) -> list[int]:
+def _listed(axis: str, given: str | None, kind: Callable[[str], _Value], example: str) -> list[_Value]:
+    """The values of an axis' option, each once; none when the option was not given."""
+    if given is None:
+        return []
     try:
-        return [int(part) for part in given.split(",")] if given else []
+        values = [kind(part.strip()) for part in given.split(",")]
     except ValueError:
-        raise InputError(f"{option}: {given!r} is not a list of whole numbers such as 8,12,16") from None
+        raise InputError(f"{_OPTIONS[axis]}: {given!r} is not a list {example}") from None
+    for position, value in enumerate(values):
+        if value in values[:position]:
+            raise InputError(f"{_OPTIONS[axis]}: {value} is given twice")
+    return values
 
 
-def _choices(option: str, given: str, kind: type[_Choice]) -> list[_Choice]:
-    try:
-        return [kind(part) for part in given.split(",")] if given else []
-    except ValueError:
-        raise InputError(f"{option}: {given!r} is not a list of {', '.join(kind)}") from None
+def _numbers(axis: str, given: str | None) -> list[int]:
+    return _listed(axis, given, int, "of whole numbers such as 8,12,16")
+
+
+def _choices(axis: str, given: str | None, kind: type[_Choice]) -> list[_Choice]:
+    return _listed(axis, given, kind, f"of {', '.join(kind)}")
+
+
+def _require_possible(base: Preset, axes: Mapping[str, Sequence[Any]]) -> None:
+    """Refuse a value that is impossible alone and with all others: what fails only with some is a cell's failure."""
+    for axis, values in axes.items():
+        for value in values:
+            [alone] = grid(base, **{axis: [value]})
+            if isinstance(alone.variant, Failure) and all(
+                    isinstance(point.variant, Failure) for point in grid(base, **{**axes, axis: [value]})):
+                raise InputError(f"{_OPTIONS[axis]}: {value} is not possible, {alone.variant.message}")
 
 
 def _plan_text(preset: Preset) -> str:
@@ -201,15 +230,14 @@ def _run(chosen: Sequence[Variant], seeds: int, output: Output, *, store: Path |
     by_variant = [variant.experiments(range(1, seeds + 1), test=test) for variant in chosen]
     flat = list(dict.fromkeys(experiment for experiments in by_variant for experiment in experiments))
     results: dict[Experiment, Measurement | Failure] = {}
-    try:
-        with output.progress() as bar:
-            for experiment, result in run_experiments(flat, store=Store(store), workers=workers, scheduler=scheduler,
-                                                      data_dir=data_dir.resolve() if data_dir else None, report=bar):
-                results[experiment] = result
-                output.say(f"[{len(results)}/{len(flat)}] {_experiment_text(experiment, result)}")
-    except KeyboardInterrupt:
-        error_line(f"interrupted after {len(results)} of {len(flat)} runs; the same command continues")
-        raise typer.Exit(130) from None
+    kept = Store(store)
+    output.keeps(lambda: f"{len(results)} of {len(flat)} runs are finished and kept in {kept.folder}; the same command "
+                         "continues")
+    with output.progress() as bar:
+        for experiment, result in run_experiments(flat, store=kept, workers=workers, scheduler=scheduler,
+                                                  data_dir=data_dir.resolve() if data_dir else None, report=bar):
+            results[experiment] = result
+            output.say(f"[{len(results)}/{len(flat)}] {_experiment_text(experiment, result)}")
     return [[results[experiment] for experiment in experiments] for experiments in by_variant]
 
 

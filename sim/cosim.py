@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifstream.golden.datasets import Split
-from lifstream.golden.model import Model, read_archive, save_model
+from lifstream.golden.files import is_there
+from lifstream.golden.model import Model, save_model
 from lifstream.golden.protocol import Command, command_bytes, reply_bytes
 from lifstream.golden.spec import InputError
 from lifstream.golden.training import Progress
+from lifstream.sim.checkpoint import require_checkpoint
 from lifstream.sim.faults import Fault
 from lifstream.sim.harness import write_harness
 from lifstream.sim.runner import Optimise, Simulator, build, require_tools, run_bench
@@ -169,11 +171,9 @@ def cosimulate(model: Model, splits: dict[str, Split], segments: Sequence[Segmen
     run = hashlib.sha256(json.dumps([model.network.digest(), seed, segment_values]).encode())
     for segment in segments:
         run.update(np.ascontiguousarray(segment.order, dtype="<i8").tobytes())
-    continued = checkpoint if resume and checkpoint is not None and checkpoint.exists() else None
+    continued = checkpoint if resume and checkpoint is not None and is_there(checkpoint) else None
     if continued is not None:
-        header, _ = read_archive(continued)
-        if header.get("kind") != "cosim checkpoint" or header.get("run") != run.hexdigest():
-            raise InputError(f"{continued}: belongs to another run; delete it or drop --resume")
+        require_checkpoint(continued, run=run.hexdigest(), spec=spec, played=[len(part.order) for part in segments])
 
     def on_progress(line: dict[str, Any]) -> None:
         if report is not None:

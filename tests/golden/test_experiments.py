@@ -200,3 +200,11 @@ def test_stored_results_are_plain_json(tmp_path: Path) -> None:
     stored = json.loads((tmp_path / f"{experiment.key()}.json").read_text())
     assert 0 < stored["test_accuracy"] <= 1
     assert len(stored["spikes_per_image"]) == 3
+
+
+@pytest.mark.parametrize("choice", [{"weight_bits": 0}, {"weight_bits": -3}, {"weight_bits": 10**9}, {"steps": 0},
+                                    {"steps": 10**400}, {"steps": -1}, {"hidden": 0}, {"hidden": 10**400}])
+@pytest.mark.parametrize("name", ["digits", "digits-stdp"])
+def test_impossible_variations(name: str, choice: dict[str, int]) -> None:
+    with pytest.raises(InputError, match="out of bounds"):
+        PRESETS[name].varied(**choice)  # type: ignore[arg-type]

@@ -75,7 +75,8 @@ def test_truncated(model_file: Path) -> None:
     ("weight", "weights' digest"), ("spec", "contract's digest"), ("shape", "shape"), ("missing", "missing"),
     ("kind", "not a model"), ("format", "file format")])
 def test_changed_content_is_noticed(model_file: Path, change: str, message: str) -> None:
-    header, arrays = read_archive(model_file)
+    header, found = read_archive(model_file)
+    arrays = dict(found)
     match change:
         case "weight":
             arrays["weights_0"][2, 1] ^= 1
@@ -92,7 +93,7 @@ def test_changed_content_is_noticed(model_file: Path, change: str, message: str)
     write_archive(model_file, header, arrays)
     with pytest.raises(InputError, match=message) as caught:
         load_model(model_file)
-    assert str(model_file) in str(caught.value) or change == "shape"
+    assert str(model_file) in str(caught.value)
 
 
 def test_weights_out_of_range() -> None:

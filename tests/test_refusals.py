@@ -1,0 +1,95 @@
+"""What the command refuses before it does anything, in this process: one line, exit status 2, nothing written."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lifstream.cli import main
+from tests.conftest import write_idx
+
+LONG = "n" * 300
+
+
+@pytest.fixture
+def refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> object:
+    """Run the command in an empty folder and see that it refuses."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setattr("lifstream.console._SILENCE_SECONDS", 1e3)
+
+    def run(*arguments: str, naming: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["lifstream", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        assert ended.value.code == 2, printed.err
+        [line] = printed.err.splitlines()
+        assert line.startswith("lifstream: ")
+        assert naming in line
+        assert printed.out == ""
+        assert not list((tmp_path / "work").rglob("*.*"))
+
+    return run
+
+
+@pytest.mark.parametrize(("arguments", "naming"), [
+    (("--widths", ""), "--widths: ''"), (("--widths", "8,,12"), "--widths: '8,,12'"), (("--widths", ","), "--widths"),
+    (("--widths", "1"), "--widths: 1 is not possible, weight_bits: 1 is out of bounds, must be 2..24"),
+    (("--widths", "16,99"), "--widths: 99 is not possible"), (("--widths", "-8"), "--widths: -8 is not possible"),
+    (("--widths", "4"), "--widths: 4 is not possible"), (("--widths", "8,16,8"), "--widths: 8 is given twice"),
+    (("--widths", "24"), "--widths: 24 is not possible, rate shift: 11 is out of bounds"),
+    (("--widths", "8,16", "--hidden", "0"), "--hidden: 0 is not possible"),
+    (("--hidden", "70000"), "--hidden: 70000 is not possible"), (("--hidden", ""), "--hidden: ''"),
+    (("--steps", "0,20"), "--steps: 0 is not possible"), (("--steps", "65"), "--steps: 65 is not possible"),
+    (("--steps", "9" * 400), "--steps: 999"), (("--steps", ""), "--steps: ''"),
+    (("--rules", ""), "--rules: ''"), (("--rules", "graded,graded"), "--rules: graded is given twice"),
+    (("--roundings", ","), "--roundings: ','"), (("--arithmetics", ""), "--arithmetics: ''"),
+    (("--arithmetics", "float,complex"), "--arithmetics: 'float,complex'")])
+def test_lists_of_a_sweep(refuses: object, arguments: tuple[str, ...], naming: str) -> None:
+    refuses("sweep", *arguments, naming=naming)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("arguments", [
+    ("eval", LONG), ("eval", "mnist-128", "--data-dir", LONG),
+    ("train", "--preset", "digits", "--out", LONG), ("train", "--preset", "digits", "--out", f"{LONG}/m.npz"),
+    ("train", "--preset", "digits", "--out", "n" * 240), ("train", "--preset", "mnist-128", "--data-dir", LONG),
+    ("compare", "--quick", "--out", LONG), ("compare", "--out", "o", "--store", LONG),
+    ("compare", "--dataset", "mnist", "--data-dir", LONG), ("sweep", "--out", LONG), ("sweep", "--store", LONG),
+    ("sweep", "--dataset", "mnist", "--data-dir", LONG), ("verilog", "--preset", "digits", "--out", LONG),
+    ("verilog", "--model", LONG, "--out", "v"), ("cosim", LONG), ("cosim", "digits", "--figure", LONG),
+    ("cosim", "digits", "--train", "--checkpoint", LONG), ("cosim", "digits", "--waves", f"{LONG}.vcd"),
+    ("cosim", "mnist-128", "--data-dir", LONG), ("demo", "--out", LONG),
+    ("build", "--board", "icebreaker", "--preset", "digits", "--out", LONG),
+    ("program", "--board", "icebreaker", LONG), ("board", "--simulated", "digits", "infer", "--model", LONG),
+    ("board", "--preset", "digits", "infer", "--port", LONG),
+    ("board", "--simulated", "digits", "weights", "--out", LONG),
+    ("board", "--simulated", "mnist-128", "infer", "--data-dir", LONG)], ids=lambda arguments: " ".join(arguments)[:40])
+def test_names_of_300_characters(refuses: object, arguments: tuple[str, ...]) -> None:
+    refuses(*arguments, naming="too long" if "--port" not in arguments else LONG)  # type: ignore[operator]
+
+
+def test_other_numbers(refuses: object) -> None:
+    refuses("train", "--preset", "digits-stdp", "--weight-bits", "0", naming="weight_bits: 0")  # type: ignore[operator]
+    refuses("train", "--preset", "digits", "--steps", "9" * 400, naming="steps: 999")  # type: ignore[operator]
+    refuses("cosim", "--preset", "digits", "--seed", "-1", naming="--seed")  # type: ignore[operator]
+
+
+def test_messages_stay_on_one_line(refuses: object) -> None:
+    refuses("eval", "a\nb\x1b[31mc", naming="a b [31mc: no such file")  # type: ignore[operator]
+
+
+def test_an_empty_data_set(refuses: object, data_dir: Path) -> None:
+    for stem in ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte"):
+        content = (data_dir / stem).read_bytes()
+        write_idx(data_dir / stem, np.zeros((0, 28, 28)))
+        labels = data_dir / stem.replace("images-idx3", "labels-idx1")
+        before = labels.read_bytes()
+        write_idx(labels, np.zeros(0))
+        refuses("train", "--preset", "mnist-128", "--data-dir", str(data_dir),  # type: ignore[operator]
+                naming="holds no images")
+        (data_dir / stem).write_bytes(content)
+        labels.write_bytes(before)
