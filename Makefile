@@ -1,17 +1,20 @@
-# Two commands do all the set-up: 'make demo' and 'make test'.
+# Two commands do all the set-up: 'make demo' and 'make test'. 'make regress' runs the long tests too, an hour's worth.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test lint install tools clean
+.PHONY: demo test regress lint install tools clean
 
 demo: install
 	$(BIN)/lifstream demo
 
 test: install
 	$(BIN)/python -m pytest -n 2
+
+regress: install
+	$(BIN)/python -m pytest -n 2 -m "regress or not regress"
 
 lint: install
 	$(BIN)/ruff check .

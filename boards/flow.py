@@ -351,7 +351,7 @@ def _too_large(flow: _Flow, folder: Path, error: BuildFailed) -> BuildFailed:
 def _design_name(cell: str) -> str:
     """What the designer calls the signal or memory a cell belongs to: tools append types and pins in capitals."""
     name = re.sub(r"(_[A-Z]|\$|\[|\.\d+\.\d+).*", "", cell)
-    return name.removeprefix("board.")
+    return name.removeprefix("board.").removeprefix("linked.")
 
 
 def _critical_path(report: dict[str, Any], clock: str) -> tuple[tuple[str, float], ...]:

@@ -77,7 +77,9 @@ def cosim(spec: NetworkSpec, geometry: Geometry, *, emission: Emission | None = 
                       verilog=emission.verilog, description=emission.description, **options)
 
 
-@pytest.mark.parametrize(("lanes", "window", "unroll"), [(1, 1, 1), (3, 2, 5), (8, 4, 3), (13, 4, 2)])
+@pytest.mark.parametrize(("lanes", "window", "unroll"), [
+    pytest.param(1, 1, 1, marks=pytest.mark.regress), (3, 2, 5), (8, 4, 3),
+    pytest.param(13, 4, 2, marks=pytest.mark.regress)])
 def test_geometry_changes_nothing(lanes: int, window: int, unroll: int) -> None:
     geometry = Geometry(lanes=lanes, window=window, unroll=unroll)
     emission = emit_network(spec=SPEC, geometry=geometry)
@@ -102,15 +104,27 @@ def test_geometry_changes_nothing(lanes: int, window: int, unroll: int) -> None:
     plastic((1, 1, 4)),
 ], ids=["depression", "saturating", "two layers", "rewarded", "rewarded, two layers, stochastic", "stochastic",
         "one neuron"])
-def test_every_branch(spec: NetworkSpec) -> None:
-    for lanes in (13, 4):
-        result = cosim(spec, Geometry(lanes=lanes), stalls=Stalls.RANDOM)
-        assert result.bit_exact, result.message
+@pytest.mark.parametrize("lanes", [4, pytest.param(13, marks=pytest.mark.regress)])
+def test_every_branch(spec: NetworkSpec, lanes: int) -> None:
+    result = cosim(spec, Geometry(lanes=lanes), stalls=Stalls.RANDOM)
+    assert result.bit_exact, result.message
 
 
-@settings(max_examples=4, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=2, suppress_health_check=[HealthCheck.too_slow])
 @given(drawn=st.data())
 def test_random_networks(drawn: st.DataObject) -> None:
+    check_random_network(drawn)
+
+
+@pytest.mark.regress
+@pytest.mark.timeout(3600)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+@given(drawn=st.data())
+def test_many_random_networks(drawn: st.DataObject) -> None:
+    check_random_network(drawn)
+
+
+def check_random_network(drawn: st.DataObject) -> None:
     """Random shapes and constants, random spike trains, blank and saturated images."""
     sizes = (drawn.draw(st.integers(1, 20)), *drawn.draw(st.lists(st.integers(1, 14), min_size=1, max_size=2)), 4)
     spec = plastic(sizes, rule=drawn.draw(st.sampled_from([Rule.STDP, Rule.REWARD_STDP])),

@@ -56,8 +56,6 @@ SPECS = {
 }
 GEOMETRIES = {"one fold": Geometry(lanes=4), "folded": Geometry(lanes=2, unroll=4)}
 IMAGES = random_images(3, 5, 12)
-STRIDE = 3
-"""Every so many clocks of a sample the reset is tried; lengths of reset and phases vary between the cases."""
 
 
 def network(spec: NetworkSpec) -> Network:
@@ -127,16 +125,17 @@ def length(spec: NetworkSpec, geometry: Geometry, folder: Path) -> int:
     return max(simulate(Core(spec=spec, geometry=geometry), [run], folder, stalls=Stalls.NONE)[0]["replies.cycles"])
 
 
+@pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.regress)])
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 @pytest.mark.parametrize("name", SPECS)
-def test_by_pin(tmp_path: Path, name: str, geometry: str) -> None:
-    """Every few clocks of loading, classifying, learning and reading back: a reset of one to five clocks."""
+def test_by_pin(tmp_path: Path, name: str, geometry: str, stride: int) -> None:
+    """Every ``stride`` clocks of loading, classifying, learning and reading back: a reset of one to five clocks."""
     spec, folding = SPECS[name], GEOMETRIES[geometry]
     asked = {"stimuli": {"commands": np.concatenate(questions(spec)).tolist()},
              "expected": {"replies": sum(answer_bytes(spec))}}
     begun = {"stimuli": {"commands": np.concatenate([*opening(spec), packet(Command.READ_WEIGHTS)]).tolist()},
              "expected": {}}
-    places = range(1 + len(name) % STRIDE, length(spec, folding, tmp_path / "whole"), STRIDE)
+    places = range(1 + len(name) % stride, length(spec, folding, tmp_path / "whole"), stride)
     runs = [run for number, clocks in enumerate(places)
             for run in ({**begun, "cut": {"clocks": clocks, "reset_clocks": 1 + number % 5}}, asked)]
     results = simulate(Core(spec=spec, geometry=folding), runs, tmp_path / "cut", stalls=Stalls.NONE)
@@ -144,7 +143,7 @@ def test_by_pin(tmp_path: Path, name: str, geometry: str) -> None:
     for clocks, result in zip(places, results, strict=True):
         replies = decode_replies(np.array(result["replies"]), np.array(result["replies.cycles"]))
         happened += check(spec, replies, f"{name}, {geometry}: reset after {clocks} clocks")
-    assert len(places) > 100
+    assert len(places) > 300 // stride
     assert (happened > len(places) // 4).all()  # neurons fired, and there was something to learn
 
 
