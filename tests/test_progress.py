@@ -136,14 +136,15 @@ def interrupt(after: int) -> Callable[..., None]:
 
 @pytest.mark.parametrize(("arguments", "after", "naming"), [
     (("train", "--preset", "digits", "--epochs", "3", "--out", "d.npz"), 3,
-     "nothing was kept, there was no checkpoint yet; the same command starts anew"),
+     "nothing was kept; the same command starts anew"),
     (("train", "--preset", "digits", "--epochs", "3", "--out", "d.npz"), 24,
      "d.npz.checkpoint keeps what was learnt from 1,287 images; continue with the same command and --resume"),
     (("compare", "--epochs", "1", "--seeds", "2", "--store", "runs"), 30,
      "1 of 18 runs are finished and kept in runs; the same command continues"),
     (("sweep", "--epochs", "1", "--seeds", "3", "--store", "runs"), 30,
      "1 of 3 runs are finished and kept in runs; the same command continues"),
-    (("eval", "digits"), 1, "interrupted"), (("demo", "--epochs", "2"), 3, "nothing was kept")])
+    (("eval", "digits"), 1, "nothing was kept; the same command starts anew"),
+    (("compare", "--quick"), 2, "nothing was kept"), (("demo", "--epochs", "2"), 3, "nothing was kept")])
 def test_an_interrupt_says_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                         capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], after: int,
                                         naming: str) -> None:
@@ -152,6 +153,23 @@ def test_an_interrupt_says_what_is_kept(tmp_path: Path, monkeypatch: pytest.Monk
     assert command(monkeypatch, *arguments) == 130
     [line] = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("lifstream: interrupted")
+    assert naming in line
+
+
+@pytest.mark.parametrize(("arguments", "place", "naming"), [
+    (("build", "--board", "icebreaker", "--preset", "digits", "--out", "made"), "lifstream.boards.flow.build",
+     "made keeps the steps that were finished; the same command goes on"),
+    (("board", "--simulated", "digits", "train"), "lifstream.board._connected",
+     "nothing was kept of 0 images that were learnt from; the same command starts anew")])
+def test_an_interrupt_of_hardware_says_what_is_kept(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...],
+        place: str, naming: str) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(place, stop)
+    assert command(monkeypatch, *arguments) == 130
+    [line] = capsys.readouterr().err.strip().splitlines()
     assert naming in line
 
 
