@@ -122,6 +122,12 @@ def test_json_stays_one_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert all(line.startswith("[0:") for line in printed.getvalue().splitlines())
 
 
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No heartbeat, however slow the machine."""
+    monkeypatch.setattr(console, "_SILENCE_SECONDS", 1e3)
+
+
 def interrupt(after: int) -> Callable[..., None]:
     """Stands for a report; raises as Ctrl-C does, the ``after``-th time it is called."""
     calls = 0
@@ -134,6 +140,7 @@ def interrupt(after: int) -> Callable[..., None]:
     return called
 
 
+@pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize(("arguments", "after", "naming"), [
     (("train", "--preset", "digits", "--epochs", "3", "--out", "d.npz"), 3,
      "nothing was kept; the same command starts anew"),
@@ -156,6 +163,7 @@ def test_an_interrupt_says_what_is_kept(tmp_path: Path, monkeypatch: pytest.Monk
     assert naming in line
 
 
+@pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize(("arguments", "place", "naming"), [
     (("build", "--board", "icebreaker", "--preset", "digits", "--out", "made"), "lifstream.boards.flow.build",
      "made keeps the steps that were finished; the same command goes on"),
@@ -173,6 +181,7 @@ def test_an_interrupt_of_hardware_says_what_is_kept(
     assert naming in line
 
 
+@pytest.mark.usefixtures("quiet")
 def test_what_was_said_to_be_kept_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                      capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
@@ -184,6 +193,7 @@ def test_what_was_said_to_be_kept_is(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "resumed from d.npz.checkpoint after 1 epochs" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize(("error", "status", "naming"), [
     (OSError(28, "No space left on device", "m.npz"), 2, "m.npz: No space left on device"),
     (OSError("odd"), 2, "input or output: odd"), (MemoryError(), 2, "memory")])
