@@ -243,7 +243,7 @@ class _Steps:
                 self.seconds[step] = done["seconds"]
                 self._watch(step, "as before")
                 return log.read_text()
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):  # not there, or damaged
             pass
         note.unlink(missing_ok=True)
         for name in outputs:

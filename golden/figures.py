@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+import math
+import textwrap
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from lifstream.golden.comparison import Row
@@ -37,6 +40,16 @@ def save_figure(figure: Figure, path: Path) -> None:
     figure.savefig(buffer, format="png", dpi=110)
     with replace_file(path) as stream:
         stream.write(buffer.getvalue())
+
+
+def _title(figure: Figure, title: str) -> None:
+    """A title in as many lines as it takes."""
+    figure.suptitle("\n".join(textwrap.wrap(title, 80)), parse_math=False)
+
+
+def _legend_below(axes: Axes) -> None:
+    """A legend where it hides nothing."""
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=4, frameon=False)
 
 
 def _draw_raster(axes: Axes, spikes: NDArray[np.bool_], title: str) -> None:
@@ -85,10 +98,11 @@ def receptive_field_figure(network: Network, rates: NDArray[np.float64], *, heig
         top, left = index // columns * (height + 1) + 1, index % columns * (width + 1) + 1
         tiles[top:top + height, left:left + width] = field
     figure = Figure(figsize=(13, 8.2), layout="constrained")
+    _title(figure, title)
     grid = figure.add_gridspec(2, 2, width_ratios=(2, 1))
     mosaic = figure.add_subplot(grid[:, 0])
     image = mosaic.imshow(tiles, cmap="magma", vmin=0, vmax=max(1e-3, float(fields.max())), interpolation="nearest")
-    mosaic.set(title=title, xticks=[], yticks=[])
+    mosaic.set(xticks=[], yticks=[])
     figure.colorbar(image, ax=mosaic, fraction=0.046, pad=0.02).set_label("weight")
     assert spec.stdp is not None
     thresholds = total_thresholds(spec.stdp, network.thresholds[0], network.weights[0]) / spec.one
@@ -133,23 +147,28 @@ def learning_figure(history: Sequence[dict[str, Any]], *, title: str) -> Figure:
         return np.diff(totals[marks]) / counts
 
     correct = np.array([sum(entry["correct"] for entry in history[a:b]) for a, b in pairwise(marks)]) / counts
-    figure = Figure(figsize=(11, 4.4), layout="constrained")
+    figure = Figure(figsize=(11, 5), layout="constrained")
+    _title(figure, title)
     left, right = figure.subplots(1, 2)
-    left.plot(middle, 100 * correct, label="right while learning")
-    left.plot(middle, 100 * per_image("learned"), label="samples that learnt")
-    left.set(xlabel="images", ylabel="percent", ylim=(0, 100), title=title)
-    left.legend()
+    left.plot(middle, 100 * correct, marker=".", label="right while learning")
+    left.plot(middle, 100 * per_image("learned"), marker=".", label="samples that learnt")
+    # Lines at either end are seen, too.
+    left.set(xlabel="images", ylabel="percent", xlim=(0, images[-1]), ylim=(-3, 103))
     phases = ("load", "forward", "desire", "update")
-    right.stackplot(middle, [per_image(f"{phase}_cycles") for phase in phases], labels=phases)
-    right.set(xlabel="images", ylabel="clock cycles per image", title="where the cycles go")
-    right.legend(loc="upper right")
+    right.stackplot(images[marks], [np.append(cycles, cycles[-1:]) for cycles in (
+        per_image(f"{phase}_cycles") for phase in phases)], labels=phases, step="post")
+    right.set(xlabel="images", ylabel="clock cycles per image", xlim=(0, images[-1]))
+    right.margins(y=0.05)
+    for axes in (left, right):
+        _legend_below(axes)
     return figure
 
 
 def training_figure(metrics: Sequence[EpochMetrics], *, title: str) -> Figure:
     """Accuracy, samples that learnt and rate shift over the epochs."""
     epochs = [entry.epoch for entry in metrics]
-    figure = Figure(figsize=(11, 4.4), layout="constrained")
+    figure = Figure(figsize=(11, 5), layout="constrained")
+    _title(figure, title)
     left, right = figure.subplots(1, 2)
     left.plot(epochs, [100 * entry.training_accuracy for entry in metrics], marker=".",
               label="training, while learning")
@@ -157,41 +176,83 @@ def training_figure(metrics: Sequence[EpochMetrics], *, title: str) -> Figure:
                 if entry.validation_accuracy is not None]
     if held_out:
         left.plot(*zip(*held_out, strict=True), marker=".", label="validation")
-    left.set(xlabel="epoch", ylabel="accuracy / percent", title=title)
-    left.legend()
-    right.plot(epochs, [100 * entry.update_rate for entry in metrics], marker=".", color="C2")
-    right.set(xlabel="epoch", ylabel="samples that learnt / percent", title="updates", ylim=(0, None))
-    rate = right.twinx()
-    rate.step(epochs, [entry.rate_shift for entry in metrics], where="mid", color="0.5", linestyle=":")
-    rate.set_ylabel("rate shift (learning rate 2**-shift), dotted")
-    for axis in (rate.yaxis, left.xaxis, right.xaxis):
-        axis.set_major_locator(MaxNLocator(integer=True))
+    left.set(xlabel="epoch", ylabel="accuracy / percent")
+    right.plot(epochs, [100 * entry.update_rate for entry in metrics], marker=".", color="C2",
+               label="samples that learnt")
+    right.set(xlabel="epoch", ylabel="samples that learnt / percent", ylim=(-3, 103))
+    rate, shifts = right.twinx(), [entry.rate_shift for entry in metrics]
+    rate.step(epochs, shifts, where="mid", color="0.5", linestyle=":", marker=".")
+    right.plot([], color="0.5", linestyle=":", marker=".", label="rate shift")
+    rate.set(ylabel="rate shift (learning rate 2**-shift)", ylim=(min(shifts) - 0.5, max(shifts) + 0.5))
+    rate.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    for axes in (left, right):
+        axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        _legend_below(axes)
     return figure
 
 
+_FEW_TICKS, _MANY_TICKS = 3, 10
+
+
+def _label_sizes(axes: Axes, low: float, high: float) -> None:
+    """Give a logarithmic axis a handful of round numbers between ``low`` and ``high``, and room on either side."""
+    room = 1.25 if high > 2 * low else 2.0
+    low, high = low / room, high * room
+    for steps in ((1, 10), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
+        exponents = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
+        ticks = sorted({step * 10.0 ** exponent for exponent in exponents for step in steps})
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) >= _FEW_TICKS:
+            break
+    axes.set(xscale="log", xlim=(low, high))
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _colour(number: int) -> Any:
+    """One of twenty colours, the strong ones first."""
+    return colormaps["tab20"](number % 10 * 2 + number // 10 % 2)
+
+
 def comparison_figure(rows: Sequence[Row], *, title: str) -> Figure:
-    """Accuracy against weight memory, with error bars; rows that lack either are left out."""
-    figure = Figure(figsize=(9, 5.6), layout="constrained")
-    axes = figure.subplots()
-    for own, marker in ((True, "o"), (False, "s")):
-        for row in rows:
-            if row.mean is None or row.memory_bits is None or (row.operations is not None) != own:
-                continue
-            axes.errorbar(row.memory_bits / 1024, 100 * row.mean, yerr=100 * row.spread if row.spread else None,
-                          marker=marker, linestyle="", capsize=3, label=f"{row.name} ({row.network})")
-    axes.set(xscale="log", xlabel="weight memory / kbit", ylabel="test accuracy / percent", title=title)
-    axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.xaxis.set_minor_formatter(ScalarFormatter())
-    axes.tick_params(axis="x", which="minor", labelsize=8)
-    axes.grid(visible=True, which="both", alpha=0.25)
-    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), title="circles: measured, squares: published",
-                title_fontsize=8)
+    """Accuracy against weight memory, with error bars; beside it, those whose memory is not known."""
+    shown = [row for row in rows if row.mean is not None]
+    sizes = [row.memory_bits / 1024 for row in shown if row.memory_bits is not None]
+    figure = Figure(figsize=(12, 6), layout="constrained")
+    _title(figure, title)
+    known, unknown = figure.subplots(1, 2, sharey=True, width_ratios=(5, 1)) \
+        if len(sizes) < len(shown) else (figure.subplots(), None)
+    beside = 0
+    for number, row in enumerate(shown):
+        own, error = row.operations is not None, 100 * row.spread if row.spread else None
+        if row.memory_bits is not None:
+            axes, place = known, row.memory_bits / 1024
+        else:
+            axes, place, beside = unknown, float(beside), beside + 1
+        # Those in front are smaller: equal ones are seen as rings.
+        axes.errorbar(place, 100 * (row.mean or 0), yerr=error, marker="o" if own else "s", linestyle="", capsize=3,
+                      markersize=10 - 5 * number / len(shown), color=_colour(number), markeredgecolor="white",
+                      markeredgewidth=0.5, label=f"{row.name} ({row.network})" if row.network else row.name)
+    if sizes:
+        _label_sizes(known, min(sizes), max(sizes))
+    known.set(xlabel="weight memory / kbit", ylabel="test accuracy / percent")
+    known.grid(visible=True, alpha=0.25)
+    known.margins(y=0.08)
+    if unknown is not None:
+        unknown.set(xlabel="memory not known", xticks=[], xlim=(-1, max(1, beside)))
+        unknown.grid(visible=True, alpha=0.25)
+    if shown:
+        figure.legend(fontsize=8, loc="outside right center", title="circles: measured, squares: published",
+                      title_fontsize=8)
     return figure
 
 
 def sweep_figure(points: Sequence[tuple[dict[str, str | int], Row]], *, measure: str, title: str) -> Figure:
     """Accuracy over the axis with most numbers, a line per combination of the others."""
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    _title(figure, title)
     axes = figure.subplots()
     first = points[0][0] if points else {}
     numbers = {name: {point[name] for point, _ in points} for name, value in first.items() if isinstance(value, int)}
@@ -204,11 +265,16 @@ def sweep_figure(points: Sequence[tuple[dict[str, str | int], Row]], *, measure:
         shown = sorted(((place, row) for place, row in entries if row.mean is not None), key=lambda entry: entry[0])
         axes.errorbar([place for place, _ in shown], [100 * (row.mean or 0) for _, row in shown],
                       yerr=[100 * (row.spread or 0) for _, row in shown], marker="o", capsize=3, label=label or None)
-    axes.set(xlabel=along, ylabel=f"{measure} / percent", title=title)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(xlabel=along, ylabel=f"{measure} / percent")
+    if not along:
+        axes.set_xticks([])
+    elif len(numbers[along]) <= _MANY_TICKS:
+        axes.set_xticks(sorted(numbers[along]))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(visible=True, alpha=0.25)
     if len(lines) > 1:
-        axes.legend(fontsize=8)
+        figure.legend(fontsize=8, loc="outside right center")
     return figure
 
 

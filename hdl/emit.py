@@ -308,7 +308,7 @@ def stored_network(*, spec: NetworkSpec, geometry: Geometry, preset: str = "cust
     path = folder / f"{hashlib.sha256(named.encode()).hexdigest()[:24]}.json"
     try:
         return Emission(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):  # not there, or damaged
+    except (OSError, ValueError, TypeError, RecursionError):  # not there, or damaged
         emission = emit_network(spec=spec, geometry=geometry, preset=preset)
     write_text(path, json.dumps(asdict(emission)))
     return emission

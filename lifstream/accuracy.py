@@ -159,10 +159,8 @@ def train_network(preset: Preset, dataset: Dataset, seed: int, output: Output, *
 
 def _kept(trainer: Trainer) -> str:
     """What an interrupted training leaves."""
-    if trainer.checkpoint is None:
-        return "nothing was kept; the same command starts anew"
     if trainer.kept is None:
-        return "nothing was kept, there was no checkpoint yet; the same command starts anew"
+        return "nothing was kept; the same command starts anew"
     return (f"{trainer.checkpoint} keeps what was learnt from {trainer.kept:,} images; continue with the same command "
             "and --resume")
 

@@ -40,7 +40,7 @@ class _Work:
 
     doing: str = "starting"
     """What is under way."""
-    kept: Callable[[], str] = lambda: ""
+    kept: Callable[[], str] = lambda: "nothing was kept; the same command starts anew"
     """What an interrupt leaves, and how to go on."""
     bars: int = 0
     """Progress bars that a terminal shows; they say it themselves."""
@@ -119,8 +119,7 @@ def working() -> Iterator[None]:
 
 def interrupted() -> None:
     """Say that the command was interrupted, and what it leaves."""
-    kept = _work.kept()
-    error_line(f"interrupted; {kept}" if kept else "interrupted")
+    error_line(f"interrupted; {_work.kept()}")
 
 
 def _described(report: Report) -> str:

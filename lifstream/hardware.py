@@ -308,6 +308,7 @@ def demo(
     geometry = _geometry(preset.spec, None)
     output.begin("generate Verilog")
     emit_network(spec=preset.spec, geometry=geometry, preset=preset.name).write(out)
+    output.keeps(lambda: f"{out} keeps the trained model and its Verilog; the same command starts anew")
     output.say(f"generated {out / 'top.v'}; co-simulating {len(dataset.test)} test images")
     segment = Segment(split="test", order=np.arange(len(dataset.test)))
     result = cosimulate_model(model, {"test": dataset.test}, [segment], output, geometry=geometry, seed=seed)

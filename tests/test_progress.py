@@ -122,6 +122,12 @@ def test_json_stays_one_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert all(line.startswith("[0:") for line in printed.getvalue().splitlines())
 
 
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No heartbeat, however slow the machine."""
+    monkeypatch.setattr(console, "_SILENCE_SECONDS", 1e3)
+
+
 def interrupt(after: int) -> Callable[..., None]:
     """Stands for a report; raises as Ctrl-C does, the ``after``-th time it is called."""
     calls = 0
@@ -134,16 +140,18 @@ def interrupt(after: int) -> Callable[..., None]:
     return called
 
 
+@pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize(("arguments", "after", "naming"), [
     (("train", "--preset", "digits", "--epochs", "3", "--out", "d.npz"), 3,
-     "nothing was kept, there was no checkpoint yet; the same command starts anew"),
+     "nothing was kept; the same command starts anew"),
     (("train", "--preset", "digits", "--epochs", "3", "--out", "d.npz"), 24,
      "d.npz.checkpoint keeps what was learnt from 1,287 images; continue with the same command and --resume"),
     (("compare", "--epochs", "1", "--seeds", "2", "--store", "runs"), 30,
      "1 of 18 runs are finished and kept in runs; the same command continues"),
     (("sweep", "--epochs", "1", "--seeds", "3", "--store", "runs"), 30,
      "1 of 3 runs are finished and kept in runs; the same command continues"),
-    (("eval", "digits"), 1, "interrupted"), (("demo", "--epochs", "2"), 3, "nothing was kept")])
+    (("eval", "digits"), 1, "nothing was kept; the same command starts anew"),
+    (("compare", "--quick"), 2, "nothing was kept"), (("demo", "--epochs", "2"), 3, "nothing was kept")])
 def test_an_interrupt_says_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                         capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], after: int,
                                         naming: str) -> None:
@@ -155,6 +163,25 @@ def test_an_interrupt_says_what_is_kept(tmp_path: Path, monkeypatch: pytest.Monk
     assert naming in line
 
 
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize(("arguments", "place", "naming"), [
+    (("build", "--board", "icebreaker", "--preset", "digits", "--out", "made"), "lifstream.boards.flow.build",
+     "made keeps the steps that were finished; the same command goes on"),
+    (("board", "--simulated", "digits", "train"), "lifstream.board._connected",
+     "nothing was kept of 0 images that were learnt from; the same command starts anew")])
+def test_an_interrupt_of_hardware_says_what_is_kept(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...],
+        place: str, naming: str) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(place, stop)
+    assert command(monkeypatch, *arguments) == 130
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert naming in line
+
+
+@pytest.mark.usefixtures("quiet")
 def test_what_was_said_to_be_kept_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                      capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
@@ -166,6 +193,7 @@ def test_what_was_said_to_be_kept_is(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "resumed from d.npz.checkpoint after 1 epochs" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize(("error", "status", "naming"), [
     (OSError(28, "No space left on device", "m.npz"), 2, "m.npz: No space left on device"),
     (OSError("odd"), 2, "input or output: odd"), (MemoryError(), 2, "memory")])
