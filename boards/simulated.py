@@ -60,7 +60,7 @@ def simulated_board(*, spec: NetworkSpec, geometry: Geometry, netlist_of: Target
     InputError
         A tool is missing, or the build failed.
     LinkError
-        The simulation did not start.
+        The simulation did not start, or ended while it was needed.
     """
     require_tools(SimulatorKind.VERILATOR)
     design = BoardTop(spec=spec, geometry=geometry, divisor=DIVISOR, patience=_PATIENCE)
@@ -92,6 +92,11 @@ def simulated_board(*, spec: NetworkSpec, geometry: Geometry, netlist_of: Target
             failure.append(str(error))
 
     thread = threading.Thread(target=simulate, daemon=True)
+
+    def stop() -> None:
+        (work / "stop").touch()
+        thread.join(timeout=30)
+
     thread.start()
     named = work / "port"
     deadline = time.monotonic() + _START_SECONDS
@@ -100,8 +105,13 @@ def simulated_board(*, spec: NetworkSpec, geometry: Geometry, netlist_of: Target
             if failure or time.monotonic() > deadline:
                 raise LinkError(f"the simulated board did not start: {failure[0] if failure else 'no answer'}")
             time.sleep(0.02)
-        yield named.read_text()
+        try:
+            yield named.read_text()
+        except LinkError:
+            stop()
+            if failure:
+                raise LinkError("the simulated board ended before it was told to; start it again") from None
+            raise
     finally:
-        (work / "stop").touch()
-        thread.join(timeout=30)
+        stop()
         shutil.rmtree(work, ignore_errors=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import ClockDomain, ClockSignal, DomainRenamer, Module, Signal
-from amaranth.lib import wiring
+from amaranth.hdl import Module, ResetInserter
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from lifstream.golden.protocol import PAYLOAD_MAX
@@ -12,7 +12,36 @@ from lifstream.hdl.core import Core
 from lifstream.hdl.geometry import Geometry
 from lifstream.hdl.link import Link, UartReceiver, UartTransmitter
 
-__all__ = ["BoardTop"]
+__all__ = ["BoardTop", "LinkedCore"]
+
+
+class LinkedCore(wiring.Component):
+    """A core that is spoken to in the frames of ``docs/link.md``, on two streams of bytes.
+
+    Parameters
+    ----------
+    spec
+        The numeric contract.
+    geometry
+        Lanes, window and unrolling.
+    patience
+        Clocks after which a frame that was not acknowledged is repeated.
+    """
+
+    def __init__(self, *, spec: NetworkSpec, geometry: Geometry, patience: int) -> None:
+        self._spec, self._geometry, self._patience = spec, geometry, patience
+        super().__init__({"received": In(stream.Signature(8)), "sent": Out(stream.Signature(8))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.link = link = Link(payload=PAYLOAD_MAX, patience=self._patience)
+        core = Core(spec=self._spec, geometry=self._geometry)
+        m.submodules.core = ResetInserter(link.reset_core)(core)
+        connect(m, wiring.flipped(self.received), link.received)
+        connect(m, link.sent, wiring.flipped(self.sent))
+        connect(m, link.commands, core.commands)
+        connect(m, core.replies, link.replies)
+        return m
 
 
 class BoardTop(wiring.Component):
@@ -38,18 +67,8 @@ class BoardTop(wiring.Component):
         m = Module()
         m.submodules.receiver = receiver = UartReceiver(divisor=self._divisor)
         m.submodules.transmitter = transmitter = UartTransmitter(divisor=self._divisor)
-        m.submodules.link = link = Link(payload=PAYLOAD_MAX, patience=self._patience)
-        # The core's reset is a register of its own: it goes to very many places.
-        m.domains.core = of_core = ClockDomain(local=True)
-        m.d.comb += of_core.clk.eq(ClockSignal())
-        reset = Signal(init=1)
-        m.d.sync += reset.eq(link.reset_core)
-        m.d.comb += of_core.rst.eq(reset)
-        core = Core(spec=self._spec, geometry=self._geometry)
-        m.submodules.core = DomainRenamer("core")(core)
+        m.submodules.linked = linked = LinkedCore(spec=self._spec, geometry=self._geometry, patience=self._patience)
         m.d.comb += [receiver.pin.eq(self.rx), self.tx.eq(transmitter.pin)]
-        connect(m, receiver.bytes, link.received)
-        connect(m, link.sent, transmitter.bytes)
-        connect(m, link.commands, core.commands)
-        connect(m, core.replies, link.replies)
+        connect(m, receiver.bytes, linked.received)
+        connect(m, linked.sent, transmitter.bytes)
         return m

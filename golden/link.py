@@ -2,7 +2,7 @@
 
 A frame is a header byte, a payload, and a CRC-32 (the one of Ethernet and zlib, lowest byte first), between
 END bytes; END and ESCAPE within it are escaped as in RFC 1055. The header's top two bits are the kind, bit 5 is
-set on a packet's last frame, bits 0 to 3 are the sequence number.
+set on a packet's last frame, bits 0 to 3 are the sequence number; a RESET's is repeated by its answer.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from lifstream.golden.protocol import (
     ESCAPE,
     ESCAPED_END,
     ESCAPED_ESCAPE,
+    KIND_SHIFT,
     LAST,
     SEQUENCE_MASK,
     FrameKind,
@@ -35,7 +36,7 @@ class Frame:
 
 def encode_frame(frame: Frame) -> bytes:
     """A frame as it goes over the line, delimiters included."""
-    header = frame.kind << 6 | (LAST if frame.last else 0) | frame.sequence & SEQUENCE_MASK
+    header = frame.kind << KIND_SHIFT | (LAST if frame.last else 0) | frame.sequence & SEQUENCE_MASK
     body = bytes([header]) + frame.payload
     body += zlib.crc32(body).to_bytes(CRC_BYTES, "little")
     escaped = body.replace(bytes([ESCAPE]), bytes([ESCAPE, ESCAPED_ESCAPE])).replace(
@@ -75,7 +76,7 @@ class FrameDecoder:
         if len(body) <= CRC_BYTES or zlib.crc32(body[:-CRC_BYTES]).to_bytes(CRC_BYTES, "little") != body[-CRC_BYTES:]:
             return None
         try:
-            kind = FrameKind(body[0] >> 6)
+            kind = FrameKind(body[0] >> KIND_SHIFT)
         except ValueError:
             return None
         return Frame(kind=kind, sequence=body[0] & SEQUENCE_MASK, last=bool(body[0] & LAST),

@@ -15,9 +15,9 @@ import enum
 
 from lifstream.golden.spec import NetworkSpec
 
-__all__ = ["COUNTERS", "COUNTER_BYTES", "CRC_BYTES", "END", "ESCAPE", "ESCAPED_END", "ESCAPED_ESCAPE", "LAST",
-           "PAYLOAD_MAX", "SEQUENCE_MASK", "THRESHOLD_BYTES", "Command", "FrameKind", "Status", "command_bytes",
-           "commands_of", "reply_bytes", "weight_bytes"]
+__all__ = ["COUNTERS", "COUNTER_BYTES", "CRC_BYTES", "END", "ESCAPE", "ESCAPED_END", "ESCAPED_ESCAPE", "KIND_SHIFT",
+           "LAST", "PAYLOAD_MAX", "SEQUENCE_MASK", "THRESHOLD_BYTES", "Command", "FrameKind", "Status",
+           "command_bytes", "commands_of", "reply_bytes", "weight_bytes"]
 
 COUNTER_BYTES = 6
 """Bytes of each counter in the reply to STATUS."""
@@ -30,6 +30,9 @@ END, ESCAPE, ESCAPED_END, ESCAPED_ESCAPE = 0xC0, 0xDB, 0xDC, 0xDD
 
 CRC_BYTES = 4
 """Bytes of a frame's checksum."""
+
+KIND_SHIFT = 6
+"""Place of the kind in a frame's header."""
 
 LAST = 0x20
 """Bit of a frame's header: it ends its packet."""
@@ -55,7 +58,8 @@ class FrameKind(enum.IntEnum):
     ACKNOWLEDGE = 1
     """The data frame of this number has been taken."""
     RESET = 2
-    """Host: start over, both sequence numbers zero, core reset. Board: done."""
+    """Host: start over, both sequence numbers zero, core reset. Board: done. The answer has the number of the RESET
+    that it answers."""
 
 
 class Command(enum.IntEnum):

@@ -36,7 +36,7 @@ class Register(IntEnum):
     VERSION = 0x00
     """Read: :data:`AXI_VERSION`."""
     CONTROL = 0x04
-    """Write: bit 0 resets the core for eight clocks (its weights are kept); bit 1 clears the counters once it is
+    """Write: bit 0 resets the core (its weights are kept); bit 1 clears the counters once it is
     idle. Read: bit 0, the core is being reset; bit 1, a clearing is waiting; bit 8, the core is idle."""
     DIGEST_LOW = 0x08
     """Read: the contract's digest, its first four bytes, the first one lowest."""

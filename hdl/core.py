@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import enum
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import (
+    Array,
+    Cat,
+    ClockDomain,
+    ClockSignal,
+    Const,
+    DomainRenamer,
+    Module,
+    Mux,
+    ResetSignal,
+    Signal,
+    Value,
+    unsigned,
+)
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
@@ -40,12 +53,19 @@ class CorePorts(enum.Enum):
 _LABELS = 4
 """Labels on their way: more images are never under way."""
 
+_RESET_CLOCKS = 8
+"""Clocks that a reset lasts inside, at least: registers on the way to the lanes have no reset of their own, and pass on
+for so long what they held."""
+
 
 class ByteLayout(data.StructLayout):
     """A byte of a packet; ``last`` is set on the packet's last."""
 
     def __init__(self) -> None:
         super().__init__({"data": 8, "last": 1})
+
+
+ByteStream = stream.Signature(ByteLayout())
 
 
 class Core(wiring.Component):
@@ -55,7 +75,10 @@ class Core(wiring.Component):
     commands: everything but an image waits until all images before have been answered, and commands
     that touch the weights also until the network is idle.
 
-    Reset has to last for at least four clocks: the registers on the way to the lanes have none.
+    Reset may come at any moment and last for a clock or more; inside it lasts for nine clocks more, in which nothing
+    is taken or given. Its memories need not hold anything then, nor at power-up: what is not loaded by a command is
+    cleared or computed anew (:class:`lifstream.hdl.history.SpikeHistory`, :class:`lifstream.hdl.votes.VoteReadout`,
+    :class:`lifstream.hdl.loader.WeightLoader`), and images wait for it.
 
     Latency: an image's reply follows its result by 1 clock; others by 2 clocks once they may go.
     Throughput: one byte per clock either way, but for 8 clocks before each counter. Memory: 4 labels, the counters.
@@ -87,26 +110,30 @@ class Core(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         spec = self.spec
-        m.submodules.network = network = self.network
-        m.submodules.labels = labels = StreamQueue(shape=unsigned(bits_for_index(spec.classes)), depth=_LABELS)
+        resetting = self._stretch_reset(m)
+        network, in_core = self.network, DomainRenamer("core")
+        m.submodules.network = in_core(network)
+        labels = StreamQueue(shape=unsigned(bits_for_index(spec.classes)), depth=_LABELS)
+        m.submodules.labels = in_core(labels)
         connect(m, labels.sink, network.labels)
 
         low, high = spec.rate_shift_range
         rate_shift = Signal(8, init=min(low + 2, high))
-        m.d.sync += network.rate.eq(rate_shift - (spec.weight_fraction - spec.trace_fraction))
+        m.d.core += network.rate.eq(rate_shift - (spec.weight_fraction - spec.trace_fraction))
 
         outstanding = Signal(4)     # images taken and not answered
         image_taken = Signal()
         image_answered = Signal()
-        m.d.sync += outstanding.eq(outstanding + image_taken - image_answered)
+        m.d.core += outstanding.eq(outstanding + image_taken - image_answered)
         quiet = outstanding == 0
         # A clock late, but no command follows an image so fast.
         still = Signal()
-        m.d.sync += still.eq(quiet & network.idle)
+        m.d.core += still.eq(quiet & network.idle)
         idle = quiet & still
 
         # -- counters ------------------------------------------------------------------------------
-        m.submodules.counters = counters = Counters(count=len(COUNTERS), width=8 * COUNTER_BYTES)
+        counters = Counters(count=len(COUNTERS), width=8 * COUNTER_BYTES)
+        m.submodules.counters = in_core(counters)
         clear = Signal()
         active = {
             "update_cycles": network.updating,
@@ -128,14 +155,16 @@ class Core(wiring.Component):
         events["idle_cycles"] = ~earlier
         m.d.comb += [counters.events.eq(Cat(events[name] for name in COUNTERS)), counters.clear.eq(clear)]
         if self._ports is CorePorts.STATUS:
-            m.d.comb += [counters.clear.eq(clear | self.clear_counters), self.idle.eq(idle)]
+            m.d.comb += [counters.clear.eq(clear | self.clear_counters), self.idle.eq(idle & ~resetting)]
             for index in range(len(COUNTERS)):
                 with m.If(counters.turn == index):
-                    m.d.sync += self.counters[index].eq(counters.value)
+                    m.d.core += self.counters[index].eq(counters.value)
 
         # -- commands ------------------------------------------------------------------------------
-        m.d.sync += [network.reseed.eq(0), clear.eq(0)]     # pulses
-        incoming = self.commands
+        m.d.core += [network.reseed.eq(0), clear.eq(0)]     # pulses
+        incoming = ByteStream.create()
+        m.d.comb += [incoming.payload.eq(self.commands.payload), incoming.valid.eq(self.commands.valid & ~resetting),
+                     self.commands.ready.eq(incoming.ready & ~resetting)]
         command = Signal(8)
         status = Signal(8)
         answer = Signal()           # a reply other than an image's is wanted ...
@@ -170,7 +199,7 @@ class Core(wiring.Component):
 
         # A clock late: images follow each other more slowly.
         room = Signal()
-        m.d.sync += room.eq((outstanding < _LABELS) & (labels.source.ready | (command == Command.INFER)))
+        m.d.core += room.eq((outstanding < _LABELS) & (labels.source.ready | (command == Command.INFER)))
 
         # Where a command goes on after its first byte, with a payload and without.
         payload_states = {Command.INFER: "IMAGE", Command.TRAIN: "LABEL", Command.LOAD_WEIGHTS: "WEIGHTS",
@@ -183,24 +212,24 @@ class Core(wiring.Component):
             """Answer once the packet is over."""
             return [status.eq(value)]
 
-        with m.FSM(name="command_state"):
+        with m.FSM(name="command_state", domain="core"):
             with m.State("COMMAND"):
                 m.d.comb += incoming.ready.eq(1)
-                m.d.sync += position.eq(0)
+                m.d.core += position.eq(0)
                 with m.If(take):
-                    m.d.sync += command.eq(incoming.p.data)
+                    m.d.core += command.eq(incoming.p.data)
                     with m.Switch(incoming.p.data):
                         for name in known:
                             with m.Case(name):
                                 expected = command_bytes(spec, name)
-                                m.d.sync += reply(Status.OK)
+                                m.d.core += reply(Status.OK)
                                 with m.If(ends == (expected == 0)):
                                     m.next = payload_states[name] if expected else bare_states[name]
                                 with m.Else():
-                                    m.d.sync += reply(Status.BAD_LENGTH)
+                                    m.d.core += reply(Status.BAD_LENGTH)
                                     m.next = "ANSWER" if expected else "DRAIN"
                         with m.Default():
-                            m.d.sync += reply(Status.UNKNOWN_COMMAND)
+                            m.d.core += reply(Status.UNKNOWN_COMMAND)
                             m.next = "DRAIN"
                             with m.If(ends):
                                 m.next = "ANSWER"
@@ -208,13 +237,13 @@ class Core(wiring.Component):
             with m.State("LABEL"):
                 m.d.comb += incoming.ready.eq(1)
                 with m.If(take):
-                    m.d.sync += label.eq(incoming.p.data)
+                    m.d.core += label.eq(incoming.p.data)
                     m.next = "IMAGE"
                     with m.If(ends):
-                        m.d.sync += reply(Status.BAD_LENGTH)
+                        m.d.core += reply(Status.BAD_LENGTH)
                         m.next = "ANSWER"
                     with m.Elif(incoming.p.data >= spec.classes):
-                        m.d.sync += reply(Status.BAD_VALUE)
+                        m.d.core += reply(Status.BAD_VALUE)
                         m.next = "DRAIN"
             with m.State("IMAGE"):
                 final = position == spec.inputs - 1
@@ -226,9 +255,9 @@ class Core(wiring.Component):
                     incoming.ready.eq(network.pixels.ready & room),
                 ]
                 with m.If(take):
-                    m.d.sync += position.eq(position + 1)
+                    m.d.core += position.eq(position + 1)
                     with m.If(bad):
-                        m.d.sync += reply(Status.BAD_LENGTH)
+                        m.d.core += reply(Status.BAD_LENGTH)
                         m.next = "DRAIN"
                         with m.If(ends):
                             m.next = "ANSWER"
@@ -238,31 +267,31 @@ class Core(wiring.Component):
                         m.next = "COMMAND"
 
             with m.State("WEIGHTS"):
-                m.d.sync += [weights_left.eq(Mux(for_thresholds, neurons, spec.parameters)), weight_byte.eq(0)]
+                m.d.core += [weights_left.eq(Mux(for_thresholds, neurons, spec.parameters)), weight_byte.eq(0)]
                 with m.If(idle):
                     m.next = "WEIGHT"
             with m.State("WEIGHT"):
                 m.d.comb += incoming.ready.eq(1)
                 with m.If(take):
-                    m.d.sync += [number.eq(Cat(number[8:], incoming.p.data)), weight_byte.eq(weight_byte + 1)]
+                    m.d.core += [number.eq(Cat(number[8:], incoming.p.data)), weight_byte.eq(weight_byte + 1)]
                     with m.If(weight_byte == last_byte):
-                        m.d.sync += weight_byte.eq(0)
+                        m.d.core += weight_byte.eq(0)
                         m.next = "WEIGHT_WRITE"
                     with m.If(ends ^ ((weights_left == 1) & (weight_byte == last_byte))):
-                        m.d.sync += reply(Status.BAD_LENGTH)
+                        m.d.core += reply(Status.BAD_LENGTH)
                     with m.If(ends):
                         m.next = "WEIGHT_WRITE"
                     # From here on, `position` says whether the packet is over.
-                    m.d.sync += position.eq(ends)
+                    m.d.core += position.eq(ends)
             with m.State("WEIGHT_WRITE"):
                 m.d.comb += network.weights.valid.eq(~for_thresholds)
                 if plastic:
                     m.d.comb += network.thresholds.valid.eq(for_thresholds)
                 with m.If(taken):
-                    m.d.sync += [weights_left.eq(weights_left - 1)]
+                    m.d.core += [weights_left.eq(weights_left - 1)]
                     m.next = "WEIGHT"
                     with m.If(position != 0):  # cut short: the rest is zero
-                        m.d.sync += number.eq(0)
+                        m.d.core += number.eq(0)
                         m.next = "WEIGHT_WRITE"
                     with m.If(weights_left == 1):
                         m.next = "DRAIN"
@@ -273,32 +302,32 @@ class Core(wiring.Component):
                 m.d.comb += incoming.ready.eq(idle)
                 with m.If(take):
                     with m.If(~ends):
-                        m.d.sync += reply(Status.BAD_LENGTH)
+                        m.d.core += reply(Status.BAD_LENGTH)
                         m.next = "DRAIN"
                     with m.Else():
                         m.next = "ANSWER"
                         with m.If((incoming.p.data > high) | (incoming.p.data < low if low else 0)):
-                            m.d.sync += reply(Status.BAD_VALUE)
+                            m.d.core += reply(Status.BAD_VALUE)
                         with m.Else():
-                            m.d.sync += rate_shift.eq(incoming.p.data)
+                            m.d.core += rate_shift.eq(incoming.p.data)
             with m.State("SEED"):
                 final = position == command_bytes(spec, Command.SEED_RANDOM) - 1
                 m.d.comb += incoming.ready.eq(1)
                 with m.If(take):
-                    m.d.sync += [position.eq(position + 1), states.eq(Cat(states[8:], incoming.p.data))]
+                    m.d.core += [position.eq(position + 1), states.eq(Cat(states[8:], incoming.p.data))]
                     with m.If(ends & final):
                         m.next = "RESEED"
                     with m.Elif(ends | final):
-                        m.d.sync += reply(Status.BAD_LENGTH)
+                        m.d.core += reply(Status.BAD_LENGTH)
                         m.next = "DRAIN"
                         with m.If(ends):
                             m.next = "ANSWER"
             with m.State("RESEED"):
                 with m.If(idle):
-                    m.d.sync += network.reseed.eq(1)
+                    m.d.core += network.reseed.eq(1)
                     m.next = "ANSWER"
             with m.State("CLEAR"), m.If(idle):
-                m.d.sync += clear.eq(1)
+                m.d.core += clear.eq(1)
                 m.next = "ANSWER"
             with m.State("READ"), m.If(idle):
                 m.d.comb += network.read.eq(command == Command.READ_WEIGHTS)
@@ -317,15 +346,29 @@ class Core(wiring.Component):
                 with m.If(answered):
                     m.next = "COMMAND"
 
-        self._replies(m, command=command, status=status, answer=answer, answered=answered,
+        self._replies(m, resetting=resetting, command=command, status=status, answer=answer, answered=answered,
                       image_answered=image_answered, rate_shift=rate_shift, counters=counters)
         return m
 
-    def _replies(self, m: Module, *, command: Signal, status: Signal, answer: Signal, answered: Signal,
-                 image_answered: Signal, rate_shift: Signal, counters: Counters) -> None:
+    def _stretch_reset(self, m: Module) -> Signal:
+        """Make the domain of all that is inside, with a reset that lasts long enough; returns that reset."""
+        left = Signal(range(_RESET_CLOCKS + 1), init=_RESET_CLOCKS)
+        # A register of its own: it goes to very many places.
+        resetting = Signal(init=1)
+        with m.If(left != 0):
+            m.d.sync += left.eq(left - 1)
+        m.d.sync += resetting.eq(left != 0)
+        m.domains.core = ClockDomain(local=True)
+        m.d.comb += [ClockSignal("core").eq(ClockSignal()), ResetSignal("core").eq(resetting)]
+        return resetting
+
+    def _replies(self, m: Module, *, resetting: Signal, command: Signal, status: Signal, answer: Signal,
+                 answered: Signal, image_answered: Signal, rate_shift: Signal, counters: Counters) -> None:
         """Send a reply a byte at a time."""
         spec, network = self.spec, self.network
-        outgoing = self.replies
+        outgoing = ByteStream.create()
+        m.d.comb += [self.replies.payload.eq(outgoing.payload), self.replies.valid.eq(outgoing.valid & ~resetting),
+                     outgoing.ready.eq(self.replies.ready & ~resetting)]
         result = network.result.p
         plastic = spec.stdp is not None
         longest = max(reply_bytes(spec, name) for name in commands_of(spec))
@@ -348,13 +391,13 @@ class Core(wiring.Component):
             with m.If(for_thresholds):
                 m.d.comb += weight_word.eq(network.threshold_readback.payload)
 
-        with m.FSM(name="reply_state"):
+        with m.FSM(name="reply_state", domain="core"):
             with m.State("IDLE"):
-                m.d.sync += position.eq(0)
+                m.d.core += position.eq(0)
                 with m.If(network.result.valid):
                     m.next = "IMAGE_COMMAND"
                 with m.Elif(answer):
-                    m.d.sync += counter.eq(0)
+                    m.d.core += counter.eq(0)
                     m.next = "COMMAND"
             with m.State("IMAGE_COMMAND"):
                 m.d.comb += [outgoing.valid.eq(1),
@@ -381,7 +424,7 @@ class Core(wiring.Component):
                         Array(result.counts[index] for index in range(spec.classes))[position])]
                 m.d.comb += outgoing.p.last.eq(final)
                 with m.If(sent):
-                    m.d.sync += position.eq(position + 1)
+                    m.d.core += position.eq(position + 1)
                     with m.If(final):
                         m.d.comb += [network.result.ready.eq(not plastic), image_answered.eq(1)]
                         m.next = "IDLE"
@@ -404,14 +447,14 @@ class Core(wiring.Component):
             with m.State("IDENTITY"):
                 m.d.comb += [outgoing.valid.eq(1), outgoing.p.data.eq(Array(fixed)[position])]
                 with m.If(sent):
-                    m.d.sync += position.eq(position + 1)
+                    m.d.core += position.eq(position + 1)
                     with m.If(position == len(fixed) - 1):
                         m.next = "COUNTER"
             with m.State("REPORT"):
                 final = (left == 1) & (counter == len(COUNTERS))
                 m.d.comb += [outgoing.valid.eq(1), outgoing.p.data.eq(report[:8]), outgoing.p.last.eq(final)]
                 with m.If(sent):
-                    m.d.sync += [left.eq(left - 1), report.eq(report >> 8)]
+                    m.d.core += [left.eq(left - 1), report.eq(report >> 8)]
                     with m.If(final):
                         m.d.comb += answered.eq(1)
                         m.next = "IDLE"
@@ -419,7 +462,7 @@ class Core(wiring.Component):
                         m.next = "COUNTER"
             with m.State("COUNTER"):
                 with m.If(counters.turn == counter):
-                    m.d.sync += [report.eq(counters.value), left.eq(COUNTER_BYTES), counter.eq(counter + 1)]
+                    m.d.core += [report.eq(counters.value), left.eq(COUNTER_BYTES), counter.eq(counter + 1)]
                     m.next = "REPORT"
             with m.State("WEIGHTS"):
                 final = position == reply_bytes(spec, Command.READ_WEIGHTS) - 1
@@ -436,7 +479,7 @@ class Core(wiring.Component):
                 if plastic:
                     m.d.comb += network.threshold_readback.ready.eq(outgoing.ready & full)
                 with m.If(sent):
-                    m.d.sync += [position.eq(position + 1), weight_byte.eq(Mux(full, 0, weight_byte + 1))]
+                    m.d.core += [position.eq(position + 1), weight_byte.eq(Mux(full, 0, weight_byte + 1))]
                     with m.If(final):
                         m.d.comb += answered.eq(1)
                         m.next = "IDLE"

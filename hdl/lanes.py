@@ -37,6 +37,7 @@ from lifstream.golden.spec import (
     Overflow,
     Phase,
     Rounding,
+    signed_bits,
     unsigned_bits,
 )
 from lifstream.hdl.arithmetic import add_rounded, leak, saturate, shift_rounding
@@ -400,7 +401,8 @@ class DesireLanes(LaneGroup):
         half = Signal(range(inference + 1), reset_less=True)
         m.d.sync += [threshold.eq(Mux(serving.learn, training, inference)),
                      half.eq(Mux(serving.learn, training >> 1, inference >> 1))]
-        above = Signal(signed(membrane_shape.width + 1))
+        # A wide membrane may be too narrow to reach the threshold at all.
+        above = Signal(signed(max(membrane_shape.width, signed_bits(0, inference)) + 1))
         m.d.comb += above.eq(integrated - threshold)
         fired = above >= 0
         if self._hidden and spec.dropout:

@@ -86,6 +86,8 @@ class LayerSignals:
     update_slot: Signal
     """Kind of the slot an update wants."""
     update_row: Signal
+    refreshing: Value
+    """After reset: the weights are read and written once, by which what is kept of their sums comes right."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +176,11 @@ class LifLayer(wiring.Component):
         """Whether weight updates are rounded by random words."""
         return self.spec.rounding is Rounding.STOCHASTIC
 
+    @property
+    def keeps_sums(self) -> bool:
+        """Whether sums of the weights are kept up as rows are written."""
+        return False
+
     # -- what a rule supplies ------------------------------------------------------------------------
 
     def _own_members(self) -> dict[str, object]:
@@ -210,7 +217,7 @@ class LifLayer(wiring.Component):
         with m.If(announce):
             m.d.comb += [source.valid.eq(1), source.p.mask.eq(0), source.p.kind.eq(EventKind.LEARN)]
 
-    def _may_step(self) -> Value | None:
+    def _may_step(self, at: LayerSignals) -> Value | None:
         """Whether a step may be handed over, beside the groups' own interval and room for its slices."""
         return None
 
@@ -228,7 +235,8 @@ class LifLayer(wiring.Component):
         geometry, spec = self.geometry, self.spec
         groups, folds = geometry.groups, geometry.folds
 
-        m.submodules.loader = loader = WeightLoader(geometry=geometry, weight_bits=spec.weight_bits)
+        m.submodules.loader = loader = WeightLoader(geometry=geometry, weight_bits=spec.weight_bits,
+                                                    refresh=self.keeps_sums)
         connect(m, wiring.flipped(self.weights), loader.weights)
         connect(m, loader.readback, wiring.flipped(self.readback))
         m.d.comb += loader.read.eq(self.read)
@@ -283,7 +291,7 @@ class LifLayer(wiring.Component):
                    last_fold=fold == folds - 1 if folds > 1 else Const(1), pause=pause,
                    issue=Signal(name="issue"), history=history, rounding=rounding,
                    update_slot=Signal(SlotKind, name="update_slot"),
-                   update_row=Signal(bits_for_index(geometry.rows), name="update_row"))
+                   update_row=Signal(bits_for_index(geometry.rows), name="update_row"), refreshing=loader.refreshing)
         phase, last_fold, issue, fold_row = at.phase, at.last_fold, at.issue, at.fold_row
 
         # -- slices: room is reserved before a step is handed over -----------------------------------
@@ -325,7 +333,7 @@ class LifLayer(wiring.Component):
         unhurried = m.d.sync if folds == 1 else m.d.comb  # folded, a marker's steps may follow each other at once
         unhurried += room_to_step.eq((pause == 0) & (room >= needed))
         may_step = room_to_step
-        if (more := self._may_step()) is not None:
+        if (more := self._may_step(at)) is not None:
             may_step = may_step & more
         spiking = occupied & (event.kind == EventKind.SPIKE) & flowing
         m.d.comb += loader.hold_off.eq(learning)

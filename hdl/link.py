@@ -16,6 +16,7 @@ from lifstream.golden.protocol import (
     ESCAPE,
     ESCAPED_END,
     ESCAPED_ESCAPE,
+    KIND_SHIFT,
     LAST,
     SEQUENCE_MASK,
     FrameKind,
@@ -24,7 +25,6 @@ from lifstream.hdl.core import ByteLayout
 
 __all__ = ["FrameReceiver", "FrameTransmitter", "Link", "UartReceiver", "UartTransmitter"]
 
-_KIND_SHIFT = 6
 _RESET_CLOCKS = 8
 
 
@@ -177,7 +177,7 @@ class FrameReceiver(wiring.Component):
             check.data.eq(decoded), check.start.eq(ends),
             read.addr.eq(self.address), self.data.eq(read.data),
             write.addr.eq(count - 1), write.data.eq(decoded),
-            self.kind.eq(header >> _KIND_SHIFT), self.sequence.eq(header & SEQUENCE_MASK),
+            self.kind.eq(header >> KIND_SHIFT), self.sequence.eq(header & SEQUENCE_MASK),
             self.last.eq((header & LAST) != 0), self.length.eq(count - 1 - CRC_BYTES),
             self.good.eq(ends & ~bad & ~escaped & (count > CRC_BYTES) & check.matches
                          & ~(held & (self.kind == FrameKind.DATA))),
@@ -286,9 +286,9 @@ class Link(wiring.Component):
     """Carries the core's packets over a stream of bytes that may lose, change or invent some.
 
     After reset nothing is passed on until a RESET frame has come; it resets the core (whose weights stay) and both
-    sequence numbers, and is answered. A data frame is passed to the core as soon as the core takes it, and
-    acknowledged when it has taken all of it: that is the flow control. The core's replies go out in frames of up to
-    ``payload`` bytes; each is repeated every ``patience`` clocks until it is acknowledged.
+    sequence numbers, and is answered by a RESET of the same number. A data frame is passed to the core as soon as the
+    core takes it, and acknowledged when it has taken all of it: that is the flow control. The core's replies go out in
+    frames of up to ``payload`` bytes; each is repeated every ``patience`` clocks until it is acknowledged.
 
     Latency: a frame's length. Two CRC units; memory: two frames. No multiplier.
 
@@ -319,7 +319,7 @@ class Link(wiring.Component):
         resetting = Signal(range(_RESET_CLOCKS + 1))
         expected = Signal(4)                # sequence number of the next data frame
         acknowledge, acknowledged = Signal(), Signal(4)  # an acknowledgement is to be sent, and its number
-        confirm = Signal()                  # so is the answer to RESET
+        confirm, confirmed = Signal(), Signal(4)    # so is the answer to RESET
         m.d.comb += self.reset_core.eq(resetting != 0)
         with m.If(resetting != 0):
             m.d.sync += resetting.eq(resetting - 1)
@@ -366,14 +366,14 @@ class Link(wiring.Component):
         m.d.comb += transmitter.start.eq(~transmitter.busy & (confirm | acknowledge | due))
         with m.If(transmitter.start):
             with m.If(confirm):
-                m.d.comb += transmitter.header.eq(FrameKind.RESET << _KIND_SHIFT)
+                m.d.comb += transmitter.header.eq((FrameKind.RESET << KIND_SHIFT) | confirmed)
                 m.d.sync += confirm.eq(0)
             with m.Elif(acknowledge):
-                m.d.comb += transmitter.header.eq((FrameKind.ACKNOWLEDGE << _KIND_SHIFT) | acknowledged)
+                m.d.comb += transmitter.header.eq((FrameKind.ACKNOWLEDGE << KIND_SHIFT) | acknowledged)
                 m.d.sync += acknowledge.eq(0)
             with m.Else():
                 m.d.comb += [transmitter.length.eq(filled), transmitter.header.eq(
-                    (FrameKind.DATA << _KIND_SHIFT) | Mux(final, LAST, 0) | sequence)]
+                    (FrameKind.DATA << KIND_SHIFT) | Mux(final, LAST, 0) | sequence)]
                 m.d.sync += [due.eq(0), clocks.eq(0)]
 
         # -- what frames do ----------------------------------------------------------------------------
@@ -391,6 +391,6 @@ class Link(wiring.Component):
                 with m.Case(FrameKind.RESET):
                     m.d.sync += [synchronised.eq(1), resetting.eq(_RESET_CLOCKS), expected.eq(0), sequence.eq(0),
                                  passing.eq(0), whole.eq(0), due.eq(0), filled.eq(0), taken.eq(0), acknowledge.eq(0),
-                                 confirm.eq(1)]
+                                 confirm.eq(1), confirmed.eq(receiver.sequence)]
         return m
 

@@ -23,10 +23,11 @@ class WeightLoader(wiring.Component):
 
     Loading takes weights in the order of the matrix: for each presynaptic neuron, every postsynaptic
     neuron; after the last it starts over. Padding lanes are filled with zeros, which costs no input.
-    A pulse on ``read`` sends the whole matrix, in the same order, on ``readback``.
+    A pulse on ``read`` sends the whole matrix, in the same order, on ``readback``. With ``refresh`` every row is
+    first, after reset, read and written as it is: whoever adds up what is written then has it all.
 
     Latency: a row and fold takes ``lanes + 10`` clocks to load, ``2 x lanes + 4 x lanes per group + 10``
-    to read. Throughput: within a row one weight per clock in, one per two clocks out. Two
+    to read, 18 to refresh. Throughput: within a row one weight per clock in, one per two clocks out. Two
     adders of a row's index. No multiplier.
 
     Parameters
@@ -35,16 +36,19 @@ class WeightLoader(wiring.Component):
         The layer's folding.
     weight_bits
         Width of a weight.
+    refresh
+        Write all rows anew after reset.
     """
 
-    def __init__(self, *, geometry: LayerGeometry, weight_bits: int) -> None:
-        self._geometry = geometry
+    def __init__(self, *, geometry: LayerGeometry, weight_bits: int, refresh: bool = False) -> None:
+        self._geometry, self._refresh = geometry, refresh
         super().__init__({
             "weights": In(stream.Signature(signed(weight_bits))),
             "read": In(1),
             "readback": Out(stream.Signature(signed(weight_bits))),
             "hold_off": In(1),      # the layer learns: leave the load registers alone
             "active": Out(1),       # a row is under way
+            "refreshing": Out(1),   # so are all of them, after reset
             "load": Out(signed(weight_bits)),
             "enable": Out(geometry.groups),
             "unload": In(signed(weight_bits)).array(geometry.groups),
@@ -67,8 +71,12 @@ class WeightLoader(wiring.Component):
         settle = Signal(range(_SLOT_LATENCY + 1))   # runs on in every state: no enable to decode
         settled = Signal()
         reading = Signal()
+        refreshing = Signal(init=self._refresh)
+        returning = Signal()    # the row of a refresh has been read and is to be written
+        m.d.comb += self.refreshing.eq(refreshing)
         m.d.comb += self.first.eq(presynaptic == 0)
         padding = neuron >= geometry.n_out
+        last_fold = self.fold == geometry.folds - 1
         last_group = group == geometry.groups - 1
         last_lane = lane == geometry.lanes_per_group - 1
         shift = Signal()
@@ -91,8 +99,8 @@ class WeightLoader(wiring.Component):
                     m.d.sync += lane.eq(0)
         m.d.comb += [
             self.readback.payload.eq(word),
-            self.active.eq(reading | (neuron != 0)),
-            self.writing.eq(~reading),
+            self.active.eq(reading | refreshing | (neuron != 0)),
+            self.writing.eq(Mux(refreshing, returning, ~reading)),
         ]
         with m.If(self.read):
             m.d.sync += reading.eq(1)
@@ -103,7 +111,7 @@ class WeightLoader(wiring.Component):
             with m.State("LOAD"):
                 with m.If(self.hold_off):
                     pass
-                with m.Elif(reading):
+                with m.Elif(reading | refreshing):
                     m.next = "REQUEST"
                 with m.Else():
                     m.d.comb += [
@@ -122,7 +130,12 @@ class WeightLoader(wiring.Component):
                     m.next = "WAIT"
             with m.State("WAIT"):
                 with m.If(settled):
-                    with m.If(reading):
+                    with m.If(refreshing):
+                        m.d.sync += returning.eq(~returning)
+                        m.next = "ADVANCE"
+                        with m.If(~returning):
+                            m.next = "REQUEST"
+                    with m.Elif(reading):
                         m.next = "PICK"
                     with m.Else():
                         m.next = "ADVANCE"
@@ -143,11 +156,12 @@ class WeightLoader(wiring.Component):
                 m.next = "PICK"
             with m.State("ADVANCE"):
                 m.next = "LOAD"
-                with m.If(neuron >= geometry.n_out):
+                with m.If(last_fold):
                     m.d.sync += [neuron.eq(0), presynaptic.eq(presynaptic + 1), self.row.eq(presynaptic + 1),
                                  self.fold.eq(0)]
                     with m.If(presynaptic == geometry.n_in - 1):
-                        m.d.sync += [presynaptic.eq(0), self.row.eq(0), reading.eq(0)]
+                        m.d.sync += [presynaptic.eq(0), self.row.eq(0), reading.eq(0),
+                                         refreshing.eq(0)]
                 with m.Else():
                     m.d.sync += [self.row.eq(self.row + geometry.n_in), self.fold.eq(self.fold + 1)]
         return m

@@ -115,6 +115,8 @@ class Network(wiring.Component):
                     for layer in self.layers]
         if spec.stdp is not None:
             connect(m, readout.counts, wiring.flipped(self.counts))
+            # Nothing fires behind a layer that does not.
+            m.d.comb += readout.fired.eq(self.layers[0].fired)
             matrices.append((readout.weights, readout.read, readout.readback, spec.responding * spec.classes))
             _in_turn(m, "threshold", self.thresholds, self.read_thresholds, self.threshold_readback,
                      [(layer.thresholds, layer.read_thresholds, layer.threshold_readback, layer.geometry.n_out)

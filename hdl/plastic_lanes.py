@@ -329,7 +329,7 @@ class PlasticLanes(LaneGroup):
                 put.data.eq(Mux(mine, 1 << arriving.winner_lane, 0)),
                 get.addr.eq(self._place(m, learn.fold, learn.block)),
             ]
-            words.append(get.data)  # places past the last step are never written and stay empty
+            words.append(get.data)  # places past the last step are never written; their traces are sent as zero
         return words
 
     def _place(self, m: Module, fold: Value, block: Value) -> Value:

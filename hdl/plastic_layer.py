@@ -40,12 +40,17 @@ class PlasticLayer(LifLayer):
         assert self.spec.stdp is not None
         return self.spec.stdp
 
+    @property
+    def keeps_sums(self) -> bool:
+        return self._stdp.weight_sum > 0
+
     def _own_members(self) -> dict[str, object]:
         thresholds = stream.Signature(unsigned(adaptive_bits(self.spec, self.layer)))
         return {
             "thresholds": In(thresholds),  # adaptive thresholds, in the order of the neurons; then from the start
             "read_thresholds": In(1),      # pulse: send all of them on `threshold_readback`
             "threshold_readback": Out(thresholds),
+            "fired": Out(1),               # a neuron has, in the sample to learn from
         }
 
     def _slice_layout(self) -> SliceLayout:
@@ -88,6 +93,7 @@ class PlasticLayer(LifLayer):
                 m.d.sync += self._any_won.eq(1)
         with m.If(at.begin):
             m.d.sync += self._any_won.eq(0)
+        m.d.comb += self.fired.eq(self._any_won)
         lanes, groups, folds = geometry.lanes_per_group, geometry.groups, geometry.folds
         neuron = self._winner.group + table(m, self._winner.lane, lanes, groups)
         if folds > 1:
@@ -122,8 +128,9 @@ class PlasticLayer(LifLayer):
             level, ready, depth = winners, later, depth + 1
         return level[0], ready
 
-    def _may_step(self) -> Value | None:
-        return ~self._awaiting
+    def _may_step(self, at: LayerSignals) -> Value | None:
+        # Thresholds depend on the sums of the weights.
+        return ~self._awaiting & ~at.refreshing
 
     # -- learning ----------------------------------------------------------------------------------
 
@@ -173,7 +180,10 @@ class PlasticLayer(LifLayer):
 
     def _send_trace(self, learn: Signal, place: int, trace: Value, spiked: Value, beyond: Value | None) -> list[object]:
         target = self._stdp.presynaptic_target
-        return [learn.traces[place].eq(trace - target), learn.heavy_traces[place].eq(trace - 2 * target),
+        # Past the last step postsynaptic trains hold anything.
+        within = 1 if beyond is None else ~beyond
+        return [learn.traces[place].eq(Mux(within, trace - target, 0)),
+                learn.heavy_traces[place].eq(Mux(within, trace - 2 * target, 0)),
                 learn.spiked[place].eq(spiked if beyond is None else spiked & ~beyond)]
 
     def _threshold_access(self, m: Module) -> None:

@@ -18,7 +18,8 @@ class VoteReadout(wiring.Component):
 
     After a sample to learn from, which takes a label from ``labels``, one item on ``desires`` says whether the
     prediction is to be unlearnt (with a reward, when it is not the label) and whether any neuron fired at all.
-    After the result follow the spike counts of all neurons, on ``counts``.
+    After the result follow the spike counts of all neurons, on ``counts``. After reset the memory of counts is
+    cleared, a neuron per clock; events wait for it.
 
     Latency: ``classes + 1`` clocks from a sample's end to what it teaches; the result follows. Throughput: one
     event per clock; events wait during the scan and until the counts are taken. ``classes`` adders of the
@@ -35,6 +36,7 @@ class VoteReadout(wiring.Component):
         weight = stream.Signature(signed(spec.weight_bits))
         super().__init__({
             "spikes": In(spike_stream(spec.responding)),
+            "fired": In(1),             # until it is told on `desires`: a neuron of any layer fired in the sample
             "labels": In(stream.Signature(unsigned(bits_for_index(spec.classes)))),
             "desires": Out(stream.Signature(DesireLayout(spec))),
             "result": Out(stream.Signature(ResultLayout(classes=spec.classes, count_bits=None))),
@@ -101,32 +103,36 @@ class VoteReadout(wiring.Component):
         winner = Signal(bits_for_index(classes))
         unique = Signal(init=1)
         learning = Signal()
-        responded = Signal()
+        learned = Signal()
         adding = Signal()
         spike = self.spikes.valid & self.spikes.ready & (self.spikes.p.kind == EventKind.SPIKE)
         neuron = self.spikes.p.neuron
         clearing = Signal()
         m.d.comb += [
             get.addr.eq(Mux(reading, row, neuron)),
-            noted.addr.eq(Mux(self.counts.valid, scan, neuron)),
+            noted.addr.eq(Mux(self.counts.valid | clearing, scan, neuron)),
             note.addr.eq(noted.addr), note.data.eq(Mux(clearing, 0, noted.data + 1)), note.en.eq(spike | clearing),
             self.counts.payload.eq(noted.data),
             self.result.p.prediction.eq(winner), self.result.p.unique.eq(unique),
-            self.result.p.trained.eq(learning), self.result.p.learned.eq(responded),
+            self.result.p.trained.eq(learning), self.result.p.learned.eq(learned),
         ]
         m.d.sync += adding.eq(spike)
         with m.If(adding):
             m.d.sync += [total.eq(total + get.data[index]) for index, total in enumerate(totals)]
         wrong = ~unique | (winner != self.labels.payload)
         rewarded = spec.stdp.modulation is Modulation.REWARD
-        m.d.comb += [self.desires.p.active.eq(responded), self.desires.p.skip.eq(~responded),
+        m.d.comb += [self.desires.p.active.eq(self.fired), self.desires.p.skip.eq(~self.fired),
                      self.desires.p.negative.eq(wrong if rewarded else Const(0))]
         with m.FSM(name="readout_state"):
+            with m.State("CLEAR"):
+                m.d.comb += clearing.eq(1)
+                m.d.sync += scan.eq(scan + 1)
+                with m.If(scan == neurons - 1):
+                    m.d.sync += scan.eq(0)
+                    m.next = "COUNT"
             with m.State("COUNT"):
                 m.d.comb += self.spikes.ready.eq(1)
                 with m.If(self.spikes.valid), m.Switch(self.spikes.p.kind):
-                    with m.Case(EventKind.SPIKE):
-                        m.d.sync += responded.eq(1)
                     with m.Case(EventKind.LEARN):
                         m.d.sync += learning.eq(1)
                     with m.Case(EventKind.SAMPLE_END):
@@ -152,6 +158,7 @@ class VoteReadout(wiring.Component):
                 m.d.comb += self.desires.valid.eq(self.labels.valid)
                 with m.If(self.labels.valid & self.desires.ready):
                     m.d.comb += self.labels.ready.eq(1)
+                    m.d.sync += learned.eq(self.fired)
                     m.next = "RESULT"
             with m.State("RESULT"):
                 m.d.comb += self.result.valid.eq(1)
@@ -163,7 +170,7 @@ class VoteReadout(wiring.Component):
                     m.d.comb += clearing.eq(1)
                     m.d.sync += scan.eq(scan + 1)
                     with m.If(scan == neurons - 1):
-                        m.d.sync += [scan.eq(0), learning.eq(0), responded.eq(0)]
+                        m.d.sync += [scan.eq(0), learning.eq(0)]
                         m.d.sync += [total.eq(0) for total in totals]
                         m.next = "COUNT"
         return m

@@ -85,11 +85,12 @@ class HarnessDriver:
         Clock(self.dut.clk, CLOCK_NS, "ns").start()
         await self.reset()
 
-    async def reset(self) -> None:
-        """Reset the design for three clocks."""
-        await FallingEdge(self.dut.clk)  # everything Python drives changes away from the active edge
+    async def reset(self, clocks: int = 1) -> None:
+        """Reset the design for so many clocks."""
+        if bool(self.dut.clk.value):  # everything Python drives changes away from the active edge
+            await FallingEdge(self.dut.clk)
         self.dut.rst.value = 1
-        await Timer(3 * CLOCK_NS, "ns")
+        await Timer(clocks * CLOCK_NS, "ns")
         self.dut.rst.value = 0
         await Timer(CLOCK_NS, "ns")
 
@@ -102,6 +103,58 @@ class HarnessDriver:
         BenchError
             The outputs did not come within ``cycle_limit`` cycles, or a stream rule was broken.
         """
+        dut = self.dut
+        await self._begin(stimuli, expected)
+        await First(RisingEdge(dut.finished), Timer(cycle_limit * CLOCK_NS, "ns"))
+        finished = bool(dut.finished.value)
+        await FallingEdge(dut.clk)
+        # Slack for events that should not be there; they show up as surplus words.
+        await Timer(64 * CLOCK_NS, "ns")
+        self.cycles = int(dut.cycle.value)
+        for capture in Path().glob("*.capture.hex"):
+            capture.unlink()
+        dut.dump.value = 1
+        await Timer(CLOCK_NS, "ns")
+        dut.dump.value = 0
+        problems = self._violations()
+        if bool(dut.overflow.value):
+            problems.append("more output than any design of this contract can give")
+        if not finished:
+            problems += [f"only {came} of {wanted} transfers came on {name} within {cycle_limit} cycles"
+                         for name, wanted in expected.items()
+                         if (came := int(getattr(dut, f"{name}_captured").value)) < wanted] or [
+                             f"not all input was taken within {cycle_limit} cycles"]
+        dut.go.value = 0
+        await Timer(2 * CLOCK_NS, "ns")
+        if problems:
+            raise BenchError("; ".join(problems))
+
+    async def cut(self, stimuli: dict[str, NDArray[np.integer] | Sequence[int]], *, clocks: int,
+                  reset_clocks: int) -> None:
+        """Play ``stimuli`` for so many clocks, and cut them off by a reset of ``reset_clocks``.
+
+        Raises
+        ------
+        BenchError
+            A stream rule was broken until then.
+        """
+        await self._begin(stimuli, {})
+        await Timer(clocks * CLOCK_NS, "ns")
+        problems = self._violations()
+        self.dut.go.value = 0
+        await self.reset(reset_clocks)
+        if problems:
+            raise BenchError("; ".join(problems))
+
+    def _violations(self) -> list[str]:
+        """What the stream monitors found."""
+        if not (violations := int(self.dut.violations.value)):
+            return []
+        names = self.config["monitors"]
+        return ["stream rule broken on " + ", ".join(name for bit, name in enumerate(names) if violations >> bit & 1)]
+
+    async def _begin(self, stimuli: dict[str, NDArray[np.integer] | Sequence[int]], expected: dict[str, int]) -> None:
+        """Load ``stimuli`` and let them play."""
         dut = self.dut
         for stream in self.inputs:
             name = stream["name"]
@@ -117,34 +170,6 @@ class HarnessDriver:
         await Timer(CLOCK_NS, "ns")
         dut.load.value = 0
         dut.go.value = 1
-        await First(RisingEdge(dut.finished), Timer(cycle_limit * CLOCK_NS, "ns"))
-        finished = bool(dut.finished.value)
-        await FallingEdge(dut.clk)
-        # Slack for events that should not be there; they show up as surplus words.
-        await Timer(64 * CLOCK_NS, "ns")
-        self.cycles = int(dut.cycle.value)
-        for capture in Path().glob("*.capture.hex"):
-            capture.unlink()
-        dut.dump.value = 1
-        await Timer(CLOCK_NS, "ns")
-        dut.dump.value = 0
-        violations = int(dut.violations.value)
-        problems = []
-        if violations:
-            names = self.config["monitors"]
-            problems.append("stream rule broken on "
-                            + ", ".join(name for bit, name in enumerate(names) if violations >> bit & 1))
-        if bool(dut.overflow.value):
-            problems.append("more output than any design of this contract can give")
-        if not finished:
-            problems += [f"only {came} of {wanted} transfers came on {name} within {cycle_limit} cycles"
-                         for name, wanted in expected.items()
-                         if (came := int(getattr(dut, f"{name}_captured").value)) < wanted] or [
-                             f"not all input was taken within {cycle_limit} cycles"]
-        dut.go.value = 0
-        await Timer(2 * CLOCK_NS, "ns")
-        if problems:
-            raise BenchError("; ".join(problems))
 
     def capture(self, name: str, width: int) -> NDArray[np.uint8]:
         """Captured words of a memory, uint8 (words, width) of bits, lowest first."""

@@ -31,7 +31,8 @@ def _pauses(seed: int) -> Iterator[bool]:
 
 @cocotb.test()
 async def script(dut: Any) -> None:
-    """Do the steps in order: send a packet, await packets, read or write registers, send part of a packet."""
+    """Do the steps in order: send a packet, await packets, read or write registers, send part of a packet,
+    reset, discard what has come."""
     config = json.loads(Path(os.environ[BENCH_VARIABLE]).read_text())
     Clock(dut.aclk, CLOCK_NS, "ns").start()
     dut.aresetn.value = 0
@@ -57,6 +58,15 @@ async def script(dut: Any) -> None:
                 results.append(await master.read_dword(step["address"]))
             case "write":
                 await master.write(step["address"], step["value"].to_bytes(step.get("bytes", 4), "little"))
+                results.append(None)
+            case "reset":
+                dut.aresetn.value = 0
+                await ClockCycles(dut.aclk, step["clocks"])
+                dut.aresetn.value = 1
+                results.append(None)
+            case "discard":     # what a reset has cut off, and what was answered before it
+                source.clear()
+                sink.clear()
                 results.append(None)
             case "wait":
                 await ClockCycles(dut.aclk, step["clocks"])

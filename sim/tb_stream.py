@@ -11,7 +11,7 @@ from lifstream.sim.bench import BenchError, HarnessDriver
 
 @cocotb.test()
 async def stream(dut: Any) -> None:
-    """Play the stimuli of each run and report every output payload as an integer."""
+    """Play the stimuli of each run and report every output payload as an integer, but of runs cut off by a reset."""
     driver = HarnessDriver(dut)
     config = driver.config
     await driver.start(stall_mode=config["stall_mode"], seed=config["seed"])
@@ -19,6 +19,9 @@ async def stream(dut: Any) -> None:
     error = ""
     try:
         for run in config["runs"]:
+            if (cut := run.get("cut")) is not None:
+                await driver.cut(run["stimuli"], clocks=cut["clocks"], reset_clocks=cut["reset_clocks"])
+                continue
             if run.get("reset"):
                 await driver.reset()
             await driver.run(run["stimuli"], expected=run["expected"], cycle_limit=run["cycle_limit"])

@@ -21,12 +21,12 @@ from lifstream.boards.simulated import simulated_board
 from lifstream.golden.learning import learn
 from lifstream.golden.link import Frame, FrameDecoder, encode_frame
 from lifstream.golden.network import Network
-from lifstream.golden.packets import encode_weights
-from lifstream.golden.protocol import COUNTERS, END, ESCAPE, PAYLOAD_MAX, Command, FrameKind, Status, command_bytes
+from lifstream.golden.protocol import END, ESCAPE, PAYLOAD_MAX, FrameKind
 from lifstream.golden.spec import InputError, NetworkSpec
 from lifstream.hdl.geometry import Geometry
 from lifstream.hdl.link import Link
 from lifstream.sim.cosim import Stalls
+from tests.boards.soft import SoftBoard
 from tests.conftest import random_images, random_network
 from tests.sim.blocks import simulate
 
@@ -101,6 +101,21 @@ def test_hardware_passes_on_what_is_good_once(tmp_path: Path, stalls: Stalls) ->
 
 
 @pytest.mark.simulation
+def test_resets_are_answered_by_their_number(tmp_path: Path) -> None:
+    """What was on its way goes out before the answer; of two resets in a row the first may go without one."""
+    resets = [encode_frame(Frame(kind=FrameKind.RESET, sequence=number)) for number in range(16)]
+    waiting = b"\x55" * 60 + bytes([END])
+    line = b"".join(reset + waiting for reset in resets) + resets[3] + resets[7] + data(0, b"\x01\x02") + waiting
+    words, frames = link(RESET + waiting + line, tmp_path, commands=2, sent=17 * CONFIRM, replies=[*range(20), 0x1C0],
+                         stalls=Stalls.NONE)
+    numbers = [frame.sequence for frame in frames if frame.kind is FrameKind.RESET]
+    assert numbers in ([0, *range(16), 7], [0, *range(16), 3, 7])
+    assert words == [1, 2 | 0x100]
+    assert frames[-1] == Frame(kind=FrameKind.ACKNOWLEDGE, sequence=0)
+    assert sum(frame.kind is FrameKind.DATA for frame in frames[:6]) > 0
+
+
+@pytest.mark.simulation
 def test_hardware_repeats_its_frame_until_it_is_acknowledged(tmp_path: Path) -> None:
     replies = [*range(20), 0x1C0]  # 21 bytes: a full frame and a rest
     waiting = b"\x55" * 60 + bytes([END])     # more than the patience, at 9 clocks a byte
@@ -127,134 +142,46 @@ def test_reset_amid_a_frame_starts_over(tmp_path: Path) -> None:
 
 # -- the driver --------------------------------------------------------------------------------
 
-class SoftBoard:
-    """A board in Python, its clock included: a port that loses and corrupts bytes either way."""
-
-    def __init__(self, *, fault: float = 0.0, seed: int = 1, deaf_after: int | None = None) -> None:
-        self.network, self.learned = network(), 0
-        self._random, self._fault = random.Random(seed), fault
-        self._decoder, self._line = FrameDecoder(), bytearray()
-        self._synchronised = False
-        self._expected = self._number = 0
-        self._packet, self._outgoing = bytearray(), list[bytes]()
-        self._frames, self._deaf_after = 0, deaf_after
-        self.now = 0.0
-        self._sent_at = 0.0
-
-    def clock(self) -> float:
-        return self.now
-
-    def _spoil(self, line: bytes) -> bytes:
-        spoilt = bytearray()
-        for byte in line:
-            draw = self._random.random()
-            if draw < self._fault / 3:
-                continue
-            spoilt.append(byte ^ (1 << self._random.randrange(8)) if draw < self._fault * 2 / 3 else byte)
-            if draw > 1 - self._fault / 3:
-                spoilt.append(self._random.randrange(256))
-        return bytes(spoilt)
-
-    def write(self, line: bytes) -> None:
-        for frame in self._decoder.feed(self._spoil(line)):
-            self._frames += 1
-            if self._deaf_after is not None and self._frames > self._deaf_after:
-                return
-            if frame.kind is FrameKind.RESET:
-                self._synchronised, self._expected, self._number = True, 0, 0
-                self._packet.clear()
-                self._outgoing.clear()
-                self._line += self._spoil(RESET)
-            elif not self._synchronised:
-                continue
-            elif frame.kind is FrameKind.ACKNOWLEDGE and self._outgoing and frame.sequence == self._number:
-                self._outgoing.pop(0)
-                self._number = (self._number + 1) & 15
-                self._transmit()
-            elif frame.kind is FrameKind.DATA and frame.sequence in (self._expected, (self._expected - 1) & 15):
-                if frame.sequence == self._expected:
-                    self._expected = (self._expected + 1) & 15
-                    self._packet += frame.payload
-                    if frame.last:
-                        self._obey(bytes(self._packet))
-                        self._packet.clear()
-                self._line += self._spoil(encode_frame(Frame(kind=FrameKind.ACKNOWLEDGE, sequence=frame.sequence)))
-
-    def _transmit(self) -> None:
-        if self._outgoing:
-            self._sent_at = self.now
-            self._line += self._spoil(encode_frame(Frame(
-                kind=FrameKind.DATA, sequence=self._number, last=len(self._outgoing) == 1, payload=self._outgoing[0])))
-
-    def _obey(self, packet: bytes) -> None:
-        command, payload = Command(packet[0]), packet[1:]
-        assert len(payload) == command_bytes(SPEC, command)
-        reply = b""
-        status = Status.OK
-        if command in (Command.INFER, Command.TRAIN):
-            image = np.frombuffer(payload[-SPEC.inputs:], dtype=np.uint8)
-            record = self.network.forward(image)
-            if command is Command.TRAIN:
-                record = learn(self.network, image, payload[0], rate_shift=11).forward
-                self.learned += 1
-            status = Status.OK if record.prediction >= 0 else Status.TIE
-            reply = bytes([int(record.prediction) & 0xFF, *record.counts.tolist()])
-        elif command is Command.STATUS:
-            reply = bytes.fromhex(SPEC.digest()) + bytes([11]) + bytes(6 * len(COUNTERS))
-        elif command is Command.READ_WEIGHTS:
-            reply = bytes(encode_weights(SPEC, self.network.weights))
-        whole = bytes([command, status]) + reply
-        self._outgoing = [whole[start:start + 50] for start in range(0, len(whole), 50)]
-        self._transmit()
-
-    def read(self, size: int) -> bytes:
-        self.now += 0.05
-        if self._outgoing and self.now - self._sent_at > 0.4:
-            self._transmit()
-        line = bytes(self._line[:size])
-        del self._line[:size]
-        return line
-
-    def close(self) -> None:
-        pass
-
-
 def connected(soft: SoftBoard, **options: Any) -> Board:
     return Board(port=soft, spec=SPEC, clock=soft.clock, **options)
 
 
-@pytest.mark.parametrize("seed", range(12))
-@pytest.mark.parametrize("fault", [0.0, 0.002, 0.01])
-def test_driver_gets_through_or_says_so(fault: float, seed: int) -> None:
-    """Every answer that comes is right, every update that is reported was made, and made once."""
-    soft, golden = SoftBoard(fault=fault, seed=seed), network()
-    reported = 0
-    try:
-        with connected(soft) as board:
-            board.load(golden)
-            for index, image in enumerate(IMAGES):
-                assert (board.infer(image).counts == golden.forward(image).counts).all()
-                answer = board.train(image, index % 3)
-                reported += 1
-                record = learn(golden, image, index % 3, rate_shift=11)
-                assert answer.prediction == record.forward.prediction
-                assert soft.learned == reported
-            assert all((a == b).all() for a, b in zip(board.weights(), golden.weights, strict=True))
-            assert (board.repeated > 0) == (fault > 0) or fault == 0.002
-    except LinkError:
-        assert fault > 0
-    else:
-        assert reported == len(IMAGES)
+@pytest.mark.parametrize(("fault", "least"), [(0.0, 12), (0.002, 12), (0.01, 9), (0.05, 0)])
+def test_driver_gets_through_or_says_so(fault: float, least: int) -> None:
+    """Every answer that comes is right, every update that is reported was made, and made once; few errors in a few."""
+    through = repeated = 0
+    for seed in range(12):
+        soft, golden = SoftBoard(network(), fault=fault, seed=seed), network()
+        reported = 0
+        try:
+            with connected(soft) as board:
+                board.load(golden)
+                board.set_rate_shift(11)
+                for index, image in enumerate(IMAGES):
+                    answer = board.train(image, index % 3)
+                    reported += 1
+                    record = learn(golden, image, index % 3, rate_shift=11)
+                    assert answer.prediction == record.forward.prediction
+                    assert (board.infer(image).counts == golden.forward(image).counts).all()
+                    assert len(soft.learned) == reported
+                assert all((a == b).all() for a, b in zip(board.weights(), golden.weights, strict=True))
+                repeated += board.repeated
+        except LinkError:
+            continue
+        through += 1
+    assert through >= least
+    assert through < 12 or fault < 0.05
+    assert (repeated > 0) == (fault > 0 and through > 0)
 
 
 def test_a_board_that_is_not_there() -> None:
     with pytest.raises(LinkError, match="does not answer; check port"):
-        connected(SoftBoard(deaf_after=0))
+        connected(SoftBoard(network(), deaf_after=0))
 
 
 @pytest.mark.parametrize("deaf_after", [4, 7, 12])
 def test_a_board_that_falls_silent_is_reported(deaf_after: int) -> None:
-    soft = SoftBoard(deaf_after=deaf_after)
+    soft = SoftBoard(network(), deaf_after=deaf_after)
 
     def learn_all() -> None:
         with connected(soft) as board:
@@ -266,7 +193,7 @@ def test_a_board_that_falls_silent_is_reported(deaf_after: int) -> None:
 
 
 def test_a_board_with_another_network() -> None:
-    soft = SoftBoard()
+    soft = SoftBoard(network())
     other = NetworkSpec(sizes=(9, 6, 3), steps=9)
     with pytest.raises(InputError, match=f"has the contract {SPEC.digest()}, not {other.digest()}"):
         Board(port=soft, spec=other, clock=soft.clock)
@@ -274,7 +201,7 @@ def test_a_board_with_another_network() -> None:
 
 def test_bad_arguments_reach_no_board() -> None:
     other = NetworkSpec(sizes=(9, 3))
-    with connected(SoftBoard()) as board:
+    with connected(SoftBoard(network())) as board:
         for call, message in ((lambda: board.infer(np.zeros(8, np.uint8)), "image: uint8"),
                               (lambda: board.train(IMAGES[0], 3), "label: 3"),
                               (lambda: board.set_rate_shift(60), "rate shift: 60"),

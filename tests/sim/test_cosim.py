@@ -93,10 +93,13 @@ def test_geometry_and_depth(hidden: tuple[int, ...], rule: Rule) -> None:
     replace(SPEC, sizes=(23, 9, 3), weight_bits=8, weight_fraction=6, trace_fraction=5, leak_shift=3),
     replace(SPEC, sizes=(23, 9, 3), steps=5, desire_margin=0, dropout=0),
     replace(SPEC, sizes=(1, 1), steps=20, desire_margin=7),
+    replace(SPEC, sizes=(1, 1), steps=2, desire_margin=0, dropout=0, weight_bits=5, weight_fraction=10,
+            membrane_overflow=Overflow.WIDE, membrane_clamp=0),
     replace(SPEC, rounding=Rounding.STOCHASTIC),
     replace(SPEC, sizes=(23, 9, 3), weight_bits=6, weight_fraction=4, rounding=Rounding.STOCHASTIC, dropout=0),
     replace(SPEC, rounding=Rounding.STOCHASTIC).with_rule(Rule.PAPER),
-], ids=["wide membrane", "narrow weights", "few steps", "one neuron", "stochastic rounding, dropout",
+], ids=["wide membrane", "narrow weights", "few steps", "one neuron", "membrane below the threshold",
+        "stochastic rounding, dropout",
         "stochastic rounding, narrow weights", "stochastic rounding, paper's rule"])
 def test_other_contracts(spec: NetworkSpec) -> None:
     for lanes in (9, 4):

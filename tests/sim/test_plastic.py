@@ -212,3 +212,22 @@ def test_the_competition_costs_little() -> None:
         assert result.bit_exact, result.message
         cycles.append(result.counters["forward_cycles"] / result.images)
     assert cycles[0] <= cycles[1] + SPEC.steps * (np.log2(13) + 4)
+
+
+def test_a_sample_from_which_only_a_hidden_layer_learns_is_counted() -> None:
+    spec = replace(plastic((21, 9, 12, 4)), steps=11)
+    network = start(spec)
+    network.thresholds[1][:] = spec.adaptive_threshold_max(1)  # the second layer is silent
+    images = data(21)
+    golden = Network(spec=spec, weights=network.weights, thresholds=network.thresholds)
+    records = [learn(golden, image, int(label), rate_shift=RATE_SHIFT)
+               for image, label in zip(images.images, images.labels, strict=True)]
+    learned = sum(bool(record.teaching) for record in records)
+    assert 0 < learned < len(records)
+    assert not any(record.forward.counts.any() for record in records)
+    emission = emit_network(spec=spec, geometry=Geometry(lanes=4))
+    result = cosimulate(Model(network=network, preset="test", dataset="none"), {"all": images},
+                        [Segment(split="all", order=np.arange(14), rate_shift=RATE_SHIFT)], verilog=emission.verilog,
+                        description=emission.description)
+    assert result.bit_exact, result.message
+    assert (result.counters["learned"], result.counters["skipped"]) == (learned, 14 - learned)
