@@ -100,7 +100,8 @@ class Status(enum.IntEnum):
 
     OK = 0x00
     TIE = 0x01
-    """INFER, TRAIN: several classes share the largest spike count; the prediction byte is 0xFF."""
+    """INFER, TRAIN: several classes share the largest spike count, or with plasticity the largest total of votes; the
+    prediction byte is 0xFF."""
     UNKNOWN_COMMAND = 0x80
     BAD_LENGTH = 0x81
     """The packet was shorter or longer than its command's."""

@@ -199,3 +199,37 @@ def test_reset_at_any_moment_starts_over(name: str) -> None:
             assert await read(clock) == matrix.ravel().tolist(), wait
 
     run(WeightLoader(geometry=geometry, weight_bits=WEIGHT_BITS), bench, stall=0.2)
+
+
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_a_refresh_reads_and_writes_every_row_as_it_is(name: str) -> None:
+    """After power-up and after a reset, in the middle of it too; then weights come in as ever."""
+    geometry = GEOMETRIES[name]
+
+    async def bench(clock: Clocked) -> None:
+        groups = Groups(clock, geometry, busy=0.3)
+        held = np.random.default_rng(1).integers(-99, 99, groups.memory.shape)
+        groups.memory[:] = held
+        for wait in (None, 3, 8, 12, 17, 24):
+            if wait is not None:
+                await clock.reset()
+                groups.forget()
+                await clock.tick(wait)  # into the refresh that follows, which a second reset cuts off
+                await clock.reset()
+                groups.forget()
+            groups.granted.clear()
+            assert clock.get(clock.dut.refreshing)
+            assert clock.get(clock.dut.active)
+            await clock.until(lambda: not clock.get(clock.dut.refreshing))
+            await clock.tick(Groups.WRITE)
+            assert not clock.get(clock.dut.active)
+            assert groups.granted == [
+                (*slot, writing) for *slot, _ in order_of_slots(geometry, writing=True) for writing in (False, True)]
+            assert (groups.memory == held).all()
+        assert clock.received["readback"] == []
+        matrix = some_matrix(geometry, 4)
+        await load(clock, matrix)
+        assert (groups.memory == folded(geometry, matrix)).all()
+        assert await read(clock) == matrix.ravel().tolist()
+
+    run(WeightLoader(geometry=geometry, weight_bits=WEIGHT_BITS, refresh=True), bench)
