@@ -66,3 +66,8 @@ def data_dir(tmp_path: Path) -> Path:
         write_idx(tmp_path / f"{prefix}-images-idx3-ubyte", random.integers(0, 256, (count, 28, 28)))
         write_idx(tmp_path / f"{prefix}-labels-idx1-ubyte", np.arange(count) % 10)
     return tmp_path
+
+
+def error_lines(stderr: str) -> list[str]:
+    """Lines of a command's stderr, without those in which it says, on a slow machine, what it is doing."""
+    return [line for line in stderr.strip().splitlines() if not line.startswith("[")]

@@ -19,7 +19,7 @@ import pytest
 
 from lifstream import hardware
 from lifstream.cli import main
-from tests.conftest import write_idx
+from tests.conftest import error_lines, write_idx
 
 COMMANDS = ("train", "eval", "compare", "sweep", "verilog", "cosim", "demo")
 
@@ -37,7 +37,7 @@ def fails(*arguments: str, cwd: Path, naming: str, path: str | None = None) -> N
     """Exit status 2, and one line on stderr that names the culprit (after what a slow machine has to say first)."""
     done = run(*arguments, cwd=cwd, path=path)
     assert done.returncode == 2, done.stderr
-    lines = [line for line in done.stderr.strip().splitlines() if not line.startswith("[")]
+    lines = error_lines(done.stderr)
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("lifstream: ")
     assert naming in lines[0]

@@ -28,7 +28,7 @@ from lifstream.golden.network import Network
 from lifstream.golden.spec import InputError, NetworkSpec
 from lifstream.hdl.geometry import Geometry
 from tests.boards.soft import Accident, SoftBoard, UnluckyPort
-from tests.conftest import random_images, random_network
+from tests.conftest import error_lines, random_images, random_network
 
 ROOT = Path(__file__).parents[2]
 SPEC = NetworkSpec(sizes=(9, 6, 3), steps=5, desire_margin=1, dropout=40)
@@ -408,7 +408,7 @@ def test_commands_survive_an_unplugged_board(terminal: tuple[int, str], command:
                           cwd=tmp_path)
     thread.join()
     assert done.returncode == 2, done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    assert len(error_lines(done.stderr)) == 1
     assert "the serial port failed" in done.stderr
     assert not list(tmp_path.iterdir())
 
