@@ -51,7 +51,7 @@ class LayerGeometry:
         return _ceil_div(steps, self.unroll)
 
     def to_json(self) -> dict[str, int]:
-        """Plain values for ``top.v.json``."""
+        """Plain values for ``NAME.v.json``."""
         return {"n_in": self.n_in, "n_out": self.n_out, "groups": self.groups,
                 "lanes_per_group": self.lanes_per_group, "lanes": self.lanes, "folds": self.folds,
                 "unroll": self.unroll}
@@ -98,5 +98,5 @@ class Geometry:
                              lanes_per_group=_ceil_div(lanes, groups), unroll=self.unroll)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for ``top.v.json``."""
+        """Plain values for ``NAME.v.json``."""
         return {"lanes": self.lanes, "window": self.window, "unroll": self.unroll}

@@ -93,7 +93,7 @@ def verilog(
         if rule is not None:
             raise InputError("--rule: a model has its own rule; use --preset")
         loaded = open_model(model)
-        weights = f"those of {model}"
+        weights = f"those of {Path(model).name}"
     else:
         assert preset is not None
         loaded, weights = _model_of_preset(chosen_preset(preset, rule))
