@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +22,7 @@ from hypothesis import strategies as st
 from lifstream.golden.datasets import Split
 from lifstream.golden.draws import DrawGenerator
 from lifstream.golden.learning import learn
-from lifstream.golden.model import Model
+from lifstream.golden.model import Model, read_archive
 from lifstream.golden.network import Network
 from lifstream.golden.packets import decode_replies
 from lifstream.golden.protocol import Command
@@ -343,6 +350,77 @@ def test_missing_libraries_of_fst_waves(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(InputError, match=r"^lz4\.h not found.*apt-get install liblz4-dev, or name a \.vcd file$"):
         runner.require_tools(Simulator.VERILATOR, WaveFormat.FST)
     runner.require_tools(Simulator.VERILATOR, WaveFormat.VCD)
+
+
+def interrupt(folder: Path, *options: str, once: Callable[[Path], bool], group: bool = False) -> tuple[int, str]:
+    """Interrupt a co-simulation; returns its exit status and its lines on stderr.
+
+    ``once`` says, of the folder for temporary files, when it is time; with ``group`` the signal goes to the processes
+    that it has started too, as from a terminal. Nothing may be left in that folder, nor any process.
+    """
+    temporary = folder / "temporary"
+    temporary.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lifstream", "cosim", "--preset", "digits", "--train", "--images", "300", "--lanes", "2",
+         "--check-every", "5", "--test-images", "5", *options], cwd=folder, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(Path(__file__).parents[2])})
+
+    def running() -> list[str]:
+        """Processes that have this very folder for temporary files."""
+        found = []
+        for place in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if f"TMPDIR={temporary}\0".encode() in place.read_bytes():
+                    found.append(place.parent.name)
+        return found
+
+    try:
+        while process.poll() is None and not once(temporary):
+            time.sleep(0.02)
+        assert len(running()) > 1  # a tool is at work
+        (os.killpg if group else os.kill)(process.pid, signal.SIGINT)
+        output, lines = process.communicate(timeout=60)
+        assert output == ""
+        for _ in range(100):  # those that make has started end a moment after it
+            if not running():
+                break
+            time.sleep(0.1)
+        assert running() == []
+        assert list(temporary.iterdir()) == []
+        return process.returncode, lines
+    finally:
+        process.kill()
+
+
+@pytest.mark.parametrize("group", [True, False], ids=["terminal", "one process"])
+@pytest.mark.parametrize("keeping", [True, False], ids=["checkpoint", "no checkpoint"])
+def test_an_interrupt_leaves_nothing_behind_and_says_what_was_kept(group: bool, keeping: bool, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "c.npz"
+
+    def playing(temporary: Path) -> bool:
+        return checkpoint.exists() if keeping else any(
+            path.stat().st_size for path in temporary.glob("lifstream-cosim-*/progress.jsonl"))
+
+    status, lines = interrupt(tmp_path, *(["--checkpoint", "c.npz"] if keeping else []), once=playing, group=group)
+    assert status == 130
+    if not keeping:
+        assert lines == "lifstream: interrupted: nothing was kept\n"
+        return
+    header, _ = read_archive(checkpoint)
+    assert lines == (f"lifstream: interrupted: c.npz holds the run up to image {header['state']['played']}; "
+                     "continue with the same command and --resume\n")
+    assert header["state"]["played"] > 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.npz", "temporary"]
+
+
+def test_an_interrupted_build_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    builds = tmp_path / "cache" / "lifstream" / "builds"
+    status, lines = interrupt(tmp_path, "--checkpoint", "c.npz", once=lambda _: any(builds.glob(".*/*.cpp")))
+    assert (status, lines) == (130, "lifstream: interrupted: nothing was kept, c.npz is written when all weights have "
+                                    "been compared\n")
+    assert list(builds.iterdir()) == []
 
 
 def test_model_of_another_contract() -> None:
