@@ -294,6 +294,29 @@ def _inner_streams(core: Core) -> list[dict[str, Any]]:
             for path, block in blocks for stream_ in _streams(block) if stream_["name"] not in tapped]
 
 
+def _state_memories(core: Core) -> list[dict[str, Any]]:
+    """Memories of what a network learns, one per group of a layer, which places a neuron in a fold, group and lane.
+
+    A weight stands in word ``fold * fold_words + row``, the field of its lane, ``width`` bits wide; an adaptive
+    threshold in word ``fold * lanes_per_group + lane``. The votes are a matrix of one group and one fold.
+    """
+    spec, memories = core.spec, []
+    for index, layer in enumerate(core.network.layers):
+        geometry = layer.geometry
+        groups = [f"network.layer_{index}.group_{group}" for group in range(geometry.groups)]
+        memories.append({"quantity": "weight", "layer": index, "signals": [f"{group}.weights" for group in groups],
+                         "lanes_per_group": geometry.lanes_per_group, "fold_words": geometry.n_in,
+                         "width": spec.weight_bits})
+        if spec.stdp is not None:
+            memories.append({"quantity": "adaptive threshold", "layer": index,
+                             "signals": [f"{group}.adaptives" for group in groups],
+                             "lanes_per_group": geometry.lanes_per_group})
+    if spec.stdp is not None:
+        memories.append({"quantity": "weight", "layer": spec.lif_layers, "signals": ["network.readout.votes"],
+                         "lanes_per_group": spec.classes, "fold_words": spec.responding, "width": spec.weight_bits})
+    return memories
+
+
 def stored_network(*, spec: NetworkSpec, geometry: Geometry, preset: str = "custom") -> Emission:
     """:func:`emit_network`, from the user's cache if these very sources have emitted the design before.
 
@@ -349,5 +372,6 @@ def emit_network(*, spec: NetworkSpec, geometry: Geometry, preset: str = "custom
              "slices": layer.geometry.lanes_per_group * layer.geometry.folds}
             for index, layer in enumerate(layers)
         ],
+        "memories": _state_memories(core),
     })
     return emission

@@ -40,7 +40,7 @@ from lifstream.options import (
 )
 from lifstream.sim.cosim import CosimResult, Segment, Stalls, cosimulate
 from lifstream.sim.faults import Fault
-from lifstream.sim.runner import Simulator
+from lifstream.sim.runner import Simulator, wave_format
 
 __all__ = ["cosim", "cosimulate_model", "demo", "verilog"]
 
@@ -168,7 +168,8 @@ def cosim(
     plant_fault: Annotated[Fault | None, typer.Option(
         "--plant-fault", help="Turn one bit over, to see the comparison fail.")] = None,
     simulator: Annotated[Simulator, typer.Option("--simulator", help="Simulator.")] = Simulator.VERILATOR,
-    waves: Annotated[Path | None, typer.Option("--waves", help="Write a waveform here.")] = None,
+    waves: Annotated[Path | None, typer.Option(
+        "--waves", help="Write a waveform here: .vcd, or .fst, which is many times smaller.")] = None,
     figure: Annotated[Path | None, typer.Option(
         "--figure", help="With --train: draw accuracy, update rate and cycles per image here (PNG).")] = None,
     checkpoint: Annotated[Path | None, typer.Option(
@@ -179,10 +180,12 @@ def cosim(
 ) -> None:
     """Play images through the Verilog and compare every spike, membrane potential, desire and weight.
 
-    Takes a MODEL, or with --preset alone a network with random weights from --seed. Exit status 1 when the design and
-    the golden model differ; the first divergence is named.
+    Takes a MODEL, or instead of one a --preset: a network with random weights from --seed. Exit status 1 when the
+    design and the golden model differ; the first divergence is named, with its clock and its path in the waveform.
     """
     output = Output(as_json=as_json)
+    if waves is not None:
+        wave_format(waves)
     loaded, plan = _cosim_model(model, preset, rule, seed)
     dataset = load_dataset(loaded.dataset, data_dir=data_dir)
     spec = loaded.network.spec
@@ -212,9 +215,13 @@ def cosim(
             splits["labels"] = labelled[:label_images]
             segments.append(Segment(split="labels", order=np.arange(len(splits["labels"])), label=True))
         segments.append(Segment(split="test", order=np.arange(min(test_images, len(dataset.test)))))
-    result = cosimulate_model(loaded, splits, segments, output, geometry=_geometry(spec, lanes, window, unroll),
-                              stalls=stalls, seed=seed, fault=plant_fault, simulator=simulator, waves=waves,
-                              checkpoint=checkpoint, resume=resume)
+    try:
+        result = cosimulate_model(loaded, splits, segments, output, geometry=_geometry(spec, lanes, window, unroll),
+                                  stalls=stalls, seed=seed, fault=plant_fault, simulator=simulator, waves=waves,
+                                  checkpoint=checkpoint, resume=resume)
+    except KeyboardInterrupt as interrupt:
+        error_line(f"interrupted: {str(interrupt) or 'nothing was kept'}")
+        raise typer.Exit(130) from None
     learning = [entry for entry in result.history if entry["learning"]]
     report: dict[str, Any] = {
         "bit_exact": result.bit_exact, "images": sum(s["images"] for s in result.segments if s["learning"] == train_),
@@ -222,7 +229,7 @@ def cosim(
         "cycles_per_image": result.cycles_per_image, "images_per_second": round(result.images_per_second, 1),
         "loading_cycles": result.loading_cycles, "lanes": lanes or max(spec.sizes[1:]), "stalls": stalls,
         "seed": seed, "simulator": simulator, "digest": result.digest, "spec_digest": spec.digest(),
-        "divergence": result.divergence, "message": result.message}
+        "divergence": result.divergence, "mismatches": result.mismatches, "message": result.message}
     if train_ and learning:
         report |= _learning_report(result, learning)
         if figure is not None:
@@ -243,14 +250,15 @@ def cosim(
 
 def _cosim_model(model: str | None, preset: str | None, rule: Rule | None, seed: int) -> tuple[Model, TrainingPlan]:
     """The model to co-simulate and how it is trained further."""
+    if (model is None) == (preset is None):
+        raise InputError("cosim: name either a MODEL or a --preset" + (", not both" if model else ""))
     if model is not None:
         if rule is not None:
             raise InputError("--rule: a MODEL has its own rule; use --preset")
-        loaded = open_model(model, preset_by_name(preset) if preset else None)
+        loaded = open_model(model)
         plan = loaded.training.get("plan")
         return loaded, TrainingPlan(**plan) if plan else preset_by_name(loaded.preset).training
-    if preset is None:
-        raise InputError("cosim: name a MODEL file or a --preset")
+    assert preset is not None
     chosen = chosen_preset(preset, rule)
     return Model(network=Network.initial(spec=chosen.spec, seed=seed), preset=preset,
                  dataset=chosen.dataset), chosen.training

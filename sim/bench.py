@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from cocotb.clock import Clock
+from cocotb.simtime import get_sim_time
 from cocotb.triggers import FallingEdge, First, RisingEdge, Timer
 from numpy.typing import NDArray
 
-from lifstream.sim.harness import BENCH_VARIABLE
+from lifstream.sim.harness import BENCH_VARIABLE, CYCLE_BITS
 
-__all__ = ["BenchError", "HarnessDriver", "abandoned", "read_words", "word_fields"]
+__all__ = ["BenchError", "HarnessDriver", "abandoned", "read_words", "undisturbed", "word_fields"]
 
 CLOCK_NS = 10
 
@@ -25,6 +28,19 @@ _PARENT = os.getppid()
 def abandoned() -> bool:
     """Whether the process that started the simulation is gone, so that nobody waits for a result."""
     return os.getppid() != _PARENT
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Put off being ended by SIGTERM until the block is over, so that no file is left half-written."""
+    received: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if received:
+            signal.raise_signal(signal.SIGTERM)
 
 
 class BenchError(Exception):
@@ -77,6 +93,9 @@ class HarnessDriver:
         self.inputs = [s for s in self.description["streams"] if s["direction"] == "in"]
         self.outputs = [s for s in self.description["streams"] if s["direction"] == "out"]
         self.cycles = 0
+        self.go_clock = 0
+        """Clock that is cycle 0 of the present run. Clocks are counted since the simulation began: clock n begins at
+        ``n * CLOCK_NS``."""
 
     async def start(self, *, stall_mode: int, seed: int) -> None:
         """Start the clock and reset the design."""
@@ -169,18 +188,23 @@ class HarnessDriver:
         dut.load.value = 1
         await Timer(CLOCK_NS, "ns")
         dut.load.value = 0
+        self.go_clock = int(get_sim_time("ns")) // CLOCK_NS
         dut.go.value = 1
 
     def capture(self, name: str, width: int) -> NDArray[np.uint8]:
-        """Captured words of a memory, uint8 (words, width) of bits, lowest first."""
+        """The lower ``width`` bits of a memory's captured words, uint8 (words, width), lowest first."""
         path = Path(f"{name}.capture.hex")
         return read_words(path, width) if path.exists() else np.empty((0, width), dtype=np.uint8)
+
+    def capture_clocks(self, name: str, width: int) -> NDArray[np.int64]:
+        """Clocks since the simulation began of a memory's captured words of ``width`` bits, int64 (words,)."""
+        return self.go_clock + word_fields(self.capture(name, width + CYCLE_BITS)[:, width:], CYCLE_BITS)[:, 0]
 
     def output(self, name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """An output stream's payloads as bits, and the cycle of each transfer."""
         width = next(s["width"] for s in self.outputs if s["name"] == name)
-        words = self.capture(name, width + 32)
-        return words[:, :width], word_fields(words[:, width:], 32)[:, 0]
+        words = self.capture(name, width + CYCLE_BITS)
+        return words[:, :width], word_fields(words[:, width:], CYCLE_BITS)[:, 0]
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write ``result.json``."""

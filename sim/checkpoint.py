@@ -18,8 +18,8 @@ _COUNTED = {"images", "count", "correct", "learning", *COUNTERS}
 _MOST = 1 << 62
 
 
-def require_checkpoint(path: Path, *, run: str, spec: NetworkSpec, played: Sequence[int]) -> None:
-    """See that a checkpoint is one of this very run, and whole.
+def require_checkpoint(path: Path, *, run: str, spec: NetworkSpec, played: Sequence[int]) -> int:
+    """See that a checkpoint is one of this very run, and whole; returns how many images it has played.
 
     Parameters
     ----------
@@ -61,3 +61,4 @@ def require_checkpoint(path: Path, *, run: str, spec: NetworkSpec, played: Seque
             isinstance(entry, dict) and set(entry) >= _COUNTED
             and all(isinstance(value, int) and 0 <= value <= _MOST for value in entry.values()) for entry in history):
         raise InputError(f"{path}: field 'history' of its header is not what it must be; the file is corrupt")
+    return done

@@ -7,7 +7,8 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,18 @@ from lifstream.golden.datasets import Split
 from lifstream.golden.files import is_there
 from lifstream.golden.model import Model, save_model
 from lifstream.golden.protocol import Command, command_bytes, reply_bytes
-from lifstream.golden.spec import InputError
+from lifstream.golden.spec import InputError, NetworkSpec
 from lifstream.golden.training import Progress
 from lifstream.sim.checkpoint import require_checkpoint
 from lifstream.sim.faults import Fault
 from lifstream.sim.harness import write_harness
-from lifstream.sim.runner import Optimise, Simulator, build, require_tools, run_bench
+from lifstream.sim.runner import Optimise, Simulator, build, require_tools, run_bench, wave_format
 
 __all__ = ["STALL_MODES", "CosimResult", "Segment", "Stalls", "cosimulate"]
 
 _BATCH = 100
 _LONG_RUN = 50_000  # images times neurons from which an optimised build pays
+_CHECKPOINTS = 2    # changes with what a checkpoint holds: no run continues from an older one
 
 
 class Stalls(enum.StrEnum):
@@ -82,12 +84,15 @@ class CosimResult:
     """Wall-clock rate of simulation and comparison, without building and loading."""
     divergence: dict[str, Any] | None
     """First divergence, see :class:`lifstream.sim.scoreboard.Divergence`."""
+    mismatches: list[dict[str, Any]]
+    """The first mismatches in order of cause, at most ten; the first is the divergence."""
     message: str
     """One line: the divergence or the broken rule; empty when bit-exact."""
     segments: list[dict[str, Any]]
     """Per segment: split, whether it was learnt from, images, the design's accuracy."""
     history: list[dict[str, Any]]
-    """Per batch: images so far, correct ones, and the design's counters."""
+    """Per batch: images so far, correct ones, the design's counters, and ``clocks``: clock cycles from the design's
+    answer to CLEAR_COUNTERS to the one with the counters."""
     counters: dict[str, Any]
     """The design's counters at the end."""
     digest: str
@@ -116,7 +121,7 @@ def cosimulate(model: Model, splits: dict[str, Split], segments: Sequence[Segmen
     fault
         Plant a fault; the result is expected not to be bit-exact.
     waves
-        Write a waveform here (VCD from Verilator, FST from Icarus).
+        Write a waveform here, VCD or FST by the name's ending.
     checkpoint, resume
         After every comparison of all weights, write down here what a later call needs to continue;
         with ``resume``, continue if the file is there.
@@ -126,12 +131,16 @@ def cosimulate(model: Model, splits: dict[str, Split], segments: Sequence[Segmen
     Raises
     ------
     InputError
-        The design's contract is not the model's, a tool is missing, or there are no images.
+        The design's contract is not the model's, a tool is missing, there are no images, a waveform's format is
+        unknown, or the checkpoint is of another run.
+    KeyboardInterrupt
+        Interrupted: the simulation has ended, temporary files are gone, the message says what was kept.
     """
     # The bench is not imported here: it runs inside the simulator.
     from lifstream.sim.scoreboard import Divergence
 
-    require_tools(simulator)
+    waves_format = None if waves is None else wave_format(waves)
+    require_tools(simulator, waves_format)
     spec = model.network.spec
     if description.get("spec_digest") != spec.digest():
         raise InputError(f"the design's contract is {description.get('spec_digest')}, the model's "
@@ -139,64 +148,100 @@ def cosimulate(model: Model, splits: dict[str, Split], segments: Sequence[Segmen
     total = sum(len(segment.order) for segment in segments)
     if total == 0:
         raise InputError("images: none to play, give at least 1")
-    batch = min(_BATCH, total)
-    weights = command_bytes(spec, Command.LOAD_WEIGHTS)
-    harness = write_harness(
-        description, samples=batch,
-        stimulus_depth=max(weights, batch * (spec.inputs + 2)) + 16,
-        capture_depth=max(weights, batch * (reply_bytes(spec, Command.INFER) + 2))
-        + reply_bytes(spec, Command.STATUS) + 16)
-    if report is not None:
-        report(Progress(task=f"build with {simulator}", done=0, total=1))
-    optimise = Optimise.RUN if total * sum(spec.sizes) > _LONG_RUN else Optimise.BUILD
-    built = build(verilog=verilog, harness=harness, description=description, simulator=simulator,
-                  optimise=optimise, waves=waves is not None)
-    if report is not None:
-        report(Progress(task=f"build with {simulator}", done=1, total=1))
-
-    work = folder or Path(tempfile.mkdtemp(prefix="lifstream-cosim-"))
-    work.mkdir(parents=True, exist_ok=True)
-    model_file, arrays_file = work / "model.npz", work / "arrays.npz"
-    save_model(model_file, model)
+    segment_values = [{"split": segment.split, "order": f"order_{index}", "rate_shift": segment.rate_shift,
+                       "check_every": segment.check_every, "label": segment.label}
+                      for index, segment in enumerate(segments)]
     arrays: dict[str, NDArray[Any]] = {}
     for name in {segment.split for segment in segments}:
         arrays[f"{name}_images"], arrays[f"{name}_labels"] = splits[name].images, splits[name].labels
     for index, segment in enumerate(segments):
         arrays[f"order_{index}"] = segment.order
-    np.savez(arrays_file, allow_pickle=False, **arrays)
-
-    segment_values = [{"split": segment.split, "order": f"order_{index}", "rate_shift": segment.rate_shift,
-                       "check_every": segment.check_every, "label": segment.label}
-                      for index, segment in enumerate(segments)]
-    run = hashlib.sha256(json.dumps([model.network.digest(), seed, segment_values]).encode())
-    for segment in segments:
-        run.update(np.ascontiguousarray(segment.order, dtype="<i8").tobytes())
-    continued = checkpoint if resume and checkpoint is not None and is_there(checkpoint) else None
-    if continued is not None:
-        require_checkpoint(continued, run=run.hexdigest(), spec=spec, played=[len(part.order) for part in segments])
-
-    def on_progress(line: dict[str, Any]) -> None:
+    run = _name_of_run([_CHECKPOINTS, model.network.digest(), seed, segment_values], arrays)
+    counts = [len(segment.order) for segment in segments]
+    with _saying_what_was_kept(checkpoint, run, spec, counts), _workplace(folder) as work:
+        continued = checkpoint if resume and checkpoint is not None and is_there(checkpoint) else None
+        if continued is not None:
+            require_checkpoint(continued, run=run, spec=spec, played=counts)
+        batch = min(_BATCH, total)
+        weights = command_bytes(spec, Command.LOAD_WEIGHTS)
+        harness = write_harness(
+            description, samples=batch,
+            stimulus_depth=max(weights, batch * (spec.inputs + 2)) + 16,
+            capture_depth=max(weights, batch * (reply_bytes(spec, Command.INFER) + 2))
+            + reply_bytes(spec, Command.STATUS) + 16)
         if report is not None:
-            report(Progress(task="co-simulate", done=line["done"], total=line["total"]))
+            report(Progress(task=f"build with {simulator}", done=0, total=1))
+        optimise = Optimise.RUN if total * sum(spec.sizes) > _LONG_RUN else Optimise.BUILD
+        built = build(verilog=verilog, harness=harness, description=description, simulator=simulator,
+                      optimise=optimise, waves=waves_format)
+        if report is not None:
+            report(Progress(task=f"build with {simulator}", done=1, total=1))
 
-    raw = run_bench(built, module="lifstream.sim.tb_network", folder=work, report=on_progress, configuration={
-        "model": str(model_file.resolve()), "arrays": str(arrays_file.resolve()), "batch": batch, "total": total,
-        "segments": segment_values, "run": run.hexdigest(),
-        "checkpoint": str(checkpoint.resolve()) if checkpoint is not None else "",
-        "resume": str(continued.resolve()) if continued is not None else "",
-        "stall_mode": STALL_MODES[stalls], "seed": seed, "fault": fault.value if fault else "",
-        "monitors": list(harness.monitors)})
-    if waves is not None:
-        recorded = next(iter([*work.glob("*.vcd"), *work.glob("*.fst"), *built.folder.glob("*.fst")]), None)
-        if recorded is not None:
-            shutil.move(recorded, waves)
-    if folder is None:
-        shutil.rmtree(work, ignore_errors=True)
+        model_file, arrays_file = work / "model.npz", work / "arrays.npz"
+        save_model(model_file, model)
+        np.savez(arrays_file, allow_pickle=False, **arrays)
+
+        def on_progress(line: dict[str, Any]) -> None:
+            if report is not None:
+                report(Progress(task="co-simulate", done=line["done"], total=line["total"]))
+
+        raw = run_bench(built, module="lifstream.sim.tb_network", folder=work, report=on_progress, configuration={
+            "model": str(model_file.resolve()), "arrays": str(arrays_file.resolve()), "batch": batch, "total": total,
+            "segments": segment_values, "run": run,
+            "checkpoint": str(checkpoint.resolve()) if checkpoint is not None else "",
+            "resume": str(continued.resolve()) if continued is not None else "",
+            "stall_mode": STALL_MODES[stalls], "seed": seed, "fault": fault.value if fault else "",
+            "monitors": list(harness.monitors)})
+        if waves is not None:
+            shutil.move(work / f"waves.{waves_format}", waves)
     divergence = raw["divergence"]
     message = raw["error"] or (str(Divergence(**divergence)) if divergence else "")
     return CosimResult(
         bit_exact=raw["bit_exact"], images=raw["images"],
         predictions=np.array(raw["predictions"], dtype=np.int64),
         cycles_per_image=raw["cycles_per_image"], loading_cycles=raw["loading_cycles"],
-        images_per_second=raw["images_per_second"], divergence=divergence, message=message,
-        segments=raw["segments"], history=raw["history"], counters=raw["counters"], digest=raw["digest"])
+        images_per_second=raw["images_per_second"], divergence=divergence, mismatches=raw["mismatches"],
+        message=message, segments=raw["segments"], history=raw["history"], counters=raw["counters"],
+        digest=raw["digest"])
+
+
+def _name_of_run(values: list[Any], arrays: dict[str, NDArray[Any]]) -> str:
+    """What a checkpoint is known by: the start, and everything that is to be played."""
+    run = hashlib.sha256(json.dumps(values).encode())
+    for name in sorted(arrays):
+        run.update(f"{name} {arrays[name].dtype.str} {arrays[name].shape}".encode())
+        run.update(np.ascontiguousarray(arrays[name]).data)
+    return run.hexdigest()
+
+
+@contextmanager
+def _saying_what_was_kept(checkpoint: Path | None, run: str, spec: NetworkSpec, counts: list[int]) -> Iterator[None]:
+    """Give an interrupt a message."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = "nothing was kept"
+        if checkpoint is not None:
+            kept += f", {checkpoint} is written when all weights have been compared"
+            with suppress(InputError):  # there is none yet
+                played = require_checkpoint(checkpoint, run=run, spec=spec, played=counts)
+                kept = f"{checkpoint} holds the run up to image {played:,}; continue with the same command and --resume"
+        raise KeyboardInterrupt(kept) from None
+
+
+@contextmanager
+def _workplace(folder: Path | None) -> Iterator[Path]:
+    """The folder to run in. A temporary one is deleted at the end, unless the bench has died and its log explains."""
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        return
+    work = Path(tempfile.mkdtemp(prefix="lifstream-cosim-"))
+    try:
+        yield work
+    except RuntimeError:
+        raise
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    shutil.rmtree(work, ignore_errors=True)

@@ -6,7 +6,7 @@ every stream, inside ones included. Python loads and dumps the memories by file,
 and takes no part in single clock cycles.
 
 Spike streams inside the design are captured as one word per step, a bit per neuron; membrane
-potentials as one word per slice.
+potentials as one word per slice. The upper 32 bits of every captured word are its clock cycle since ``go``.
 """
 
 from __future__ import annotations
@@ -14,10 +14,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["BENCH_VARIABLE", "CaptureMemory", "Harness", "StimulusMemory", "write_harness", "write_pin_harness"]
+__all__ = ["BENCH_VARIABLE", "CYCLE_BITS", "DUT", "CaptureMemory", "Harness", "StimulusMemory", "write_harness",
+           "write_pin_harness"]
 
 BENCH_VARIABLE = "LIFSTREAM_BENCH"
 """Environment variable through which a bench finds its configuration file."""
+
+DUT = "harness.dut"
+"""Scope of the design in a waveform."""
+
+CYCLE_BITS = 32
+"""Width of the clock cycle above every captured word."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +111,7 @@ _SINK = """
 
 _TAP = """
   // ---- spikes on {path}: a word per step, {{sample end, a bit per neuron}}
-  reg [{neurons}:0] tap_{name}_memory [0:{last}];
+  reg [{word_msb}:0] tap_{name}_memory [0:{last}];
   reg [31:0] tap_{name}_captured = 0;
   reg [{neurons_msb}:0] tap_{name}_spikes = 0;
   reg tap_{name}_twice = 0;
@@ -122,7 +129,7 @@ _TAP = """
         if (tap_{name}_neuron > {neurons_msb}) tap_{name}_twice <= 1;
         else if (tap_{name}_spikes[tap_{name}_neuron]) tap_{name}_twice <= 1;
       end else if (tap_{name}_kind != 2'd3) begin
-        tap_{name}_memory[tap_{name}_captured] <= {{tap_{name}_kind == 2'd2, tap_{name}_spikes}};
+        tap_{name}_memory[tap_{name}_captured] <= {{cycle, tap_{name}_kind == 2'd2, tap_{name}_spikes}};
         tap_{name}_captured <= tap_{name}_captured + 1;
         tap_{name}_spikes <= 0;
       end
@@ -137,7 +144,7 @@ _DESIRES = """
   always @(posedge clk) begin
     if (rst | ~go) tap_{name}_captured <= 0;
     else if (dut.{path}__valid & dut.{path}__ready) begin
-      tap_{name}_memory[tap_{name}_captured] <= dut.{path}__payload;
+      tap_{name}_memory[tap_{name}_captured] <= {{cycle, dut.{path}__payload}};
       tap_{name}_captured <= tap_{name}_captured + 1;
     end
   end
@@ -150,7 +157,7 @@ _MEMBRANE = """
   always @(posedge clk) begin
     if (rst | ~go) membrane_{layer}_captured <= 0;
     else if (dut.{valid}) begin
-      membrane_{layer}_memory[membrane_{layer}_captured] <= {{{signals}}};
+      membrane_{layer}_memory[membrane_{layer}_captured] <= {{cycle, {signals}}};
       membrane_{layer}_captured <= membrane_{layer}_captured + 1;
     end
   end
@@ -254,36 +261,38 @@ def write_harness(description: dict[str, Any], *, samples: int, stimulus_depth: 
                       f"{name}_count - 1);\n")
         else:
             depth = capture_depth
-            body += _SINK.format(name=name, msb=width - 1, word_msb=width + 31, last=depth - 1, salt=index + 1)
-            capture(name, width + 32, depth)
+            word = width + CYCLE_BITS
+            body += _SINK.format(name=name, msb=width - 1, word_msb=word - 1, last=depth - 1, salt=index + 1)
+            capture(name, word, depth)
         monitor(name, name, "_", width)
 
     for tap in description["taps"]:
         monitor(tap["path"], f"dut.{tap['path']}", "__", tap["width"])
         if tap["kind"] == "desires":
             depth = samples * tap["neurons"] + 1
-            body += _DESIRES.format(name=tap["name"], path=tap["path"], msb=tap["width"] - 1, last=depth - 1)
-            capture(f"tap_{tap['name']}", tap["width"], depth)
+            word = tap["width"] + CYCLE_BITS
+            body += _DESIRES.format(name=tap["name"], path=tap["path"], msb=word - 1, last=depth - 1)
+            capture(f"tap_{tap['name']}", word, depth)
             continue
         kind, neuron = tap["fields"]["kind"], tap["fields"]["neuron"]
-        depth = samples * steps + 1
+        depth, word = samples * steps + 1, tap["neurons"] + 1 + CYCLE_BITS
         body += _TAP.format(
-            name=tap["name"], path=tap["path"], neurons=tap["neurons"], neurons_msb=tap["neurons"] - 1,
+            name=tap["name"], path=tap["path"], word_msb=word - 1, neurons_msb=tap["neurons"] - 1,
             last=depth - 1, kind_msb=kind["offset"] + kind["width"] - 1, kind_lsb=kind["offset"],
             index_msb=neuron["width"] - 1, neuron_msb=neuron["offset"] + neuron["width"] - 1,
             neuron_lsb=neuron["offset"])
-        capture(f"tap_{tap['name']}", tap["neurons"] + 1, depth)
+        capture(f"tap_{tap['name']}", word, depth)
 
     for inner in description["monitored"]:
         monitor(inner["path"], f"dut.{inner['path']}", "__", inner["width"])
 
     for membrane in description["membranes"]:
-        layer, width = membrane["layer"], membrane["width"] * len(membrane["signals"])
+        layer, word = membrane["layer"], membrane["width"] * len(membrane["signals"]) + CYCLE_BITS
         depth = samples * steps * membrane["slices"] + 1
         body += _MEMBRANE.format(
-            layer=layer, msb=width - 1, last=depth - 1, valid=membrane["valid"],
+            layer=layer, msb=word - 1, last=depth - 1, valid=membrane["valid"],
             signals=", ".join(f"dut.{signal}" for signal in reversed(membrane["signals"])))
-        capture(f"membrane_{layer}", width, depth)
+        capture(f"membrane_{layer}", word, depth)
 
     outputs = [stream["name"] for stream in description["streams"] if stream["direction"] == "out"]
     inputs = [stimulus.name for stimulus in stimuli]

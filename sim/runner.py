@@ -14,23 +14,28 @@ import importlib.metadata
 import json
 import os
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import platformdirs
-from cocotb_tools.runner import Icarus, Verilator, VerilatorControlFile, Verilog
+from cocotb_tools.runner import Icarus, Runner, Verilator, VerilatorControlFile, Verilog
 
 from lifstream.golden.spec import InputError
 from lifstream.sim.harness import BENCH_VARIABLE, Harness
 
-__all__ = ["Build", "Optimise", "Simulator", "build", "require_tools", "run_bench"]
+__all__ = ["Build", "Optimise", "Simulator", "WaveFormat", "build", "require_tools", "run_bench", "wave_format"]
 
-_APT_PACKAGES = {"g++": "g++", "make": "make", "perl": "perl", "iverilog": "iverilog"}
+_APT_PACKAGES = {"g++": "g++", "make": "make", "perl": "perl", "iverilog": "iverilog",
+                 "lz4.h": "liblz4-dev", "zlib.h": "zlib1g-dev"}
+
+_PATIENCE_SECONDS = 5.0
+"""How long a tool that is to end may take before it is killed."""
 
 
 class Simulator(enum.StrEnum):
@@ -49,16 +54,97 @@ class Optimise(enum.StrEnum):
     """A quick simulation: for long ones."""
 
 
-class _SelectiveVerilator(Verilator):
-    """The cocotb runner without ``--public-flat-rw``."""
+class WaveFormat(enum.StrEnum):
+    """Formats of a waveform, each with the ending of its files."""
+
+    VCD = "vcd"
+    """Value change dump (IEEE 1364): text, read by every viewer."""
+    FST = "fst"
+    """GTKWave's format: compressed, many times smaller."""
+
+
+def wave_format(path: Path) -> WaveFormat:
+    """The format of a waveform file, by the ending of its name.
+
+    Raises
+    ------
+    InputError
+        The ending is not that of a format.
+    """
+    ending = path.suffix.lower().removeprefix(".")
+    if ending not in list(WaveFormat):
+        raise InputError(f"{path}: a waveform's name ends in {' or '.join(f'.{each}' for each in WaveFormat)}")
+    return WaveFormat(ending)
+
+
+class _BenchRunner(Runner):
+    """A cocotb runner whose tools end with the call that started them, an interrupt included; any waveform."""
+
+    meanwhile: Callable[[], None] = staticmethod(lambda: None)
+    """Called several times a second while a tool runs."""
+    grouped = False
+    """Whether the tools start further ones: they are then given a process group, which ends as a whole."""
+    wave_format: WaveFormat | None = None
+
+    def _waves_file(self) -> str:
+        return f"waves.{self.wave_format}"
+
+    def _execute_cmds(self, cmds: Sequence[list[str]], cwd: Any, stdout: TextIO | None = None) -> None:
+        for command in cmds:
+            with subprocess.Popen(command, cwd=cwd, env=self.env, stdout=stdout,
+                                  stderr=None if stdout is None else subprocess.STDOUT,
+                                  process_group=0 if self.grouped else None) as process:
+                try:
+                    while process.poll() is None:
+                        with contextlib.suppress(subprocess.TimeoutExpired):
+                            process.wait(timeout=0.1)
+                        self.meanwhile()
+                except BaseException:
+                    self._end(process)
+                    raise
+            if process.returncode != 0:
+                raise RuntimeError(f"command failed with return code {process.returncode}")
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        def send(number: int) -> None:
+            with contextlib.suppress(ProcessLookupError):
+                if self.grouped:
+                    os.killpg(process.pid, number)
+                else:
+                    process.send_signal(number)
+
+        send(signal.SIGTERM)
+        try:
+            process.wait(timeout=_PATIENCE_SECONDS)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            send(signal.SIGKILL)
+
+
+class _SelectiveVerilator(_BenchRunner, Verilator):
+    """Without ``--public-flat-rw``."""
 
     def _build_command(self) -> list[list[str]]:
-        return [[part for part in command if part != "--public-flat-rw"]
+        trace = {"--trace": f"--trace-{self.wave_format}"}
+        return [[trace.get(part, part) for part in command if part != "--public-flat-rw"]
                 for command in super()._build_command()]
 
+    def _test_command(self) -> list[list[str]]:
+        if self.wave_format is not None:
+            self.test_args += ["--trace-file", self._waves_file()]
+        return super()._test_command()
 
-def _runner(simulator: Simulator) -> Verilator | Icarus:
-    return _SelectiveVerilator() if simulator is Simulator.VERILATOR else Icarus()
+
+class _Icarus(_BenchRunner, Icarus):
+    def _test_command(self) -> list[list[str]]:
+        self.plusargs += [f"+dumpfile_path={self._waves_file()}"]
+        return [[f"-{self.wave_format}" if part == "-fst" else part for part in command]
+                for command in super()._test_command()]
+
+
+def _runner(simulator: Simulator, waves: WaveFormat | None) -> _SelectiveVerilator | _Icarus:
+    runner = _SelectiveVerilator() if simulator is Simulator.VERILATOR else _Icarus()
+    runner.wave_format = waves
+    return runner
 
 
 _VERILATOR_ARGS = ["-O3", "--x-assign", "fast", "--x-initial", "fast",
@@ -74,11 +160,18 @@ class Build:
     simulator: Simulator
     harness: Harness
     description: dict[str, Any]
-    waves: bool
+    waves: WaveFormat | None = None
+    """Format of the waveform that its simulations record, as ``waves.vcd`` or ``waves.fst`` where they run."""
 
 
-def require_tools(simulator: Simulator) -> None:
-    """See that the tools a simulator needs are installed.
+def _has_header(name: str) -> bool:
+    """Whether the C++ compiler finds a header."""
+    return subprocess.run(["g++", "-E", "-x", "c++", "-o", os.devnull, "-"], input=f"#include <{name}>\n".encode(),
+                          capture_output=True, check=False).returncode == 0
+
+
+def require_tools(simulator: Simulator, waves: WaveFormat | None = None) -> None:
+    """See that the tools are installed that a simulator needs, and what it needs to write waveforms.
 
     Raises
     ------
@@ -90,6 +183,12 @@ def require_tools(simulator: Simulator) -> None:
         packages = " ".join(_APT_PACKAGES[tool] for tool in missing)
         raise InputError(f"{', '.join(missing)} not found, {simulator} needs it; "
                          f"install it with: apt-get install {packages}")
+    # Icarus brings its own.
+    if simulator is Simulator.VERILATOR and waves is WaveFormat.FST and (
+            missing := [header for header in ("lz4.h", "zlib.h") if not _has_header(header)]):
+        packages = " ".join(_APT_PACKAGES[header] for header in missing)
+        raise InputError(f"{', '.join(missing)} not found, an FST waveform needs it; install it with: "
+                         f"apt-get install {packages}, or name a .vcd file")
 
 
 def _environment() -> None:
@@ -110,7 +209,7 @@ def _tool_versions() -> str:
 
 def build(*, verilog: str, harness: Harness, description: dict[str, Any],
           simulator: Simulator = Simulator.VERILATOR, optimise: Optimise = Optimise.BUILD,
-          waves: bool = False) -> Build:
+          waves: WaveFormat | None = None) -> Build:
     """Compile a design with its harness, or find it in the cache.
 
     A build goes to a folder of its own and is renamed when complete, so that parallel workers and
@@ -121,7 +220,7 @@ def build(*, verilog: str, harness: Harness, description: dict[str, Any],
     InputError
         A tool is missing, or compilation failed (the message names the log).
     """
-    require_tools(simulator)
+    require_tools(simulator, waves)
     key = hashlib.sha256("\0".join(
         [verilog, harness.verilog, harness.control_file, simulator, optimise, str(waves), _tool_versions(),
          *_VERILATOR_ARGS, sys.executable]).encode()).hexdigest()[:20]
@@ -143,12 +242,13 @@ def build(*, verilog: str, harness: Harness, description: dict[str, Any],
         arguments = [*_VERILATOR_ARGS, "-CFLAGS", optimise]
     else:
         arguments = []
-    runner = _runner(simulator)
+    runner = _runner(simulator, waves)
+    runner.grouped = True
     log = work / "build.log"
     try:
         runner.log.setLevel("WARNING")
         runner.build(sources=tagged, build_args=arguments, hdl_toplevel="harness", build_dir=work,
-                     timescale=("1ns", "1ps"), waves=waves, log_file=log)
+                     timescale=("1ns", "1ps"), waves=waves is not None, log_file=log)
     except (RuntimeError, SystemExit) as error:
         failed = root / f"failed-{key}.log"
         shutil.copy(log, failed)
@@ -167,6 +267,8 @@ def build(*, verilog: str, harness: Harness, description: dict[str, Any],
 def run_bench(built: Build, *, module: str, configuration: dict[str, Any], folder: Path,
               report: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any]:
     """Run a cocotb bench and return what it wrote to ``result.json``.
+
+    The simulation ends with this call, whatever ends it: an interrupt, or an exception of ``report``.
 
     Parameters
     ----------
@@ -193,33 +295,27 @@ def run_bench(built: Build, *, module: str, configuration: dict[str, Any], folde
     progress_file.write_text("")
     config_file.write_text(json.dumps({**configuration, "description": built.description}))
     _environment()
-    runner = _runner(built.simulator)
+    runner = _runner(built.simulator, built.waves)
     runner.log.setLevel("CRITICAL")
-    runner.waves = built.waves
-
-    def simulate() -> None:
-        # The result file tells whether the bench failed or died.
-        with contextlib.suppress(RuntimeError, SystemExit):
-            runner.test(test_module=module, hdl_toplevel="harness", hdl_toplevel_lang="verilog",
-                        build_dir=built.folder, test_dir=folder, waves=built.waves,
-                        results_xml=str(folder.resolve() / "results.xml"), log_file=folder / "bench.log",
-                        timescale=("1ns", "1ps"),
-                        extra_env={BENCH_VARIABLE: str(config_file.resolve()), "COCOTB_ANSI_OUTPUT": "0"})
-
-    thread = threading.Thread(target=simulate, daemon=True)
-    thread.start()
     position = 0
-    while True:
-        thread.join(timeout=0.1)
-        alive = thread.is_alive()
+
+    def follow() -> None:
+        nonlocal position
         with progress_file.open() as stream:
             stream.seek(position)
             for line in iter(stream.readline, ""):
                 if report is not None:
                     report(json.loads(line))
             position = stream.tell()
-        if not alive:
-            break
+
+    runner.meanwhile = follow
+    # The result file tells whether the bench failed or died.
+    with contextlib.suppress(RuntimeError, SystemExit):
+        runner.test(test_module=module, hdl_toplevel="harness", hdl_toplevel_lang="verilog",
+                    build_dir=built.folder, test_dir=folder, waves=built.waves is not None,
+                    results_xml=str(folder.resolve() / "results.xml"), log_file=folder / "bench.log",
+                    timescale=("1ns", "1ps"),
+                    extra_env={BENCH_VARIABLE: str(config_file.resolve()), "COCOTB_ANSI_OUTPUT": "0"})
     if not result_file.exists():
         raise RuntimeError(f"the bench ended without a result; see {folder / 'bench.log'}")
     result: dict[str, Any] = json.loads(result_file.read_text())

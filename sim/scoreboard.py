@@ -1,4 +1,4 @@
-"""Compares what the design did with what the golden model says, and names the first divergence.
+"""Compares what the design did with what the golden model says, and names the first mismatches.
 
 Equality is exact: ``==`` on integers, no tolerance.
 """
@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 
 from lifstream.golden.network import ForwardRecord
 
-__all__ = ["Captured", "CapturedDesire", "Divergence", "first_divergence", "first_label_divergence",
-           "first_threshold_divergence", "first_weight_divergence"]
+__all__ = ["MISMATCHES_MAX", "Captured", "CapturedDesire", "Divergence", "label_mismatches", "mismatches",
+           "threshold_mismatches", "weight_mismatches"]
+
+MISMATCHES_MAX = 10
+"""No comparison names more."""
 
 INPUT_LAYER = -1
 """Layer number of the encoder's spikes."""
@@ -23,7 +26,7 @@ INPUT_LAYER = -1
 
 @dataclass(frozen=True, kw_only=True)
 class Divergence:
-    """The first place where the design and the golden model differ."""
+    """A place where the design and the golden model differ."""
 
     image: int
     step: int | None
@@ -38,6 +41,15 @@ class Divergence:
     """Presynaptic neuron, for weights."""
     column: int | None = None
     """Postsynaptic neuron, for weights."""
+    clock: int | None = None
+    """Clock in which the design shows what it ``got``, counted from the simulation's start; for a spike, that of the
+    marker which ends its step. None for what is read back after a sample."""
+    first_clock: int | None = None
+    """For a spike, the first clock in which one of its step can come; otherwise ``clock``."""
+    time_ns: int | None = None
+    """When ``clock`` begins in the waveform."""
+    path: str | None = None
+    """The signal in the waveform, or the word of memory and its bits. None for a vote, which the host computes."""
 
     def __str__(self) -> str:
         where = [f"image {self.image}"]
@@ -49,7 +61,15 @@ class Divergence:
             where.append(f"neuron {self.neuron}")
         if self.row is not None:
             where += [f"row {self.row}", f"column {self.column}"]
-        return f"{', '.join(where)}: {self.quantity} expected {self.expected}, got {self.got}"
+        seen = []
+        if self.clock is not None:
+            clocks = f"clock {self.clock}" if self.first_clock in (None, self.clock) else \
+                f"clocks {self.first_clock} to {self.clock}"
+            seen.append(clocks if self.time_ns is None else f"{clocks} at {self.time_ns} ns")
+        if self.path is not None:
+            seen.append(self.path)
+        message = f"{', '.join(where)}: {self.quantity} expected {self.expected}, got {self.got}"
+        return f"{message} ({', '.join(seen)})" if seen else message
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -82,12 +102,13 @@ class CapturedDesire(NamedTuple):
     error: NDArray[np.int64]
 
 
-def _first(expected: NDArray[Any], got: NDArray[Any]) -> tuple[int, ...] | None:
-    """Index of the first unequal element in C order, or None."""
+def _unequal(expected: NDArray[Any], got: NDArray[Any]) -> list[tuple[int, ...]]:
+    """Indices of the first unequal elements in C order."""
     different = expected != got
     if not different.any():
-        return None
-    return tuple(int(i) for i in np.unravel_index(int(different.argmax()), different.shape))
+        return []
+    return [tuple(int(i) for i in np.unravel_index(place, different.shape))
+            for place in np.flatnonzero(different)[:MISMATCHES_MAX]]
 
 
 def _stages(golden: ForwardRecord, captured: Captured) -> Iterator[tuple[int, str, NDArray[Any], NDArray[Any]]]:
@@ -97,37 +118,33 @@ def _stages(golden: ForwardRecord, captured: Captured) -> Iterator[tuple[int, st
         yield layer, "spike", record.spikes, captured.spikes[layer]
 
 
-def first_weight_divergence(expected: Sequence[NDArray[np.int32]], got: Sequence[NDArray[np.int32]], *,
-                            image: int) -> Divergence | None:
-    """The first unequal weight after ``image``: by layer, then row, then column."""
-    for layer, (wanted, found) in enumerate(zip(expected, got, strict=True)):
-        if (index := _first(wanted, found)) is not None:
-            return Divergence(image=image, step=None, layer=layer, quantity="weight", neuron=None,
-                              expected=int(wanted[index]), got=int(found[index]), row=index[0], column=index[1])
-    return None
+def weight_mismatches(expected: Sequence[NDArray[np.int32]], got: Sequence[NDArray[np.int32]], *,
+                      image: int) -> list[Divergence]:
+    """The first unequal weights after ``image``: by layer, then row, then column."""
+    return [Divergence(image=image, step=None, layer=layer, quantity="weight", neuron=None,
+                       expected=int(wanted[index]), got=int(found[index]), row=index[0], column=index[1])
+            for layer, (wanted, found) in enumerate(zip(expected, got, strict=True))
+            for index in _unequal(wanted, found)][:MISMATCHES_MAX]
 
 
-def first_threshold_divergence(expected: Sequence[NDArray[np.int64]], got: Sequence[NDArray[np.int64]], *,
-                               image: int) -> Divergence | None:
-    """The first unequal adaptive threshold after ``image``: by layer, then neuron."""
-    for layer, (wanted, found) in enumerate(zip(expected, got, strict=True)):
-        if (index := _first(wanted, found)) is not None:
-            return Divergence(image=image, step=None, layer=layer, quantity="adaptive threshold", neuron=index[0],
-                              expected=int(wanted[index]), got=int(found[index]))
-    return None
+def threshold_mismatches(expected: Sequence[NDArray[np.int64]], got: Sequence[NDArray[np.int64]], *,
+                         image: int) -> list[Divergence]:
+    """The first unequal adaptive thresholds after ``image``: by layer, then neuron."""
+    return [Divergence(image=image, step=None, layer=layer, quantity="adaptive threshold", neuron=index[0],
+                       expected=int(wanted[index]), got=int(found[index]))
+            for layer, (wanted, found) in enumerate(zip(expected, got, strict=True))
+            for index in _unequal(wanted, found)][:MISMATCHES_MAX]
 
 
-def first_label_divergence(expected: NDArray[np.int32], got: NDArray[np.int32], *, image: int) -> Divergence | None:
-    """The first neuron whose votes, (n, classes), differ after labelling: with it, its label does."""
-    if (index := _first(expected, got)) is None:
-        return None
-    return Divergence(image=image, step=None, layer=None, quantity=f"vote for class {index[1]}", neuron=index[0],
-                      expected=int(expected[index]), got=int(got[index]))
+def label_mismatches(expected: NDArray[np.int32], got: NDArray[np.int32], *, image: int) -> list[Divergence]:
+    """The first votes, (n, classes), that differ after labelling: with a neuron's votes, its label does."""
+    return [Divergence(image=image, step=None, layer=None, quantity=f"vote for class {index[1]}", neuron=index[0],
+                       expected=int(expected[index]), got=int(got[index])) for index in _unequal(expected, got)]
 
 
-def first_divergence(golden: ForwardRecord, captured: Captured, *, first_image: int = 0,
-                     desires: Sequence[CapturedDesire] = ()) -> Divergence | None:
-    """The earliest divergence of a batch: by image, then step, then along the data path and back.
+def mismatches(golden: ForwardRecord, captured: Captured, *, first_image: int = 0,
+               desires: Sequence[CapturedDesire] = ()) -> list[Divergence]:
+    """The first mismatches of a batch: by image, then step, then along the data path and back, then by neuron.
 
     Parameters
     ----------
@@ -141,17 +158,17 @@ def first_divergence(golden: ForwardRecord, captured: Captured, *, first_image: 
     """
     found: list[tuple[tuple[int, int, int], Divergence]] = []
     for order, (layer, quantity, expected, got) in enumerate(_stages(golden, captured)):
-        if (index := _first(expected, got)) is not None:
+        for index in _unequal(expected, got):
             image, step, neuron = index
             found.append(((image, step, order), Divergence(
                 image=first_image + image, step=step, layer=layer, quantity=quantity, neuron=neuron,
                 expected=int(expected[index]), got=int(got[index]))))
     last_step = golden.input_spikes.shape[-2]
-    if (index := _first(golden.counts, captured.counts)) is not None:
+    for index in _unequal(golden.counts, captured.counts):
         found.append(((index[0], last_step, 0), Divergence(
             image=first_image + index[0], step=None, layer=None, quantity="spike count", neuron=index[1],
             expected=int(golden.counts[index]), got=int(captured.counts[index]))))
-    if (index := _first(golden.prediction, captured.predictions)) is not None:
+    for index in _unequal(golden.prediction, captured.predictions):
         found.append(((index[0], last_step, 1), Divergence(
             image=first_image + index[0], step=None, layer=None, quantity="prediction", neuron=None,
             expected=int(golden.prediction[index]), got=int(captured.predictions[index]))))
@@ -159,8 +176,9 @@ def first_divergence(golden: ForwardRecord, captured: Captured, *, first_image: 
         names = CapturedDesire._fields if back == 0 else CapturedDesire._fields[:2]
         for name in names:
             expected, got = getattr(wanted, name), getattr(captured.desires[layer], name)
-            if (index := _first(expected, got)) is not None:
+            for index in _unequal(expected, got):
                 found.append(((index[0], last_step, 2 + back), Divergence(
                     image=first_image + index[0], step=None, layer=layer, quantity=f"desire {name}", neuron=index[1],
                     expected=int(expected[index]), got=int(got[index]))))
-    return min(found, key=lambda entry: entry[0])[1] if found else None
+    # Each array's elements are in order already, and sorting keeps equals as they are.
+    return [divergence for _, divergence in sorted(found, key=lambda entry: entry[0])[:MISMATCHES_MAX]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from lifstream.golden.packets import (
 from lifstream.golden.protocol import COUNTERS, Command, Status, reply_bytes
 from lifstream.golden.spec import InputError, Magnitude
 from lifstream.golden.stdp import assign_votes
-from lifstream.sim.bench import BenchError, HarnessDriver, word_fields
+from lifstream.sim.bench import CLOCK_NS, BenchError, HarnessDriver, undisturbed, word_fields
 from lifstream.sim.faults import (
     Fault,
     forget_inhibition,
@@ -42,14 +43,15 @@ from lifstream.sim.faults import (
     plant_update,
     plant_weight,
 )
+from lifstream.sim.places import REPLIES, membrane_path, payload_path, threshold_path, weight_path
 from lifstream.sim.scoreboard import (
     Captured,
     CapturedDesire,
     Divergence,
-    first_divergence,
-    first_label_divergence,
-    first_threshold_divergence,
-    first_weight_divergence,
+    label_mismatches,
+    mismatches,
+    threshold_mismatches,
+    weight_mismatches,
 )
 
 
@@ -78,6 +80,9 @@ class _Session:
         self.right = 0          # ... and classified correctly
         self.responses: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []  # of a labelling: golden, design
         self.earlier: dict[str, int] = {}  # counters of the run this one continues
+        self.counted = 0        # ... and clocks they have counted
+        self.cleared = 0        # clock in which the design said that it had cleared its counters
+        self.desire_words: list[list[int]] = []  # per layer: where in its capture the desires of each image begin
         if config_state := self.config.get("resume"):
             self._resume(Path(config_state))
 
@@ -88,16 +93,18 @@ class _Session:
         for name, value in header["state"].items():
             setattr(self, name, value)
         self.earlier = {name: self.history[-1][name] for name in COUNTERS}
+        self.counted = self.history[-1]["clocks"]
 
     def save_checkpoint(self) -> None:
         """Write down a point at which both sides have been found equal."""
         if not self.config.get("checkpoint"):
             return
         names = ("played", "cycles", "predictions", "segments", "history", "segment_index", "start", "right")
-        write_archive(Path(self.config["checkpoint"]), {
-            "format": 1, "kind": "cosim checkpoint", "run": self.config["run"],
-            "random_states": self.draws.states, "state": {name: getattr(self, name) for name in names},
-        }, network_to(self.network))
+        with undisturbed():
+            write_archive(Path(self.config["checkpoint"]), {
+                "format": 1, "kind": "cosim checkpoint", "run": self.config["run"],
+                "random_states": self.draws.states, "state": {name: getattr(self, name) for name in names},
+            }, network_to(self.network))
 
     def _cycle_limit(self, transfers: int, images: int) -> int:
         """Far more clock cycles than a batch can need, so that a hang ends."""
@@ -123,14 +130,15 @@ class _Session:
 
     # -- what the design did -------------------------------------------------------------------
 
+    def _taps(self, kind: str) -> list[dict[str, Any]]:
+        return [tap for tap in self.driver.description["taps"] if tap["kind"] == kind]
+
     def _trains(self, images: int) -> list[NDArray[np.int64]]:
         spec = self.spec
         ends = np.zeros((images, spec.steps), dtype=np.uint8)
         ends[:, -1] = 1
         trains = []
-        for tap in self.driver.description["taps"]:
-            if tap["kind"] != "spikes":
-                continue
+        for tap in self._taps("spikes"):
             words = self.driver.capture(f"tap_{tap['name']}", tap["neurons"] + 1)
             if len(words) != images * spec.steps:
                 raise BenchError(f"{tap['path']}: {len(words)} steps, expected {images} images of {spec.steps}")
@@ -156,16 +164,19 @@ class _Session:
     def _desires(self, images: int, masks: list[list[Any]]) -> list[CapturedDesire]:
         """Decode the desires of each layer; what a layer's dropout mask hides is left out, as in the layer."""
         result = []
-        taps = [tap for tap in self.driver.description["taps"] if tap["kind"] == "desires"]
+        self.desire_words = []
+        taps = self._taps("desires")
         for layer, tap in enumerate(taps):
             words, neurons = self.driver.capture(f"tap_{tap['name']}", tap["width"]), tap["neurons"]
             values = {name: word_fields(words[:, field["offset"]:field["offset"] + field["width"]],
                                         field["width"])[:, 0] for name, field in tap["fields"].items()}
             sign, exponent, error = (np.zeros((images, neurons), dtype=np.int64) for _ in range(3))
             start = 0
+            self.desire_words.append([])
             for image in range(images):
                 if start >= len(words):
                     raise BenchError(f"{tap['path']}: no desires for image {self.played + image}")
+                self.desire_words[-1].append(start)
                 if values["skip"][start]:
                     start += 1
                     continue
@@ -186,10 +197,57 @@ class _Session:
             result.append(CapturedDesire(sign=sign, exponent=exponent, error=error))
         return result
 
+    def _located(self, found: list[Divergence], *, first_image: int = 0) -> list[Divergence]:
+        """The mismatches with their clocks and paths; ``first_image`` is the number of the batch's first."""
+        located = []
+        for each in found:
+            clocks, path = self._place(each, each.image - first_image)
+            if clocks is not None:
+                first, last = clocks
+                each = replace(each, first_clock=first, clock=last, time_ns=last * CLOCK_NS)
+            located.append(replace(each, path=path))
+        return located
+
+    def _place(self, found: Divergence, image: int) -> tuple[tuple[int, int] | None, str | None]:
+        """First and last clock of a mismatch in this image of the batch, and its path; None where there is none."""
+        description, steps = self.driver.description, self.spec.steps
+        layer, step, neuron = (number or 0 for number in (found.layer, found.step, found.neuron))
+        match found.quantity.split()[0]:
+            case "spike" if found.step is not None:
+                tap = self._taps("spikes")[layer + 1]
+                markers = self.driver.capture_clocks(f"tap_{tap['name']}", tap["neurons"] + 1)
+                word = image * steps + step
+                earliest = int(markers[word - 1]) + 1 if word else self.driver.go_clock
+                return (earliest, int(markers[word])), payload_path(tap["path"])
+            case "membrane":
+                membrane = description["membranes"][layer]
+                groups = len(membrane["signals"])
+                clocks = self.driver.capture_clocks(f"membrane_{layer}", membrane["width"] * groups)
+                word = (image * steps + step) * membrane["slices"] + neuron // groups
+                path = membrane_path(membrane, neuron)
+            case "spike" | "prediction":  # a count's byte, behind command, status and prediction
+                _, cycles = self.driver.output("replies")
+                clocks = self.driver.go_clock + cycles
+                word = image * (2 + reply_bytes(self.spec, Command.INFER)) + (2 if found.neuron is None else 3 + neuron)
+                path = REPLIES
+            case "desire":
+                tap = self._taps("desires")[layer]
+                clocks = self.driver.capture_clocks(f"tap_{tap['name']}", tap["width"])
+                first, following = [*self.desire_words[layer], len(clocks)][image:image + 2]
+                word = min(first + neuron, following - 1)  # a single word says that there are none
+                path = payload_path(tap["path"])
+            case "weight":
+                return None, weight_path(description, layer, found.row or 0, found.column or 0)
+            case "adaptive":
+                return None, threshold_path(description, layer, neuron)
+            case _:
+                return None, None
+        return (int(clocks[word]), int(clocks[word])), path
+
     # -- a batch of images -----------------------------------------------------------------------
 
     async def batch(self, images: NDArray[np.uint8], labels: NDArray[np.uint8], *, rate_shift: int | None,
-                    ) -> tuple[Divergence | None, NDArray[np.int64]]:
+                    ) -> tuple[list[Divergence], NDArray[np.int64]]:
         """Play a batch through both, learning when there is a rate shift; returns the design's predictions too."""
         spec, count = self.spec, len(images)
         played = images
@@ -231,74 +289,76 @@ class _Session:
             captured = plant_captured(captured, self.fault, self.seed)
         if self.spec.magnitude is Magnitude.GRADED:  # errors do not travel
             desires = [desire._replace(error=np.zeros_like(desire.error)) for desire in desires]
-        divergence = first_divergence(golden, captured, first_image=self.played, desires=desires)
+        found = self._located(mismatches(golden, captured, first_image=self.played, desires=desires),
+                              first_image=self.played)
         self.responses.append((golden.counts, captured.counts))
         self.played += count
         self.predictions += predictions.tolist()
+        counted = {name: value for name, value in self.status.items() if name not in ("spec_digest", "rate_shift")}
         self.history.append({
             "images": self.played, "correct": int((predictions == labels).sum()), "count": count,
-            "learning": rate_shift is not None, **{name: value for name, value in self.status.items()
-                                                   if name not in ("spec_digest", "rate_shift")}})
+            "learning": rate_shift is not None,
+            "clocks": self.counted + self.driver.go_clock + status.cycle - self.cleared, **counted})
         self.driver.progress(done=self.played, total=self.config["total"])
-        return divergence, predictions
+        return found, predictions
 
-    async def check_weights(self) -> Divergence | None:
+    async def check_weights(self) -> list[Divergence]:
         """Read all weights and adaptive thresholds back and compare them."""
         image = max(0, self.played - 1)
         reply = await self.command(Command.READ_WEIGHTS)
         weights = decode_weights(self.spec, reply.payload)
         if self.fault is Fault.UPDATE:
             weights = plant_update(weights, self.seed)
-        divergence = first_weight_divergence(self.network.weights, weights, image=image)
-        if divergence is not None or self.spec.stdp is None:
-            return divergence
+        found = weight_mismatches(self.network.weights, weights, image=image)
+        if found or self.spec.stdp is None:
+            return self._located(found)
         reply = await self.command(Command.READ_THRESHOLDS)
         thresholds = decode_thresholds(self.spec, reply.payload)
         if self.fault is Fault.THRESHOLD:
             thresholds = plant_threshold(thresholds, self.seed)
-        return first_threshold_divergence(self.network.thresholds, thresholds, image=image)
+        return self._located(threshold_mismatches(self.network.thresholds, thresholds, image=image))
 
-    async def label(self, labels: NDArray[np.uint8]) -> Divergence | None:
+    async def label(self, labels: NDArray[np.uint8]) -> list[Divergence]:
         """Label the neurons by the responses collected, on either side; load the votes into the design."""
         golden, design = (np.concatenate([pair[side] for pair in self.responses]) for side in (0, 1))
         if self.fault is Fault.LABEL:
             design[np.unravel_index(golden.argmax(), golden.shape)] += 1
         votes = [assign_votes(self.spec, responses, labels) for responses in (golden, design)]
-        divergence = first_label_divergence(*votes, image=max(0, self.played - 1))
-        if divergence is None:
+        found = label_mismatches(*votes, image=max(0, self.played - 1))
+        if not found:
             self.network.weights[-1][:] = votes[0]
             await self.command(Command.LOAD_WEIGHTS, encode_weights(self.spec, self.network.weights))
-        return divergence
+        return found
 
-    async def segment(self, segment: dict[str, Any]) -> Divergence | None:
+    async def segment(self, segment: dict[str, Any]) -> list[Divergence]:
         """Play one segment: a number of images of one split, learnt from or not."""
         images, labels = self.arrays[f"{segment['split']}_images"], self.arrays[f"{segment['split']}_labels"]
         order = self.arrays[segment["order"]]
         rate_shift = segment["rate_shift"]
         if rate_shift is not None:
             await self.command(Command.SET_RATE_SHIFT, [rate_shift])
-        divergence: Divergence | None = None
+        found: list[Divergence] = []
         self.responses = []
         due = self.start + segment["check_every"]
-        while self.start < len(order) and divergence is None:
+        while self.start < len(order) and not found:
             stop = min(self.start + self.config["batch"], len(order), due)
             part = order[self.start:stop]
-            divergence, got = await self.batch(images[part], labels[part], rate_shift=rate_shift)
+            found, got = await self.batch(images[part], labels[part], rate_shift=rate_shift)
             self.right += int((got == labels[part]).sum())
             self.start = stop
             if self.start in (due, len(order)):
                 due = self.start + segment["check_every"]
-                if divergence is None and rate_shift is not None:
-                    divergence = await self.check_weights()
-                if divergence is None and segment["label"] and self.start == len(order):
-                    divergence = await self.label(labels[order])
+                if not found and rate_shift is not None:
+                    found = await self.check_weights()
+                if not found and segment["label"] and self.start == len(order):
+                    found = await self.label(labels[order])
                 # A labelling that is cut short starts anew.
-                if divergence is None and (not segment["label"] or self.start == len(order)):
+                if not found and (not segment["label"] or self.start == len(order)):
                     self.save_checkpoint()
         self.segments.append({"split": segment["split"], "learning": rate_shift is not None, "images": self.start,
                               "accuracy": self.right / self.start})
         self.start = self.right = 0
-        return divergence
+        return found
 
 
 def _stack(records: list[ForwardRecord]) -> ForwardRecord:
@@ -330,7 +390,7 @@ async def network(dut: Any) -> None:
     session = _Session(dut)
     before = session.played
     config = session.config
-    divergence: Divergence | None = None
+    found: list[Divergence] = []
     error = ""
     loading_cycles = 0
     started = time.perf_counter()
@@ -349,18 +409,20 @@ async def network(dut: Any) -> None:
             session.network = forget_inhibition(session.network)
         states = np.array(session.draws.states, dtype="<u4").view(np.uint8)
         await session.command(Command.SEED_RANDOM, states)
-        await session.command(Command.CLEAR_COUNTERS)
+        cleared = await session.command(Command.CLEAR_COUNTERS)
+        session.cleared = session.driver.go_clock + cleared.cycle
         started = time.perf_counter()
-        while session.segment_index < len(config["segments"]) and divergence is None:
-            divergence = await session.segment(config["segments"][session.segment_index])
+        while session.segment_index < len(config["segments"]) and not found:
+            found = await session.segment(config["segments"][session.segment_index])
             session.segment_index += 1
     except (BenchError, PacketError, InputError) as problem:
         error = str(problem)
     seconds = time.perf_counter() - started
     played = session.played
     session.driver.finish({
-        "bit_exact": divergence is None and not error,
-        "divergence": divergence.to_json() if divergence else None,
+        "bit_exact": not found and not error,
+        "divergence": found[0].to_json() if found else None,
+        "mismatches": [each.to_json() for each in found],
         "error": error,
         "images": played,
         "predictions": session.predictions,
@@ -373,4 +435,4 @@ async def network(dut: Any) -> None:
         "digest": session.network.digest(),
     })
     assert not error, error
-    assert divergence is None, str(divergence)
+    assert not found, str(found[0])

@@ -102,7 +102,12 @@ def test_cosim_and_planted_fault(trained: tuple[Path, dict[str, object]]) -> Non
     assert report["cycles_per_image"] > 0
     done = run(*command, "--plant-fault", "weight", cwd=folder)
     assert done.returncode == 1
-    assert all(word in done.stderr for word in ("image", "step", "layer", "neuron", "expected", "got"))
+    assert all(word in done.stderr for word in ("image", "step", "layer", "neuron", "expected", "got", "clock", "ns",
+                                                "harness.dut.network.layer_"))
+    done = run("cosim", "d.npz", "--images", "5", "--plant-fault", "weight", "--json", cwd=folder)
+    report = json.loads(done.stdout)
+    assert report["mismatches"][0] == report["divergence"]
+    assert 1 < len(report["mismatches"]) <= 10
 
 
 @pytest.mark.simulation
@@ -206,7 +211,9 @@ def test_bad_arguments(tmp_path: Path) -> None:
     fails("train", "--preset", "nothing", cwd=tmp_path, naming="'nothing' is unknown")
     fails("train", cwd=tmp_path, naming="--preset")
     fails("train", "--preset", "digits", "--epochs", "0", cwd=tmp_path, naming="epochs: 0")
-    fails("cosim", cwd=tmp_path, naming="MODEL")
+    fails("cosim", cwd=tmp_path, naming="name either a MODEL or a --preset")
+    fails("cosim", "--preset", "digits", "digits", cwd=tmp_path, naming="name either a MODEL or a --preset, not both")
+    fails("cosim", "digits", "--waves", "w.lxt", cwd=tmp_path, naming="w.lxt: a waveform's name ends in .vcd or .fst")
     fails("cosim", "--preset", "digits", "--images", "0", cwd=tmp_path, naming="--images: 0")
     fails("cosim", "--preset", "digits", "--stalls", "often", cwd=tmp_path, naming="random")
     fails("cosim", "--preset", "digits", "--train", "--epochs", "0", cwd=tmp_path, naming="--epochs: 0")
@@ -217,7 +224,6 @@ def test_bad_arguments(tmp_path: Path) -> None:
 
 def test_model_of_another_preset(trained: tuple[Path, dict[str, object]]) -> None:
     fails("eval", "d.npz", "--preset", "mnist-128", cwd=trained[0], naming="use the preset it was trained with: digits")
-    fails("cosim", "d.npz", "--preset", "mnist-128", cwd=trained[0], naming="64-32-10")
 
 
 def test_damaged_data(data_dir: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from lifstream.golden.float_model import FloatNetwork
 from lifstream.golden.learning import learn
 from lifstream.golden.network import Network
 from lifstream.golden.spec import Eligibility, InputError, Magnitude, NetworkSpec, Overflow, Rounding, Rule
-from lifstream.sim.scoreboard import first_weight_divergence
+from lifstream.sim.scoreboard import weight_mismatches
 from tests.conftest import random_images, random_network
 from tests.golden import float_reference
 
@@ -67,8 +67,8 @@ def first_difference(expected: tuple[Runner, Outcome], got: tuple[Runner, Outcom
                 return f"image {index}: {entry.name} {values[1]}, expected {values[0]}"
     if expected[0].draws.states != got[0].draws.states:
         return "dropout states"
-    divergence = first_weight_divergence(expected[0].network.weights, got[0].network.weights, image=0)
-    return str(divergence) if divergence else ""
+    divergences = weight_mismatches(expected[0].network.weights, got[0].network.weights, image=0)
+    return str(divergences[0]) if divergences else ""
 
 
 @pytest.mark.parametrize("name", SPECS)

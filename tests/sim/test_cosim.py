@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +22,10 @@ from hypothesis import strategies as st
 from lifstream.golden.datasets import Split
 from lifstream.golden.draws import DrawGenerator
 from lifstream.golden.learning import learn
-from lifstream.golden.model import Model
+from lifstream.golden.model import Model, read_archive
 from lifstream.golden.network import Network
+from lifstream.golden.packets import decode_replies
+from lifstream.golden.protocol import Command
 from lifstream.golden.spec import InputError, NetworkSpec, Overflow, Rounding, Rule
 from lifstream.hdl.emit import Emission, emit_network
 from lifstream.hdl.geometry import Geometry
@@ -24,8 +33,12 @@ from lifstream.sim import runner
 from lifstream.sim.cosim import CosimResult, Segment, Stalls, cosimulate
 from lifstream.sim.faults import Fault
 from lifstream.sim.harness import write_harness
-from lifstream.sim.runner import Simulator
+from lifstream.sim.places import threshold_path, weight_path
+from lifstream.sim.runner import Simulator, WaveFormat
 from tests.conftest import random_images, random_network
+from tests.golden.test_stdp import plastic
+from tests.sim.test_plastic import start
+from tests.sim.waveform import Waveform
 
 pytestmark = pytest.mark.simulation
 
@@ -41,7 +54,8 @@ def split(pixels: int, classes: int) -> Split:
 
 
 def model(spec: NetworkSpec, scale: float = 2.2) -> Model:
-    return Model(network=random_network(spec, 11, scale=scale), preset="test", dataset="none")
+    network = random_network(spec, 11, scale=scale) if spec.stdp is None else start(spec)
+    return Model(network=network, preset="test", dataset="none")
 
 
 def cosim(spec: NetworkSpec, geometry: Geometry, *, training: bool = False, scale: float = 2.2,
@@ -57,25 +71,58 @@ def cosim(spec: NetworkSpec, geometry: Geometry, *, training: bool = False, scal
                       verilog=emission.verilog, description=emission.description, **options)
 
 
-def golden_digest(spec: NetworkSpec) -> str:
-    """Digest of the weights after the training of :func:`cosim`, from the golden model alone."""
+def golden_training(spec: NetworkSpec) -> tuple[Network, list[bool]]:
+    """The network after the training of :func:`cosim`, and from which images it learnt: by the golden model alone."""
     network, masks = model(spec).network, DrawGenerator(spec)
     data = split(spec.inputs, spec.classes)
+    learned = []
     for rate_shift, order in ((RATE_SHIFT, range(12)), (RATE_SHIFT + 1, reversed(range(12)))):
         for index in order:
-            learn(network, data.images[index], int(data.labels[index]), rate_shift=rate_shift, **masks.draw()._asdict())
-    return network.digest()
+            record = learn(network, data.images[index], int(data.labels[index]), rate_shift=rate_shift,
+                           **masks.draw()._asdict())
+            learned.append(bool(record.teaching))
+    return network, learned
+
+
+def golden_digest(spec: NetworkSpec) -> str:
+    """Digest of the weights after the training of :func:`cosim`, from the golden model alone."""
+    return golden_training(spec)[0].digest()
+
+
+def check_counters(result: CosimResult, spec: NetworkSpec) -> None:
+    """After the training of :func:`cosim` without stalls: the phases' clocks are all clocks that have passed, and
+    images are counted as the golden model counts them."""
+    # From clearing to the last byte of its answer it takes 2 clocks; the last counter is read 6 clocks before the last
+    # byte of the answer to STATUS, and lags by one.
+    phases = ("load", "forward", "desire", "update", "idle")
+    passed = [entry["clocks"] + 2 - 6 - 1 for entry in result.history]
+    assert [sum(entry[f"{phase}_cycles"] for phase in phases) for entry in result.history] == passed
+    assert passed == sorted(set(passed))
+    counters = result.counters
+    assert all(counters[f"{phase}_cycles"] > 0 for phase in phases)
+    _, learned = golden_training(spec)
+    assert 0 < sum(learned) < len(learned)
+    assert (counters["images"], counters["learned"], counters["skipped"]) == (
+        36, sum(learned), len(learned) - sum(learned))
+    for entry in result.history:
+        assert entry["learned"] == sum(learned[:entry["images"]])
+        assert entry["learned"] + entry["skipped"] == min(entry["images"], len(learned))
+    assert counters["spec_digest"] == spec.digest()
+    assert counters["rate_shift"] == RATE_SHIFT + 1
 
 
 @pytest.mark.parametrize(("lanes", "window", "unroll"), [(1, 1, 1), (3, 2, 5), (5, 16, 2), (8, 4, 3), (13, 4, 8)])
 def test_geometry_changes_nothing(lanes: int, window: int, unroll: int) -> None:
+    spec = replace(SPEC, output_threshold=3)  # one sample then has nothing to teach
     geometry = Geometry(lanes=lanes, window=window, unroll=unroll)
-    emission = emit_network(spec=SPEC, geometry=geometry)
+    emission = emit_network(spec=spec, geometry=geometry)
     for stalls in Stalls:
-        result = cosim(SPEC, geometry, training=True, stalls=stalls, seed=lanes, emission=emission)
+        result = cosim(spec, geometry, training=True, stalls=stalls, seed=lanes, emission=emission)
         assert result.bit_exact, result.message
         assert result.images == 36
-        assert result.digest == golden_digest(SPEC)
+        assert result.digest == golden_digest(spec)
+        if stalls is Stalls.NONE:
+            check_counters(result, spec)
 
 
 @pytest.mark.parametrize("rule", [Rule.PAPER, Rule.GRADED])
@@ -131,43 +178,138 @@ def test_batches_run_on_without_a_reset(monkeypatch: pytest.MonkeyPatch) -> None
     assert [entry["images"] for entry in result.history] == [5, 10, 12, 17, 22, 24, 29, 34, 36]
 
 
-def test_counters_add_up() -> None:
-    result = cosim(SPEC, Geometry(lanes=13), training=True)
-    counters = result.counters
-    assert counters["images"] == 36
-    assert counters["learned"] + counters["skipped"] == 24
-    assert counters["learned"] > 0
-    assert counters["update_cycles"] > 0
-    assert counters["desire_cycles"] > 0
-    assert counters["spec_digest"] == SPEC.digest()
-    assert counters["rate_shift"] == RATE_SHIFT + 1
+# Two groups and two folds in a layer, and memories so small that simulators record them.
+TINY = NetworkSpec(sizes=(7, 13, 3), steps=5, dropout=0, output_threshold=3)
+TINY_COMPETING = replace(plastic((7, 13, 4)), steps=5)
+TINY_GEOMETRY = Geometry(lanes=9)
 
 
-@pytest.mark.parametrize(("fault", "quantity"), [
-    (Fault.WEIGHT, "membrane potential"), (Fault.INPUT_SPIKE, "spike"),
-    (Fault.SPIKE, "spike"), (Fault.MEMBRANE, "membrane potential"), (Fault.COUNT, "spike count"),
-    (Fault.PREDICTION, "prediction"), (Fault.DESIRE, "desire sign"), (Fault.UPDATE, "weight")])
-def test_every_planted_fault_is_caught_and_named(fault: Fault, quantity: str) -> None:
-    spec = replace(SPEC, dropout=0)  # a wrong weight shows in inference first
-    for seed in range(1, 3):
-        result = cosim(spec, Geometry(lanes=13), training=fault in (Fault.DESIRE, Fault.UPDATE), fault=fault, seed=seed)
-        assert not result.bit_exact
-        divergence = result.divergence
-        assert divergence is not None
-        assert divergence["quantity"] == quantity
-        assert divergence["expected"] != divergence["got"]
-        assert f"image {divergence['image']}" in result.message
-        assert f"expected {divergence['expected']}, got {divergence['got']}" in result.message
-        if fault is Fault.UPDATE:
-            assert f"layer {divergence['layer']}, row {divergence['row']}, column {divergence['column']}" \
-                in result.message
+@pytest.fixture(scope="module")
+def tiny() -> dict[NetworkSpec, Emission]:
+    return {spec: emit_network(spec=spec, geometry=TINY_GEOMETRY) for spec in (TINY, TINY_COMPETING)}
 
 
-def test_a_wrong_pixel_is_caught() -> None:
-    result = cosim(SPEC, Geometry(lanes=13), fault=Fault.PIXEL)
+def recorded(spec: NetworkSpec, emission: Emission, folder: Path, fault: Fault | None = None, seed: int = 1,
+             ) -> tuple[CosimResult, Waveform]:
+    """A run of :func:`cosim` and its waveform."""
+    result = cosim(spec, TINY_GEOMETRY, training=True, emission=emission, fault=fault, seed=seed,
+                   waves=folder / "waves.vcd")
+    return result, Waveform(folder / "waves.vcd")
+
+
+def signed(value: int, bits: int) -> int:
+    return value - ((value >> (bits - 1)) << bits)
+
+
+def transfers(waves: Waveform, payload: str) -> np.ndarray:
+    """Whether each clock has a transfer on a stream, by the path of its payload."""
+    valid, ready = (waves.each_clock(payload.replace("payload", part)) for part in ("valid", "ready"))
+    return (valid & ready).astype(bool)
+
+
+def shown(waves: Waveform, spec: NetworkSpec, description: dict[str, Any], divergence: dict[str, Any]) -> int:
+    """What the waveform holds at the clock and on the path that a divergence names.
+
+    That the clock is the one of this image, step and neuron is found out by counting what came before.
+    """
+    path, clock, image, step = (divergence[name] for name in ("path", "clock", "image", "step"))
+    layer, neuron = (divergence[name] or 0 for name in ("layer", "neuron"))
+    if divergence["quantity"] == "weight":
+        return signed(waves.at(path, waves.clocks), spec.weight_bits)
+    if divergence["quantity"] == "adaptive threshold":
+        return waves.at(path, waves.clocks)
+    assert divergence["time_ns"] == 10 * clock
+    steps = image * spec.steps + (step or 0)    # that were over before this one
+    if divergence["quantity"] == "membrane potential":
+        membrane = description["membranes"][layer]
+        slices = waves.each_clock(f"harness.dut.{membrane['valid']}")
+        assert slices[clock]
+        assert slices[:clock].sum() == steps * membrane["slices"] + neuron // len(membrane["signals"])
+        assert waves.at(path, clock) == waves.at(path, clock + 0.9)
+        return signed(waves.at(path, clock), membrane["width"])
+    took, payloads = transfers(waves, path), waves.each_clock(path)
+    assert took[clock]
+    if divergence["quantity"] == "spike":
+        tap = description["taps"][layer + 1]
+        field = tap["fields"]["neuron"]
+        kinds, neurons = payloads & 3, (payloads >> field["offset"]) & ((1 << field["width"]) - 1)
+        markers = took & ((kinds == 1) | (kinds == 2))
+        assert markers[clock]
+        assert markers[:clock].sum() == steps
+        assert markers[:divergence["first_clock"]].sum() == steps
+        window = slice(divergence["first_clock"], clock)
+        return int((took & (kinds == 0) & (neurons == neuron))[window].sum())
+    if divergence["quantity"].startswith("desire"):
+        tap = next(tap for tap in description["taps"] if tap["name"] == f"desires_{layer}")
+        ends = transfers(waves, f"harness.dut.network.layer_{layer}.spikes__payload") & (
+            waves.each_clock(f"harness.dut.network.layer_{layer}.spikes__payload") & 3 == 2)
+        assert ends[:clock].sum() == image + 1
+        active, negative = (payloads[clock] >> tap["fields"][name]["offset"] & 1 for name in ("active", "negative"))
+        return int(active * (1 - 2 * negative))
+    clocks = np.flatnonzero(took)
+    answers = [reply for reply in decode_replies(payloads[clocks], clocks)
+               if reply.command in (Command.INFER, Command.TRAIN)]
+    place = 0 if divergence["quantity"] == "prediction" else 1 + neuron
+    assert clock == answers[image].cycle - len(answers[image].payload) + 1 + place
+    return signed(int(payloads[clock] & 0xFF), 8)
+
+
+@pytest.mark.parametrize(("spec", "fault", "quantity"), [
+    (TINY, Fault.WEIGHT, "membrane potential"), (TINY, Fault.PIXEL, "spike"), (TINY, Fault.INPUT_SPIKE, "spike"),
+    (TINY, Fault.SPIKE, "spike"), (TINY, Fault.MEMBRANE, "membrane potential"), (TINY, Fault.COUNT, "spike count"),
+    (TINY, Fault.PREDICTION, "prediction"), (TINY, Fault.DESIRE, "desire sign"), (TINY, Fault.UPDATE, "weight"),
+    (TINY_COMPETING, Fault.SPIKE, "spike"), (TINY_COMPETING, Fault.COUNT, "spike count"),
+    (TINY_COMPETING, Fault.UPDATE, "weight"), (TINY_COMPETING, Fault.THRESHOLD, "adaptive threshold"),
+    (TINY_COMPETING, Fault.INHIBITION, "membrane potential")])
+def test_every_planted_fault_is_named_and_found_in_the_waveform(
+        spec: NetworkSpec, fault: Fault, quantity: str, tiny: dict[NetworkSpec, Emission], tmp_path: Path) -> None:
+    result, waves = recorded(spec, tiny[spec], tmp_path, fault, seed=3)
     assert not result.bit_exact
-    assert "image 0" in result.message
-    assert "encoder" in result.message
+    divergence = result.divergence
+    assert divergence is not None
+    assert divergence["quantity"] == quantity
+    assert divergence["expected"] != divergence["got"]
+    assert (divergence["layer"] == -1) == (fault in (Fault.PIXEL, Fault.INPUT_SPIKE))
+    assert result.message.startswith(f"image {divergence['image']}")
+    assert f"expected {divergence['expected']}, got {divergence['got']} (" in result.message
+    assert result.message.endswith(f"{divergence['path']})")
+    if divergence["clock"] is not None:
+        assert f"{divergence['clock']} at {divergence['time_ns']} ns, " in result.message
+    if fault is Fault.UPDATE:
+        assert f"layer {divergence['layer']}, row {divergence['row']}, column {divergence['column']}" in result.message
+    # These faults make the design and the golden model differ; the others only falsify what was captured.
+    in_the_design = fault in (Fault.WEIGHT, Fault.PIXEL, Fault.INHIBITION)
+    assert result.mismatches[0] == divergence
+    assert 1 < len(result.mismatches) <= 10 if in_the_design else len(result.mismatches) == 1
+    for found in result.mismatches:
+        assert shown(waves, spec, tiny[spec].description, found) == found["got" if in_the_design else "expected"]
+
+
+def test_a_wrong_label_has_no_place_in_the_waveform(tiny: dict[NetworkSpec, Emission], tmp_path: Path) -> None:
+    """The host computes it, from spike counts that have been compared."""
+    segment = Segment(split="test", order=np.arange(36) % 12, label=True)
+    result = cosimulate(model(TINY_COMPETING), {"test": split(7, 4)}, [segment], verilog=tiny[TINY_COMPETING].verilog,
+                        description=tiny[TINY_COMPETING].description, fault=Fault.LABEL, waves=tmp_path / "w.vcd")
+    assert result.divergence is not None
+    assert result.divergence["quantity"].startswith("vote for class")
+    assert result.divergence["clock"] is result.divergence["path"] is None
+    assert result.message.endswith(f"got {result.divergence['got']}")
+
+
+@pytest.mark.parametrize("spec", [TINY, TINY_COMPETING], ids=["desires", "competing"])
+def test_all_that_is_learnt_is_counted_and_stands_where_its_path_says(
+        spec: NetworkSpec, tiny: dict[NetworkSpec, Emission], tmp_path: Path) -> None:
+    result, waves = recorded(spec, tiny[spec], tmp_path)
+    assert result.bit_exact, result.message
+    check_counters(result, spec)
+    description, (network, _) = tiny[spec].description, golden_training(spec)
+    for layer, matrix in enumerate(network.weights):
+        for (row, column), weight in np.ndenumerate(matrix):
+            path = weight_path(description, layer, row, column)
+            assert signed(waves.at(path, waves.clocks), spec.weight_bits) == weight, path
+    for layer, thresholds in enumerate(network.thresholds):
+        for neuron, threshold in enumerate(thresholds):
+            assert waves.at(threshold_path(description, layer, neuron), waves.clocks) == threshold
 
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
@@ -179,11 +321,109 @@ def test_second_simulator_agrees() -> None:
     assert not cosim(spec, Geometry(lanes=3), simulator=Simulator.ICARUS, fault=Fault.WEIGHT).bit_exact
 
 
-def test_waves_only_on_request(tmp_path: Path) -> None:
-    result = cosim(NetworkSpec(sizes=(23, 3), steps=5), Geometry(lanes=3), waves=tmp_path / "waves.vcd",
-                   folder=tmp_path / "run")
+@pytest.mark.parametrize("ending", WaveFormat)
+@pytest.mark.parametrize("simulator", Simulator)
+def test_waves_are_of_the_format_their_name_says(simulator: Simulator, ending: WaveFormat, tmp_path: Path) -> None:
+    try:
+        runner.require_tools(simulator, ending)
+    except InputError as missing:
+        pytest.skip(str(missing))
+    waves = tmp_path / f"waves.{ending}"
+    result = cosim(NetworkSpec(sizes=(23, 3), steps=5), Geometry(lanes=3), waves=waves, folder=tmp_path / "run",
+                   simulator=simulator)
     assert result.bit_exact
-    assert "layer_0" in (tmp_path / "waves.vcd").read_text()
+    content = waves.read_bytes()
+    if ending is WaveFormat.VCD:
+        assert content.startswith(b"$")
+        assert b"layer_0" in content
+    else:  # its first block is the header: kind 0, 329 bytes
+        assert content.startswith(b"\x00" + (329).to_bytes(8, "big"))
+    assert list(tmp_path.glob("run/*.vcd")) == list(tmp_path.glob("run/*.fst")) == []
+
+
+def test_waves_of_no_known_format(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"w\.lxt: a waveform's name ends in \.vcd or \.fst"):
+        cosim(NetworkSpec(sizes=(23, 3), steps=5), Geometry(lanes=3), waves=tmp_path / "w.lxt")
+
+
+def test_missing_libraries_of_fst_waves(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert runner._has_header("cstdio")
+    assert not runner._has_header("no/such/header.h")
+    monkeypatch.setattr(runner, "_has_header", lambda name: name != "lz4.h")
+    with pytest.raises(InputError, match=r"^lz4\.h not found.*apt-get install liblz4-dev, or name a \.vcd file$"):
+        runner.require_tools(Simulator.VERILATOR, WaveFormat.FST)
+    runner.require_tools(Simulator.VERILATOR, WaveFormat.VCD)
+
+
+def interrupt(folder: Path, *options: str, once: Callable[[Path], bool], group: bool = False) -> tuple[int, str]:
+    """Interrupt a co-simulation; returns its exit status and its lines on stderr.
+
+    ``once`` says, of the folder for temporary files, when it is time; with ``group`` the signal goes to the processes
+    that it has started too, as from a terminal. Nothing may be left in that folder, nor any process.
+    """
+    temporary = folder / "temporary"
+    temporary.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lifstream", "cosim", "--preset", "digits", "--train", "--images", "300", "--lanes", "2",
+         "--check-every", "5", "--test-images", "5", *options], cwd=folder, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(Path(__file__).parents[2])})
+
+    def running() -> list[str]:
+        """Processes that have this very folder for temporary files."""
+        found = []
+        for place in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if f"TMPDIR={temporary}\0".encode() in place.read_bytes():
+                    found.append(place.parent.name)
+        return found
+
+    try:
+        while process.poll() is None and not once(temporary):
+            time.sleep(0.02)
+        assert len(running()) > 1  # a tool is at work
+        (os.killpg if group else os.kill)(process.pid, signal.SIGINT)
+        output, lines = process.communicate(timeout=60)
+        assert output == ""
+        for _ in range(100):  # those that make has started end a moment after it
+            if not running():
+                break
+            time.sleep(0.1)
+        assert running() == []
+        assert list(temporary.iterdir()) == []
+        return process.returncode, lines
+    finally:
+        process.kill()
+
+
+@pytest.mark.parametrize("group", [True, False], ids=["terminal", "one process"])
+@pytest.mark.parametrize("keeping", [True, False], ids=["checkpoint", "no checkpoint"])
+def test_an_interrupt_leaves_nothing_behind_and_says_what_was_kept(group: bool, keeping: bool, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "c.npz"
+
+    def playing(temporary: Path) -> bool:
+        return checkpoint.exists() if keeping else any(
+            path.stat().st_size for path in temporary.glob("lifstream-cosim-*/progress.jsonl"))
+
+    status, lines = interrupt(tmp_path, *(["--checkpoint", "c.npz"] if keeping else []), once=playing, group=group)
+    assert status == 130
+    if not keeping:
+        assert lines == "lifstream: interrupted: nothing was kept\n"
+        return
+    header, _ = read_archive(checkpoint)
+    assert lines == (f"lifstream: interrupted: c.npz holds the run up to image {header['state']['played']}; "
+                     "continue with the same command and --resume\n")
+    assert header["state"]["played"] > 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.npz", "temporary"]
+
+
+def test_an_interrupted_build_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    builds = tmp_path / "cache" / "lifstream" / "builds"
+    status, lines = interrupt(tmp_path, "--checkpoint", "c.npz", once=lambda _: any(builds.glob(".*/*.cpp")))
+    assert (status, lines) == (130, "lifstream: interrupted: nothing was kept, c.npz is written when all weights have "
+                                    "been compared\n")
+    assert list(builds.iterdir()) == []
 
 
 def test_model_of_another_contract() -> None:
@@ -192,6 +432,23 @@ def test_model_of_another_contract() -> None:
     stranger = Model(network=Network.initial(spec=other, seed=1), preset="test", dataset="none")
     with pytest.raises(InputError, match=f"{SPEC.digest()}, the model's {other.digest()}"):
         cosimulate(stranger, {}, [], verilog=emission.verilog, description=emission.description)
+
+
+def test_a_checkpoint_of_other_images(tmp_path: Path) -> None:
+    spec = NetworkSpec(sizes=(23, 3), steps=5)
+    emission = emit_network(spec=spec, geometry=Geometry(lanes=3))
+    images = split(23, 3)
+
+    def play(images: Split, **options: Any) -> CosimResult:
+        return cosimulate(model(spec), {"test": images}, [Segment(split="test", order=np.arange(12), rate_shift=11)],
+                          verilog=emission.verilog, description=emission.description, checkpoint=tmp_path / "c.npz",
+                          **options)
+
+    assert play(images).bit_exact
+    assert play(images, resume=True).bit_exact
+    for other in (replace(images, images=images.images[::-1]), replace(images, labels=images.labels[::-1])):
+        with pytest.raises(InputError, match=r"c\.npz: belongs to another run"):
+            play(other, resume=True)
 
 
 def test_no_images() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,16 @@ import pytest
 
 from lifstream.golden.network import ForwardRecord
 from lifstream.golden.spec import NetworkSpec
-from lifstream.sim.bench import BenchError, read_words, word_fields
-from lifstream.sim.scoreboard import Captured, first_divergence
+from lifstream.sim.bench import BenchError, read_words, undisturbed, word_fields
+from lifstream.sim.scoreboard import (
+    MISMATCHES_MAX,
+    Captured,
+    Divergence,
+    label_mismatches,
+    mismatches,
+    threshold_mismatches,
+    weight_mismatches,
+)
 from tests.conftest import random_images, random_network
 
 SPEC = NetworkSpec(sizes=(9, 6, 4), steps=7)
@@ -29,8 +38,14 @@ def captured(golden: ForwardRecord) -> Captured:
                     counts=golden.counts.copy(), predictions=golden.prediction.copy())
 
 
+def only(found: list[Divergence]) -> Divergence:
+    """The one mismatch there is."""
+    assert len(found) == 1
+    return found[0]
+
+
 def test_equal_records_agree(golden: ForwardRecord) -> None:
-    assert first_divergence(golden, captured(golden)) is None
+    assert mismatches(golden, captured(golden)) == []
 
 
 def test_one_bit_anywhere_is_found_and_placed(golden: ForwardRecord) -> None:
@@ -39,29 +54,27 @@ def test_one_bit_anywhere_is_found_and_placed(golden: ForwardRecord) -> None:
         for image, step, neuron in np.ndindex(4, 7, size):
             got = captured(golden)
             got.membranes[layer][image, step, neuron] ^= 1
-            found = first_divergence(golden, got, first_image=100)
-            assert found is not None
+            found = only(mismatches(golden, got, first_image=100))
             assert (found.image, found.step, found.layer, found.neuron) == (100 + image, step, layer, neuron)
             assert found.quantity == "membrane potential"
             assert found.got == found.expected ^ 1
             got = captured(golden)
             got.spikes[layer][image, step, neuron] ^= 1
-            found = first_divergence(golden, got)
-            assert found is not None
+            found = only(mismatches(golden, got))
             assert (found.image, found.step, found.layer, found.neuron, found.quantity) == (
                 image, step, layer, neuron, "spike")
     for image, step, neuron in np.ndindex(4, 7, 9):
         got = captured(golden)
         got.input_spikes[image, step, neuron] ^= 1
-        assert "encoder" in str(first_divergence(golden, got))
+        assert "encoder" in str(only(mismatches(golden, got)))
     for image, neuron in np.ndindex(4, 4):
         got = captured(golden)
         got.counts[image, neuron] ^= 1
-        assert f"image {image}, neuron {neuron}: spike count" in str(first_divergence(golden, got))
+        assert f"image {image}, neuron {neuron}: spike count" in str(only(mismatches(golden, got)))
     for image in range(4):
         got = captured(golden)
         got.predictions[image] ^= 1
-        assert f"image {image}: prediction" in str(first_divergence(golden, got))
+        assert f"image {image}: prediction" in str(only(mismatches(golden, got)))
 
 
 def test_causes_come_before_effects(golden: ForwardRecord) -> None:
@@ -71,11 +84,61 @@ def test_causes_come_before_effects(golden: ForwardRecord) -> None:
     got.spikes[0][0, 4, 0] ^= 1
     got.counts[0, 0] ^= 1
     got.membranes[0][1, 0, 0] ^= 1
-    found = first_divergence(golden, got)
-    assert found is not None
-    assert (found.image, found.step, found.layer, found.quantity, found.neuron) == (0, 3, 0, "spike", 5)
+    found = mismatches(golden, got)
+    assert [(each.image, each.step, each.layer, each.quantity, each.neuron) for each in found] == [
+        (0, 3, 0, "spike", 5), (0, 3, 1, "membrane potential", 0), (0, 4, 0, "spike", 0),
+        (0, None, None, "spike count", 0), (1, 0, 0, "membrane potential", 0)]
     later = replace(got, spikes=captured(golden).spikes, membranes=captured(golden).membranes)
-    assert "spike count" in str(first_divergence(golden, later))
+    assert "spike count" in str(only(mismatches(golden, later)))
+
+
+def test_ten_mismatches_are_named_and_no_more(golden: ForwardRecord) -> None:
+    got = captured(golden)
+    for array in (*got.membranes, *got.spikes, got.input_spikes, got.counts):
+        array ^= 1
+    found = mismatches(golden, got)
+    assert [(each.layer, each.quantity, each.neuron) for each in found] == [
+        *((-1, "spike", neuron) for neuron in range(9)), (0, "membrane potential", 0)]
+    assert {(each.image, each.step) for each in found} == {(0, 0)}
+    assert len(found) == MISMATCHES_MAX
+    weights = [np.zeros((3, 2), dtype=np.int32), np.zeros((4, 5), dtype=np.int32)]
+    wrong = [matrix + 1 for matrix in weights]
+    assert [(each.layer, each.row, each.column) for each in weight_mismatches(weights, wrong, image=7)] == [
+        *((0, row, column) for row in range(3) for column in range(2)), *((1, 0, column) for column in range(4))]
+    thresholds = [np.arange(4), np.arange(8)]
+    raised = [array + 1 for array in thresholds]
+    assert [(each.layer, each.neuron, each.expected, each.got)
+            for each in threshold_mismatches(thresholds, raised, image=7)] == [
+        *((0, neuron, neuron, neuron + 1) for neuron in range(4)),
+        *((1, neuron, neuron, neuron + 1) for neuron in range(6))]
+    votes = label_mismatches(weights[1], wrong[1], image=7)
+    assert [(each.neuron, each.quantity) for each in votes] == [
+        (neuron, f"vote for class {label}") for neuron in range(2) for label in range(5)]
+
+
+def test_a_message_says_when_and_where() -> None:
+    found = Divergence(image=0, step=12, layer=0, quantity="membrane potential", neuron=83, expected=-2513, got=5679)
+    message = "image 0, step 12, layer 0, neuron 83: membrane potential expected -2513, got 5679"
+    assert str(found) == message
+    assert str(replace(found, path="top.membrane")) == f"{message} (top.membrane)"
+    placed = replace(found, clock=1234, first_clock=1234, time_ns=12_340, path="top.membrane")
+    assert str(placed) == f"{message} (clock 1234 at 12340 ns, top.membrane)"
+    assert str(replace(placed, first_clock=1200)) == f"{message} (clocks 1200 to 1234 at 12340 ns, top.membrane)"
+
+
+def test_a_file_is_written_to_its_end_before_a_signal_ends_the_bench() -> None:
+    received: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+    try:
+        with undisturbed():
+            signal.raise_signal(signal.SIGTERM)
+            assert received == []
+        assert received == [signal.SIGTERM]
+        with undisturbed():
+            pass
+        assert received == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_words_are_read_bit_by_bit(tmp_path: Path) -> None:

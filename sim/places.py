@@ -1,0 +1,50 @@
+"""Where in the design, and so in a waveform, a compared value stands: paths of signals and words of memories."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lifstream.sim.harness import DUT
+
+__all__ = ["REPLIES", "membrane_path", "payload_path", "threshold_path", "weight_path"]
+
+REPLIES = "harness.replies_payload"
+"""The bytes that the design answers."""
+
+
+def payload_path(path: str) -> str:
+    """The payload of a stream inside the design."""
+    return f"{DUT}.{path}__payload"
+
+
+def membrane_path(membrane: dict[str, Any], neuron: int) -> str:
+    """The membrane potential of a neuron, by its layer's entry in the description."""
+    return f"{DUT}.{membrane['signals'][neuron % len(membrane['signals'])]}"
+
+
+def weight_path(description: dict[str, Any], layer: int, row: int, column: int) -> str:
+    """The word of memory that holds a weight, or a vote behind the last layer, and its bits."""
+    memory = _memory(description, "weight", layer)
+    fold, lane, group = _position(memory, column)
+    low = lane * memory["width"]
+    return f"{DUT}.{memory['signals'][group]}[{fold * memory['fold_words'] + row}][{low + memory['width'] - 1}:{low}]"
+
+
+def threshold_path(description: dict[str, Any], layer: int, neuron: int) -> str:
+    """The word of memory that holds an adaptive threshold."""
+    memory = _memory(description, "adaptive threshold", layer)
+    fold, lane, group = _position(memory, neuron)
+    return f"{DUT}.{memory['signals'][group]}[{fold * memory['lanes_per_group'] + lane}]"
+
+
+def _memory(description: dict[str, Any], quantity: str, layer: int) -> dict[str, Any]:
+    found: dict[str, Any] = next(memory for memory in description["memories"]
+                                 if memory["quantity"] == quantity and memory["layer"] == layer)
+    return found
+
+
+def _position(memory: dict[str, Any], neuron: int) -> tuple[int, int, int]:
+    """Fold, lane and group of a neuron: neighbours stand in neighbouring groups."""
+    groups = len(memory["signals"])
+    fold, place = divmod(neuron, groups * memory["lanes_per_group"])
+    return fold, *divmod(place, groups)
