@@ -111,7 +111,9 @@ def check_counters(result: CosimResult, spec: NetworkSpec) -> None:
     assert counters["rate_shift"] == RATE_SHIFT + 1
 
 
-@pytest.mark.parametrize(("lanes", "window", "unroll"), [(1, 1, 1), (3, 2, 5), (5, 16, 2), (8, 4, 3), (13, 4, 8)])
+@pytest.mark.parametrize(("lanes", "window", "unroll"), [
+    pytest.param(1, 1, 1, marks=pytest.mark.regress), (3, 2, 5), pytest.param(5, 16, 2, marks=pytest.mark.regress),
+    (8, 4, 3), pytest.param(13, 4, 8, marks=pytest.mark.regress)])
 def test_geometry_changes_nothing(lanes: int, window: int, unroll: int) -> None:
     spec = replace(SPEC, output_threshold=3)  # one sample then has nothing to teach
     geometry = Geometry(lanes=lanes, window=window, unroll=unroll)
@@ -127,12 +129,12 @@ def test_geometry_changes_nothing(lanes: int, window: int, unroll: int) -> None:
 
 @pytest.mark.parametrize("rule", [Rule.PAPER, Rule.GRADED])
 @pytest.mark.parametrize("hidden", [(), (9,), (7, 6), (5, 6, 4)])
-def test_geometry_and_depth(hidden: tuple[int, ...], rule: Rule) -> None:
+@pytest.mark.parametrize("lanes", [9, pytest.param(2, marks=pytest.mark.regress)])
+def test_geometry_and_depth(hidden: tuple[int, ...], rule: Rule, lanes: int) -> None:
     spec = replace(SPEC, sizes=(23, *hidden, 3)).with_rule(rule)
-    for lanes in (2, 9):
-        result = cosim(spec, Geometry(lanes=lanes), training=True, stalls=Stalls.RANDOM)
-        assert result.bit_exact, result.message
-        assert result.digest == golden_digest(spec)
+    result = cosim(spec, Geometry(lanes=lanes), training=True, stalls=Stalls.RANDOM)
+    assert result.bit_exact, result.message
+    assert result.digest == golden_digest(spec)
 
 
 @pytest.mark.parametrize("spec", [
@@ -148,16 +150,28 @@ def test_geometry_and_depth(hidden: tuple[int, ...], rule: Rule) -> None:
 ], ids=["wide membrane", "narrow weights", "few steps", "one neuron", "membrane below the threshold",
         "stochastic rounding, dropout",
         "stochastic rounding, narrow weights", "stochastic rounding, paper's rule"])
-def test_other_contracts(spec: NetworkSpec) -> None:
-    for lanes in (9, 4):
-        result = cosim(spec, Geometry(lanes=lanes), training=True, stalls=Stalls.RANDOM)
-        assert result.bit_exact, result.message
-        assert result.digest == golden_digest(spec)
+@pytest.mark.parametrize("lanes", [4, pytest.param(9, marks=pytest.mark.regress)])
+def test_other_contracts(spec: NetworkSpec, lanes: int) -> None:
+    result = cosim(spec, Geometry(lanes=lanes), training=True, stalls=Stalls.RANDOM)
+    assert result.bit_exact, result.message
+    assert result.digest == golden_digest(spec)
 
 
-@settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=2, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_random_networks(data: st.DataObject) -> None:
+    check_random_network(data)
+
+
+@pytest.mark.regress
+@pytest.mark.timeout(3600)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_many_random_networks(data: st.DataObject) -> None:
+    check_random_network(data)
+
+
+def check_random_network(data: st.DataObject) -> None:
     """Random shapes, weights up to their extremes, blank and saturated images, every label."""
     hidden = data.draw(st.lists(st.integers(1, 12), max_size=2))
     classes = data.draw(st.integers(1, 5))
@@ -313,11 +327,11 @@ def test_all_that_is_learnt_is_counted_and_stands_where_its_path_says(
 
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
-def test_second_simulator_agrees() -> None:
+@pytest.mark.parametrize("stalls", [Stalls.RANDOM, pytest.param(Stalls.NONE, marks=pytest.mark.regress)])
+def test_second_simulator_agrees(stalls: Stalls) -> None:
     spec = replace(SPEC, sizes=(23, 7, 3))
-    for stalls in (Stalls.NONE, Stalls.RANDOM):
-        result = cosim(spec, Geometry(lanes=3), training=True, simulator=Simulator.ICARUS, stalls=stalls)
-        assert result.bit_exact, result.message
+    result = cosim(spec, Geometry(lanes=3), training=True, simulator=Simulator.ICARUS, stalls=stalls)
+    assert result.bit_exact, result.message
     assert not cosim(spec, Geometry(lanes=3), simulator=Simulator.ICARUS, fault=Fault.WEIGHT).bit_exact
 
 
