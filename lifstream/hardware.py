@@ -220,8 +220,9 @@ def cosim(
                                   stalls=stalls, seed=seed, fault=plant_fault, simulator=simulator, waves=waves,
                                   checkpoint=checkpoint, resume=resume)
     except KeyboardInterrupt as interrupt:
-        error_line(f"interrupted: {str(interrupt) or 'nothing was kept'}")
-        raise typer.Exit(130) from None
+        if kept := str(interrupt):
+            output.keeps(lambda: kept)
+        raise
     learning = [entry for entry in result.history if entry["learning"]]
     report: dict[str, Any] = {
         "bit_exact": result.bit_exact, "images": sum(s["images"] for s in result.segments if s["learning"] == train_),

@@ -12,7 +12,7 @@ from lifstream.golden.spec import InputError, NetworkSpec
 
 __all__ = ["require_checkpoint"]
 
-_COUNTED = {"images", "count", "correct", "learning", *COUNTERS}
+_COUNTED = {"images", "count", "correct", "learning", "clocks", *COUNTERS}
 """What is known of each batch, at least."""
 
 _MOST = 1 << 62

@@ -23,7 +23,7 @@ JUNK: list[Any] = [None, True, -1, 10**20, 1.5, "text", [], [1], [None], {}, {"a
 
 def header() -> dict[str, Any]:
     """Of a run that has played three images of its second segment."""
-    entry = dict.fromkeys(COUNTERS, 5) | {"images": 13, "correct": 2, "count": 3, "learning": False, "errors": 0}
+    entry = dict.fromkeys(COUNTERS, 5) | {"images": 13, "correct": 2, "count": 3, "learning": False, "clocks": 950}
     return {"format": 1, "kind": "cosim checkpoint", "run": "abc", "random_states": [17], "state": {
         "played": 13, "cycles": 900, "predictions": [0, -1, 2] * 4 + [1], "history": [entry, entry],
         "segments": [{"split": "test", "learning": True, "images": 10, "accuracy": 0.5}],
@@ -47,7 +47,7 @@ def test_of_another_run(tmp_path: Path, change: dict[str, Any]) -> None:
 
 def test_malformed_fields(tmp_path: Path) -> None:
     places = [(["state", name], value) for name in header()["state"] for value in JUNK]
-    places += [(["state", "history", 1, name], value) for name in (*COUNTERS, "count") for value in JUNK]
+    places += [(["state", "history", 1, name], value) for name in (*COUNTERS, "count", "clocks") for value in JUNK]
     places += [(["state", "segments", 0, name], value) for name in ("split", "learning") for value in JUNK]
     places += [([name], value) for name in ("state", "random_states") for value in [*JUNK, [0], [1 << 32], [1, 1]]]
     for place, value in places:
@@ -65,7 +65,9 @@ def test_malformed_fields(tmp_path: Path) -> None:
 
 def test_numbers_that_do_not_fit_together(tmp_path: Path) -> None:
     for change in ({"segment_index": 2}, {"start": 8}, {"right": 4}, {"played": 12}, {"segment_index": 0},
-                   {"predictions": [3] * 13}, {"predictions": [0] * 12}, {"history": []}, {"history": [{}]}):
+                   {"predictions": [3] * 13}, {"predictions": [0] * 12}, {"history": []}, {"history": [{}]},
+                   *({"history": [{name: value for name, value in entry.items() if name != missing}]}
+                     for entry in header()["state"]["history"][:1] for missing in entry)):
         values = header()
         values["state"] |= change
         with pytest.raises(InputError, match="corrupt"):

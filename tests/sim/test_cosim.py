@@ -369,8 +369,9 @@ def test_missing_libraries_of_fst_waves(monkeypatch: pytest.MonkeyPatch) -> None
     runner.require_tools(Simulator.VERILATOR, WaveFormat.VCD)
 
 
-def interrupt(folder: Path, *options: str, once: Callable[[Path], bool], group: bool = False) -> tuple[int, str]:
-    """Interrupt a co-simulation; returns its exit status and its lines on stderr.
+def interrupt(folder: Path, *options: str, once: Callable[[Path], bool], group: bool = False,
+              ) -> tuple[int, list[str]]:
+    """Interrupt a co-simulation; returns its exit status and its last words.
 
     ``once`` says, of the folder for temporary files, when it is time; with ``group`` the signal goes to the processes
     that it has started too, as from a terminal. Nothing may be left in that folder, nor any process.
@@ -397,8 +398,7 @@ def interrupt(folder: Path, *options: str, once: Callable[[Path], bool], group: 
             time.sleep(0.02)
         assert len(running()) > 1  # a tool is at work
         (os.killpg if group else os.kill)(process.pid, signal.SIGINT)
-        output, said = process.communicate(timeout=60)
-        lines = "".join(f"{line}\n" for line in error_lines(said))
+        output, errors = process.communicate(timeout=60)
         assert output == ""
         for _ in range(100):  # those that make has started end a moment after it
             if not running():
@@ -406,7 +406,7 @@ def interrupt(folder: Path, *options: str, once: Callable[[Path], bool], group: 
             time.sleep(0.1)
         assert running() == []
         assert list(temporary.iterdir()) == []
-        return process.returncode, lines
+        return process.returncode, [line for line in error_lines(errors) if line]
     finally:
         process.kill()
 
@@ -423,11 +423,11 @@ def test_an_interrupt_leaves_nothing_behind_and_says_what_was_kept(group: bool, 
     status, lines = interrupt(tmp_path, *(["--checkpoint", "c.npz"] if keeping else []), once=playing, group=group)
     assert status == 130
     if not keeping:
-        assert lines == "lifstream: interrupted: nothing was kept\n"
+        assert lines == ["lifstream: interrupted; nothing was kept"]
         return
     header, _ = read_archive(checkpoint)
-    assert lines == (f"lifstream: interrupted: c.npz holds the run up to image {header['state']['played']}; "
-                     "continue with the same command and --resume\n")
+    assert lines == [f"lifstream: interrupted; c.npz holds the run up to image {header['state']['played']}; "
+                     "continue with the same command and --resume"]
     assert header["state"]["played"] > 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c.npz", "temporary"]
 
@@ -436,8 +436,8 @@ def test_an_interrupted_build_leaves_nothing_behind(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     builds = tmp_path / "cache" / "lifstream" / "builds"
     status, lines = interrupt(tmp_path, "--checkpoint", "c.npz", once=lambda _: any(builds.glob(".*/*.cpp")))
-    assert (status, lines) == (130, "lifstream: interrupted: nothing was kept, c.npz is written when all weights have "
-                                    "been compared\n")
+    assert (status, lines) == (130, ["lifstream: interrupted; nothing was kept, c.npz is written when all weights have "
+                                     "been compared"])
     assert list(builds.iterdir()) == []
 
 
