@@ -452,9 +452,10 @@ class LifLayer(wiring.Component):
                 m.d.sync += [correlating.eq(0), complete.eq(1)]
         with m.If(take):
             m.d.sync += complete.eq(0)
-            with m.If(fold != folds - 1):
-                m.d.sync += [correlating.eq(1), block.eq(0), fold.eq(fold + 1), trace.eq(0),
-                             fold_row.eq(fold_row + geometry.n_in)]  # the train has come full circle
+            if folds > 1:
+                with m.If(fold != folds - 1):
+                    m.d.sync += [correlating.eq(1), block.eq(0), fold.eq(fold + 1), trace.eq(0),
+                                 fold_row.eq(fold_row + geometry.n_in)]  # the train has come full circle
 
         # Shift, add, write. The row is read while the sums are shifted, or before.
         shifts_max = how.shifts_max
