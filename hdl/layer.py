@@ -435,7 +435,8 @@ class LifLayer(wiring.Component):
             m.d.comb += following.eq(leak(value, spec.leak_shift) + (remaining[place] << spec.trace_fraction))
             traces.append(following)
             value = following
-        m.d.comb += take_fetched.eq(fetched & ~correlating & ~complete)
+        # Decided a clock before: what it starts lies far apart.
+        m.d.sync += take_fetched.eq(fetched & ~correlating & ~complete & ~take_fetched)
         with m.If(take_fetched):
             m.d.sync += [correlating.eq(1), block.eq(0), fold.eq(0), fold_row.eq(0), trace.eq(0),
                          remaining.eq(history.train), row_neuron.eq(history.neuron)]
