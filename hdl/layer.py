@@ -118,7 +118,7 @@ class LifLayer(wiring.Component):
 
     Latency: about 20 clocks from a step's end to its first output spike. Throughput: one spike event
     per ``folds`` clocks, and a clock more after a marker; one step per ``max(lanes_per_group, 5 / folds) x folds``
-    clocks at the most. Update: ``folds x max(T / unroll + 1, shifts + 4)`` clocks per row. Back-pressure on
+    clocks at the most. Update: ``folds x max(T / unroll + 2, shifts + 4)`` clocks per row. Back-pressure on
     ``spikes`` stalls the layer before a slice could be lost. Weights may be loaded and read between samples. Adders
     and memory: those of its groups (:class:`lifstream.hdl.lanes.LaneGroup`), a spike history
     (:class:`lifstream.hdl.history.SpikeHistory`), ``unroll`` of the trace's width. No multiplier.

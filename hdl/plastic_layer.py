@@ -29,7 +29,7 @@ class PlasticLayer(LifLayer):
 
     Latency: ``lanes per group x folds + log2(groups) + 16`` clocks from a step's end to its winner. Throughput
     beyond :class:`lifstream.hdl.layer.LifLayer`: a step per that many clocks at the most. Update: ``n_in x folds``
-    times ``max(T / unroll + 1, shifts + 7)`` clocks, with at most ``log2(pair sum) + 1`` shifts (31 with stochastic
+    times ``max(T / unroll + 2, shifts + 7)`` clocks, with at most ``log2(pair sum) + 1`` shifts (31 with stochastic
     rounding). Comparators: two per group, of the membrane's width. No multiplier.
     """
 
