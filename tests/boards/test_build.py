@@ -373,10 +373,11 @@ def answers(terminal: str, network: Network, *, images: int = 20) -> list[bool]:
     return equal
 
 
+@pytest.mark.regress
 @pytest.mark.simulation
 @pytest.mark.usefixtures("yosys_environment")
 @pytest.mark.parametrize(("board", "spec", "geometry"), [
-    ("icebreaker", SPEC, FOLDED), pytest.param("ulx3s-85f", TALL, NARROW, marks=pytest.mark.regress)])
+    ("icebreaker", SPEC, FOLDED), ("ulx3s-85f", TALL, NARROW)])
 def test_gates_equal_the_golden_model(board: str, spec: NetworkSpec, geometry: Geometry) -> None:
     with simulated_board(spec=spec, geometry=geometry, netlist_of=target_by_name(board)) as terminal:
         assert all(answers(terminal, random_network(spec, 3, scale=2.5)))
@@ -400,6 +401,7 @@ def test_a_missing_output_register_is_seen(monkeypatch: pytest.MonkeyPatch) -> N
     assert seen[0] >= 2
 
 
+@pytest.mark.regress
 @pytest.mark.simulation
 @pytest.mark.usefixtures("yosys_environment")
 def test_one_wrong_gate_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

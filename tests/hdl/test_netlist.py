@@ -25,9 +25,8 @@ def cells(spec: NetworkSpec, folder: Path, environment: dict[str, str]) -> dict[
     return counts
 
 
-@pytest.mark.parametrize(("rule", "multipliers"), [
-    (Rule.GRADED, False), pytest.param(Rule.PAPER, True, marks=pytest.mark.regress),
-    pytest.param(Rule.STDP, False, marks=pytest.mark.regress)])
+@pytest.mark.regress
+@pytest.mark.parametrize(("rule", "multipliers"), [(Rule.GRADED, False), (Rule.PAPER, True), (Rule.STDP, False)])
 def test_multipliers(tmp_path: Path, rule: Rule, multipliers: bool, yosys_environment: dict[str, str]) -> None:
     """The paper's form, which weighs exact errors, shows that they would be seen."""
     spec = NetworkSpec(sizes=(24, 12, 6), steps=8, dropout=32).with_rule(rule)

@@ -139,6 +139,7 @@ def check_random_network(drawn: st.DataObject) -> None:
     assert result.bit_exact, result.message
 
 
+@pytest.mark.regress
 @pytest.mark.parametrize(("fault", "quantity"), [
     (Fault.WEIGHT, "membrane potential"), (Fault.SPIKE, "spike"), (Fault.MEMBRANE, "membrane potential"),
     (Fault.COUNT, "spike count"), (Fault.UPDATE, "weight"), (Fault.THRESHOLD, "adaptive threshold"),
@@ -156,6 +157,7 @@ def test_every_planted_fault_is_caught_and_named(fault: Fault, quantity: str) ->
         assert f"layer 0, neuron {divergence['neuron']}: adaptive threshold" in result.message
 
 
+@pytest.mark.regress
 def test_a_run_resumes_where_it_was_equal(tmp_path: Path) -> None:
     whole = cosim(SPEC, Geometry(lanes=13), checkpoint=tmp_path / "c")
     broken = cosim(SPEC, Geometry(lanes=13), checkpoint=tmp_path / "d", fault=Fault.LABEL)
@@ -166,6 +168,7 @@ def test_a_run_resumes_where_it_was_equal(tmp_path: Path) -> None:
     assert (resumed.predictions == whole.predictions).all()
 
 
+@pytest.mark.regress
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
 def test_second_simulator_agrees() -> None:
     result = cosim(SPEC, Geometry(lanes=3), simulator=Simulator.ICARUS, stalls=Stalls.RANDOM)
