@@ -75,7 +75,7 @@ class Core(wiring.Component):
     commands: everything but an image waits until all images before have been answered, and commands
     that touch the weights also until the network is idle.
 
-    Reset may come at any moment and last for a clock or more; inside it lasts for nine clocks more, in which nothing
+    Reset may come at any moment and last for a clock or more; inside it lasts for ten clocks more, in which nothing
     is taken or given. Its memories need not hold anything then, nor at power-up: what is not loaded by a command is
     cleared or computed anew (:class:`lifstream.hdl.history.SpikeHistory`, :class:`lifstream.hdl.votes.VoteReadout`,
     :class:`lifstream.hdl.loader.WeightLoader`), and images wait for it.
@@ -110,7 +110,7 @@ class Core(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         spec = self.spec
-        resetting = self._stretch_reset(m)
+        closed = self._stretch_reset(m)
         network, in_core = self.network, DomainRenamer("core")
         m.submodules.network = in_core(network)
         labels = StreamQueue(shape=unsigned(bits_for_index(spec.classes)), depth=_LABELS)
@@ -155,7 +155,7 @@ class Core(wiring.Component):
         events["idle_cycles"] = ~earlier
         m.d.comb += [counters.events.eq(Cat(events[name] for name in COUNTERS)), counters.clear.eq(clear)]
         if self._ports is CorePorts.STATUS:
-            m.d.comb += [counters.clear.eq(clear | self.clear_counters), self.idle.eq(idle & ~resetting)]
+            m.d.comb += [counters.clear.eq(clear | self.clear_counters), self.idle.eq(idle & ~closed)]
             for index in range(len(COUNTERS)):
                 with m.If(counters.turn == index):
                     m.d.core += self.counters[index].eq(counters.value)
@@ -163,8 +163,8 @@ class Core(wiring.Component):
         # -- commands ------------------------------------------------------------------------------
         m.d.core += [network.reseed.eq(0), clear.eq(0)]     # pulses
         incoming = ByteStream.create()
-        m.d.comb += [incoming.payload.eq(self.commands.payload), incoming.valid.eq(self.commands.valid & ~resetting),
-                     self.commands.ready.eq(incoming.ready & ~resetting)]
+        m.d.comb += [incoming.payload.eq(self.commands.payload), incoming.valid.eq(self.commands.valid & ~closed),
+                     self.commands.ready.eq(incoming.ready & ~closed)]
         command = Signal(8)
         status = Signal(8)
         answer = Signal()           # a reply other than an image's is wanted ...
@@ -346,29 +346,31 @@ class Core(wiring.Component):
                 with m.If(answered):
                     m.next = "COMMAND"
 
-        self._replies(m, resetting=resetting, command=command, status=status, answer=answer, answered=answered,
+        self._replies(m, closed=closed, command=command, status=status, answer=answer, answered=answered,
                       image_answered=image_answered, rate_shift=rate_shift, counters=counters)
         return m
 
     def _stretch_reset(self, m: Module) -> Signal:
-        """Make the domain of all that is inside, with a reset that lasts long enough; returns that reset."""
+        """Make the domain of all that is inside, with a reset that lasts long enough; returns whether it is closed."""
         left = Signal(range(_RESET_CLOCKS + 1), init=_RESET_CLOCKS)
         # A register of its own: it goes to very many places.
         resetting = Signal(init=1)
         with m.If(left != 0):
             m.d.sync += left.eq(left - 1)
-        m.d.sync += resetting.eq(left != 0)
+        # What keeps the streams shut stands near them; a clock longer, or synthesis would find the two equal.
+        closed = Signal(init=1)
+        m.d.sync += [resetting.eq(left != 0), closed.eq((left != 0) | resetting)]
         m.domains.core = ClockDomain(local=True)
         m.d.comb += [ClockSignal("core").eq(ClockSignal()), ResetSignal("core").eq(resetting)]
-        return resetting
+        return closed
 
-    def _replies(self, m: Module, *, resetting: Signal, command: Signal, status: Signal, answer: Signal,
+    def _replies(self, m: Module, *, closed: Signal, command: Signal, status: Signal, answer: Signal,
                  answered: Signal, image_answered: Signal, rate_shift: Signal, counters: Counters) -> None:
         """Send a reply a byte at a time."""
         spec, network = self.spec, self.network
         outgoing = ByteStream.create()
-        m.d.comb += [self.replies.payload.eq(outgoing.payload), self.replies.valid.eq(outgoing.valid & ~resetting),
-                     outgoing.ready.eq(self.replies.ready & ~resetting)]
+        m.d.comb += [self.replies.payload.eq(outgoing.payload), self.replies.valid.eq(outgoing.valid & ~closed),
+                     outgoing.ready.eq(self.replies.ready & ~closed)]
         result = network.result.p
         plastic = spec.stdp is not None
         longest = max(reply_bytes(spec, name) for name in commands_of(spec))
