@@ -195,7 +195,7 @@ class Target:
 
 
 TARGETS = {target.name: target for target in (
-    Target(name="ulx3s-85f", title="ULX3S (Lattice ECP5-85F)", family=Family.ECP5, clock_mhz=100, loader="ulx3s",
+    Target(name="ulx3s-85f", title="ULX3S (Lattice ECP5-85F)", family=Family.ECP5, clock_mhz=87.5, loader="ulx3s",
            platform=partial(_platform, "ulx3s", "ULX3S_85F_Platform")),
     Target(name="icebreaker", title="iCEBreaker (Lattice iCE40 UP5K)", family=Family.ICE40, clock_mhz=18, lanes=1,
            window=1, unroll=1, loader="ice40_generic", platform=partial(_platform, "icebreaker", "ICEBreakerPlatform")),
