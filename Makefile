@@ -1,4 +1,4 @@
-# Two commands do all the set-up: 'make demo' and 'make test'. 'make regress' runs the long tests too, an hour's worth.
+# Two commands do all the set-up: 'make demo' and 'make test'. 'make regress' runs the long tests too.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
