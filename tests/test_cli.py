@@ -152,7 +152,7 @@ def test_cosim_learns(tmp_path: Path) -> None:
 @pytest.mark.simulation
 def test_cosim_resumes(tmp_path: Path) -> None:
     """Killed somewhere after its first checkpoint, a run continues to the weights of one that was not."""
-    command = ["cosim", "--preset", "digits", "--train", "--images", "20", "--epochs", "4", "--lanes", "8",
+    command = ["cosim", "--preset", "digits", "--train", "--images", "20", "--epochs", "3", "--lanes", "8",
                "--check-every", "10", "--test-images", "20", "--json"]
     whole = json.loads(run(*command, cwd=tmp_path).stdout)
     command += ["--checkpoint", "c.npz"]

@@ -241,7 +241,7 @@ def terminal() -> Iterator[str]:
 
 
 @pytest.mark.simulation
-@pytest.mark.parametrize("rate", [0.0, 0.004])
+@pytest.mark.parametrize("rate", [0.0, pytest.param(0.004, marks=pytest.mark.regress)])
 def test_simulated_board_learns_over_a_noisy_line(terminal: str, rate: float) -> None:
     golden = network()
     with Board(port=_Noisy(open_port(terminal), rate), spec=SPEC, patience=2.0, retries=30, silence=60.0) as board:

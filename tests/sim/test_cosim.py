@@ -112,7 +112,8 @@ def check_counters(result: CosimResult, spec: NetworkSpec) -> None:
 
 
 @pytest.mark.parametrize(("lanes", "window", "unroll"), [
-    pytest.param(1, 1, 1, marks=pytest.mark.regress), (3, 2, 5), pytest.param(5, 16, 2, marks=pytest.mark.regress),
+    pytest.param(1, 1, 1, marks=pytest.mark.regress), pytest.param(3, 2, 5, marks=pytest.mark.regress),
+    pytest.param(5, 16, 2, marks=pytest.mark.regress),
     (8, 4, 3), pytest.param(13, 4, 8, marks=pytest.mark.regress)])
 def test_geometry_changes_nothing(lanes: int, window: int, unroll: int) -> None:
     spec = replace(SPEC, output_threshold=3)  # one sample then has nothing to teach

@@ -78,7 +78,7 @@ def cosim(spec: NetworkSpec, geometry: Geometry, *, emission: Emission | None = 
 
 
 @pytest.mark.parametrize(("lanes", "window", "unroll"), [
-    pytest.param(1, 1, 1, marks=pytest.mark.regress), (3, 2, 5), (8, 4, 3),
+    pytest.param(1, 1, 1, marks=pytest.mark.regress), pytest.param(3, 2, 5, marks=pytest.mark.regress), (8, 4, 3),
     pytest.param(13, 4, 2, marks=pytest.mark.regress)])
 def test_geometry_changes_nothing(lanes: int, window: int, unroll: int) -> None:
     geometry = Geometry(lanes=lanes, window=window, unroll=unroll)

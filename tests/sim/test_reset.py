@@ -125,7 +125,7 @@ def length(spec: NetworkSpec, geometry: Geometry, folder: Path) -> int:
     return max(simulate(Core(spec=spec, geometry=geometry), [run], folder, stalls=Stalls.NONE)[0]["replies.cycles"])
 
 
-@pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.regress)])
+@pytest.mark.parametrize("stride", [13, pytest.param(1, marks=pytest.mark.regress)])
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 @pytest.mark.parametrize("name", SPECS)
 def test_by_pin(tmp_path: Path, name: str, geometry: str, stride: int) -> None:
