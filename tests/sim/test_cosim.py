@@ -383,6 +383,8 @@ def interrupt(folder: Path, *options: str, once: Callable[[Path], bool], group: 
         [sys.executable, "-m", "lifstream", "cosim", "--preset", "digits", "--train", "--images", "300", "--lanes", "2",
          "--check-every", "5", "--test-images", "5", *options], cwd=folder, text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # A test run in the background of a shell has been told to ignore interrupts, and would pass that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         env={**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(Path(__file__).parents[2])})
 
     def running() -> list[str]:
