@@ -12,16 +12,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lifstream.golden.datasets import load_dataset
-from lifstream.golden.engine import Engine, Runner
-from lifstream.golden.network import Network
-from lifstream.golden.presets import preset_by_name
-from lifstream.golden.spec import Rule
+from lifstream.golden.contract.flat import NamedRule
+from lifstream.golden.model.network import Network
+from lifstream.golden.study.datasets import load_dataset
+from lifstream.golden.study.presets import preset_by_name
+from lifstream.golden.twin.engine import Engine, Runner
 
 
 def main(preset: Annotated[str, typer.Option(help="Network to time.")] = "mnist-256",
          images: Annotated[int, typer.Option(help="Training images to learn from and to classify.")] = 2_000,
-         rule: Annotated[Rule | None, typer.Option(help="Form of the learning rule; default: the preset's.")] = None,
+         rule: Annotated[NamedRule | None, typer.Option(help="Form of the learning rule; default: the preset's.")]
+         = None,
          warm: Annotated[int, typer.Option(help="Images learnt from beforehand; trained networks learn less often.")]
          = 10_000) -> None:
     """Images per second of each engine on one core, learning and classifying, and how often samples learnt."""

@@ -26,8 +26,9 @@ from amaranth.hdl import Elaboratable
 
 from lifstream.boards.rewrites import absorb_output_registers, adapted
 from lifstream.boards.targets import BoardDesign, Family, Pll, Target
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.files import make_folder, write_text
-from lifstream.golden.spec import InputError, NetworkSpec
 from lifstream.hdl.geometry import Geometry
 
 __all__ = ["Build", "BuildFailed", "DoesNotFit", "Resource", "build", "lacking", "netlist", "project"]
@@ -152,11 +153,10 @@ class _Flow:
 
 
 # Every group of lanes has its own copy of the control's last registers, which synthesis would merge again into one that
-# drives all lanes.
+# drives all lanes. The attribute tells them; `keep` itself would do so before the logic around them is simplified.
 _SEPARATE = (
     "hierarchy -top top; proc; opt_expr; opt_clean; opt_dff; "
-    "select -set control */w:leaf */w:reading */w:arriving */w:arriving_* */w:learn_leaf */w:serving */w:lane "
-    "*/w:busy */w:tag_? */w:valid_?; "
+    "select -set control */a:lifstream_keep; "
     "select -set registers @control %ci1:+$dff,$dffe,$sdff,$sdffe,$sdffce[Q] */c:* %i; "
     "setattr -set keep 1 @registers; ")
 

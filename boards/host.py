@@ -8,26 +8,33 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import serial
 from numpy.typing import NDArray
 
-from lifstream.golden.link import Frame, FrameDecoder, encode_frame
-from lifstream.golden.network import NO_PREDICTION, Network
-from lifstream.golden.packets import (
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.network import NetworkSpec
+from lifstream.golden.contract.protocol import (
+    BAUD,
+    PAYLOAD_MAX,
+    SEQUENCE_MASK,
+    STATE_ACCESS,
+    Command,
+    FrameKind,
+    Status,
+)
+from lifstream.golden.model.frames import Frame, FrameDecoder, encode_frame
+from lifstream.golden.model.network import NO_PREDICTION, Network
+from lifstream.golden.model.packets import (
     PacketError,
     Reply,
+    decode_state,
     decode_status,
-    decode_thresholds,
-    decode_weights,
-    encode_thresholds,
-    encode_weights,
+    encode_state,
     expect,
 )
-from lifstream.golden.protocol import BAUD, PAYLOAD_MAX, SEQUENCE_MASK, Command, FrameKind, Status
-from lifstream.golden.spec import InputError, NetworkSpec
 
 __all__ = ["Answer", "Board", "BoardState", "LinkError", "Port", "open_port"]
 
@@ -232,7 +239,7 @@ class Board:
     # -- what a board does ---------------------------------------------------------------------------
 
     def load(self, network: Network) -> None:
-        """Load weights, and with plasticity adaptive thresholds and votes.
+        """Load all that a network has learnt: weights, adaptive thresholds, votes.
 
         After a call that was not completed the board is reset first: whatever it was, it is known again. Rate shift,
         generators and counters are then as :meth:`recover` says.
@@ -241,9 +248,8 @@ class Board:
             raise InputError(f"board: the model's contract is {network.spec.digest()}, the board's "
                              f"{self.spec.digest()}")
         with self._call(Command.LOAD_WEIGHTS, mends=True):
-            self._command(Command.LOAD_WEIGHTS, bytes(encode_weights(self.spec, network.weights)))
-            if network.thresholds:
-                self._command(Command.LOAD_THRESHOLDS, bytes(encode_thresholds(network.thresholds)))
+            for name, arrays in network.state.items():
+                self._command(STATE_ACCESS[name].load, bytes(encode_state(self.spec, name, arrays)))
 
     def infer(self, image: NDArray[np.uint8]) -> Answer:
         """Classify a uint8 (inputs,) image."""
@@ -260,13 +266,14 @@ class Board:
 
     def set_rate_shift(self, rate_shift: int) -> None:
         """Set the learning rate to 2**-rate_shift."""
-        self.spec.update_shift(rate_shift)
+        self.spec.at(0).update_shift(rate_shift)
         with self._call(Command.SET_RATE_SHIFT):
             self._command(Command.SET_RATE_SHIFT, bytes([rate_shift]))
             self._rate_shift = rate_shift
 
     def seed(self, states: list[int]) -> None:
-        """Set the generators of dropout and rounding, 32 bits each: :class:`lifstream.golden.draws.DrawGenerator`."""
+        """Set the generators of dropout and rounding, 32 bits each, see
+        :class:`lifstream.golden.model.draws.DrawGenerator`."""
         count = len(self.spec.random_seeds)
         if len(states) != count or not all(0 < state < 1 << 32 for state in states):
             raise InputError(f"seeds: {states}, expected {count} numbers from 1 to {(1 << 32) - 1}")
@@ -275,19 +282,20 @@ class Board:
             self._seeds = list(states)
 
     def weights(self) -> list[NDArray[np.int32]]:
-        """All weights, as in :class:`lifstream.golden.network.Network`."""
-        with self._call(Command.READ_WEIGHTS):
-            return decode_weights(self.spec, self._command(Command.READ_WEIGHTS).payload)
+        """All weights, as in :class:`lifstream.golden.model.network.Network`."""
+        return self._learnt("weights")
 
-    def thresholds(self) -> list[NDArray[np.int64]]:
-        """All adaptive thresholds; empty without plasticity."""
-        if self.spec.stdp is None:
-            return []
-        with self._call(Command.READ_THRESHOLDS):
-            return decode_thresholds(self.spec, self._command(Command.READ_THRESHOLDS).payload)
+    def learnt_state(self) -> dict[str, list[NDArray[Any]]]:
+        """All that the board has learnt, as in :attr:`lifstream.golden.model.network.Network.state`."""
+        return {name: self._learnt(name) for name in self.spec.learnt_state}
+
+    def _learnt(self, name: str) -> list[NDArray[Any]]:
+        command = STATE_ACCESS[name].read
+        with self._call(command):
+            return decode_state(self.spec, name, self._command(command).payload)
 
     def counters(self) -> dict[str, int | str]:
-        """Contract digest, rate shift and counters (:data:`lifstream.golden.protocol.COUNTERS`)."""
+        """Contract digest, rate shift and counters (:data:`lifstream.golden.contract.protocol.COUNTERS`)."""
         with self._call(Command.STATUS):
             return self._status()
 

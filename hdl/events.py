@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from amaranth.hdl import Module, ShapeLike, Signal, Value, unsigned
-from amaranth.lib import data, enum, stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from lifstream.golden.spec import DESIRE_EXPONENT_MIN, Magnitude, NetworkSpec, unsigned_bits
+from lifstream.golden.contract.formats import unsigned_bits
+from lifstream.golden.contract.network import NetworkSpec
+
+if TYPE_CHECKING:  # Amaranth's own has no types
+    from enum import Enum
+else:
+    from amaranth.lib.enum import Enum
 
 __all__ = ["DesireLayout", "EventKind", "EventSerializer", "SliceLayout", "SpikeLayout", "bits_for_index",
            "magnitude_bits", "spike_stream"]
@@ -19,7 +26,7 @@ def bits_for_index(count: int) -> int:
     return max(1, (count - 1).bit_length())
 
 
-class EventKind(enum.Enum, shape=2):
+class EventKind(Enum, shape=2):
     """What a spike event says."""
 
     SPIKE = 0
@@ -59,7 +66,7 @@ class SliceLayout(data.StructLayout):
 
 def magnitude_bits(spec: NetworkSpec) -> int:
     """Bits of a desire's magnitude as it is stored and sent."""
-    return unsigned_bits(-DESIRE_EXPONENT_MIN) if spec.magnitude is Magnitude.GRADED else spec.count_bits
+    return unsigned_bits(spec.layers[-1].rule.magnitude_max(spec.steps))
 
 
 class DesireLayout(data.StructLayout):

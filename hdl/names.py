@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from lifstream.golden.spec import InputError
+from lifstream.golden.contract.errors import InputError
 
 __all__ = ["check_name", "comment"]
 

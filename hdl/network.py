@@ -4,27 +4,23 @@
 
     pixels -> encoder -> layer_0 -> layer_1 -> ... -> readout -> result
                             ^  <-----  ^  <----  ...  <---  labels
-    weights ----------------+----------+----> readback
+    state ------------------+----------+----> readback
 """
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Module, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
-from lifstream.golden.protocol import THRESHOLD_BYTES
-from lifstream.golden.spec import NetworkSpec
-from lifstream.hdl.desire_layer import DesireLayer
+from lifstream.golden.contract.network import NetworkSpec
 from lifstream.hdl.encoder import Encoder, PixelLayout
 from lifstream.hdl.events import bits_for_index
 from lifstream.hdl.geometry import Geometry
-from lifstream.hdl.layer import LayerPhase
-from lifstream.hdl.plastic_layer import PlasticLayer
-from lifstream.hdl.readout import Readout, ResultLayout
-from lifstream.hdl.votes import VoteReadout
+from lifstream.hdl.layer.phases import LayerPhase
+from lifstream.hdl.registry import StateKind, make_layer, readout_class, state_kinds
 
-__all__ = ["Network"]
+__all__ = ["Network", "least_rate_offset"]
 
 
 class Network(wiring.Component):
@@ -32,43 +28,35 @@ class Network(wiring.Component):
 
     Latency: an image's result follows its last input event by about 30 clocks per layer. Throughput:
     an image takes about ``spikes x folds + steps`` clocks of its slowest layer, and what its layers
-    need to learn (:class:`lifstream.hdl.layer.LifLayer`); the next image is loaded meanwhile, and successive
+    need to learn (:class:`lifstream.hdl.layer.layer.LifLayer`); the next image is loaded meanwhile, and successive
     layers work at the same time.
 
-    ``pixels``: ``inputs`` per image, row by row. ``labels``: one per image to learn from. ``weights``:
-    one weight per transfer, layer by layer, each matrix in row order; after the last it starts over.
-    ``read``: a pulse sends all weights on ``readback``, in the same order. ``result``: one per image,
-    in order. ``rate``: right shift from correlation to weight LSBs. ``reseed``: a pulse sets the
-    generators to ``random_states`` (dropout, then rounding). Weights are loaded and read, and rate and generators
-    are changed, only while ``idle`` is set. With plasticity the votes come after the layers' weights;
-    ``counts`` follow each result; ``thresholds``, ``read_thresholds`` and ``threshold_readback`` do for adaptive
-    thresholds what their likes do for weights.
+    ``pixels``: ``inputs`` per image, row by row. ``labels``: one per image to learn from. ``result``: one per image,
+    in order; ``counts`` follow it unless it holds them. ``rate``: right shift from correlation to weight LSBs, of
+    the layer in which it is largest.
+    ``reseed``: a pulse sets the generators to ``random_states`` (dropout, then rounding). For each kind of state
+    (:class:`lifstream.hdl.registry.StateKind`) three ports: items in, layer by layer, each matrix in row order; a
+    pulse that asks for them; and items out. State is loaded and read, and rate and generators are changed, only while
+    ``idle`` is set.
 
     Parameters
     ----------
     spec
         The numeric contract.
     geometry
-        Lanes, window and unrolling; results do not depend on them.
+        Lanes, pixels per clock and unrolling; results do not depend on them.
     """
 
     def __init__(self, *, spec: NetworkSpec, geometry: Geometry) -> None:
         self.spec, self.geometry = spec, geometry
-        plastic = spec.stdp is not None
-        kind = PlasticLayer if plastic else DesireLayer
-        self.layers = [kind(spec=spec, layer=layer, geometry=geometry.layer(spec, layer))
-                       for layer in range(spec.lif_layers)]
-        self.encoder = Encoder(pixels=spec.inputs, steps=spec.steps, window=geometry.window)
-        self.readout = VoteReadout(spec=spec) if plastic else Readout(spec=spec)
-        result = ResultLayout(classes=spec.classes, count_bits=None if plastic else spec.count_bits)
-        thresholds = stream.Signature(unsigned(8 * THRESHOLD_BYTES))
-        super().__init__({
+        self.layers = [make_layer(spec=spec, geometry=geometry, layer=layer) for layer in range(len(spec.layers))]
+        self.encoder = Encoder(pixels=spec.inputs, steps=spec.steps, pixels_per_clock=geometry.pixels_per_clock)
+        self.readout = readout_class(spec)(spec=spec)
+        self.state = state_kinds(spec)
+        members = {
             "pixels": In(stream.Signature(PixelLayout())),
             "labels": In(stream.Signature(unsigned(bits_for_index(spec.classes)))),
-            "weights": In(stream.Signature(signed(spec.weight_bits))),
-            "read": In(1),
-            "readback": Out(stream.Signature(signed(spec.weight_bits))),
-            "result": Out(stream.Signature(result)),
+            "result": Out(self.readout.result.signature),
             "rate": In(5),
             "reseed": In(1),
             "random_states": In(32).array(len(spec.random_seeds)),
@@ -77,13 +65,17 @@ class Network(wiring.Component):
             "forward": Out(1),
             "desiring": Out(1),
             "updating": Out(1),
-            **({
-                "counts": Out(stream.Signature(unsigned(spec.count_bits))),
-                "thresholds": In(thresholds),
-                "read_thresholds": In(1),
-                "threshold_readback": Out(thresholds),
-            } if plastic else {}),
-        })
+        }
+        for kind in self.state:
+            items = stream.Signature(kind.shape)
+            members |= {kind.name: In(items), kind.read: In(1), kind.readback: Out(items)}
+        if self.readout.counts_follow:
+            members["counts"] = Out(self.readout.counts.signature)
+        super().__init__(members)
+
+    def items(self, kind: StateKind) -> int:
+        """How many items of a kind of state the network holds."""
+        return sum(block.state_items.get(kind.name, 0) for block in (*self.layers, self.readout))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -91,16 +83,19 @@ class Network(wiring.Component):
         m.submodules.encoder = encoder = self.encoder
         connect(m, wiring.flipped(self.pixels), encoder.pixels)
         spikes = encoder.spikes
+        dropping = [index for index, layer in enumerate(self.layers) if layer.has_dropout]
+        rounding = [index for index, layer in enumerate(self.layers) if layer.rounds_at_random]
         for index, layer in enumerate(self.layers):
             m.submodules[f"layer_{index}"] = layer
             connect(m, spikes, layer.events)
-            m.d.comb += layer.rate.eq(self.rate)
+            beyond = _rate_offset(spec, index) - least_rate_offset(spec)
+            m.d.comb += layer.rate.eq(self.rate - beyond if beyond else self.rate)
             if layer.has_dropout or layer.rounds_at_random:
                 m.d.comb += layer.reseed.eq(self.reseed)
             if layer.has_dropout:
-                m.d.comb += layer.dropout_state.eq(self.random_states[index])
+                m.d.comb += layer.dropout_state.eq(self.random_states[dropping.index(index)])
             if layer.rounds_at_random:
-                m.d.comb += layer.rounding_state.eq(self.random_states[index - spec.lif_layers])
+                m.d.comb += layer.rounding_state.eq(self.random_states[len(dropping) + rounding.index(index)])
             if index > 0:
                 connect(m, layer.back, self.layers[index - 1].desires)
             spikes = layer.spikes
@@ -109,34 +104,41 @@ class Network(wiring.Component):
         connect(m, wiring.flipped(self.labels), readout.labels)
         connect(m, readout.desires, self.layers[-1].desires)
         connect(m, readout.result, wiring.flipped(self.result))
-
-        # -- state: each layer takes, and gives, as much as it has -----------------------------------
-        matrices = [(layer.weights, layer.read, layer.readback, layer.geometry.n_in * layer.geometry.n_out)
-                    for layer in self.layers]
-        if spec.stdp is not None:
+        if readout.counts_follow:
             connect(m, readout.counts, wiring.flipped(self.counts))
+        if "fired" in readout.signature.members:
             # Nothing fires behind a layer that does not.
             m.d.comb += readout.fired.eq(self.layers[0].fired)
-            matrices.append((readout.weights, readout.read, readout.readback, spec.responding * spec.classes))
-            _in_turn(m, "threshold", self.thresholds, self.read_thresholds, self.threshold_readback,
-                     [(layer.thresholds, layer.read_thresholds, layer.threshold_readback, layer.geometry.n_out)
-                      for layer in self.layers])
-        _in_turn(m, "weight", self.weights, self.read, self.readback, matrices)
+
+        # -- state: each block takes, and gives, as much as it has -----------------------------------
+        for kind in self.state:
+            names = (kind.name, kind.read, kind.readback)
+            parts = [(*(getattr(block, name) for name in names), block.state_items[kind.name])
+                     for block in (*self.layers, readout) if kind.name in block.state_items]
+            source, read, readback = (getattr(self, name) for name in names)
+            _in_turn(m, kind.name, source, read, readback, parts)
 
         # -- what the network is doing --------------------------------------------------------------
-        phases = [layer.phase for layer in self.layers]
-        taught = [LayerPhase.RECEIVE, LayerPhase.STORE, LayerPhase.BACK, LayerPhase.SKIP] if spec.stdp is None else [
-            LayerPhase.RECEIVE, LayerPhase.PASS, LayerPhase.SETTLE]
         m.d.comb += [
             self.loading.eq(encoder.loading),
             self.forward.eq(encoder.playing | Cat(layer.working for layer in self.layers).any()),
-            self.desiring.eq(Cat(phase == each for phase in phases for each in taught).any()),
-            self.updating.eq(Cat(phase == LayerPhase.UPDATE for phase in phases).any()),
+            self.desiring.eq(Cat(layer.phase == each for layer in self.layers for each in layer.taught_phases).any()),
+            self.updating.eq(Cat(layer.phase == LayerPhase.UPDATE for layer in self.layers).any()),
             self.idle.eq(~encoder.playing & ~encoder.loading & ~self.result.valid
-                         & Cat(layer.idle for layer in self.layers).all()
-                         & (readout.idle if spec.stdp is not None else 1)),
+                         & Cat(layer.idle for layer in self.layers).all() & readout.idle),
         ]
         return m
+
+
+def _rate_offset(spec: NetworkSpec, layer: int) -> int:
+    """What is taken off a rate shift to get the right shift of a layer's updates."""
+    at = spec.at(layer)
+    return at.formats.weight_fraction - at.rule.trace_fraction
+
+
+def least_rate_offset(spec: NetworkSpec) -> int:
+    """The smallest of the layers' offsets: the network's ``rate`` is a rate shift less this."""
+    return min(_rate_offset(spec, layer) for layer in range(len(spec.layers)))
 
 
 def _in_turn(m: Module, name: str, source: Value, read: Value, readback: Value,

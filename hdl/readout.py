@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from lifstream.golden.spec import DESIRE_EXPONENT_MIN, Magnitude, NetworkSpec
+from lifstream.golden.contract.network import NetworkSpec
+from lifstream.golden.contract.rules import DESIRE_EXPONENT_MIN, DesireBackpropagation, Magnitude
 from lifstream.hdl.events import DesireLayout, EventKind, bits_for_index, magnitude_bits, spike_stream
 
 __all__ = ["Readout", "ResultLayout"]
@@ -45,6 +48,15 @@ class Readout(wiring.Component):
         The numeric contract.
     """
 
+    counts_follow = False
+    """Whether counts come on a stream of their own, behind the result."""
+
+    tapped = frozenset({"spikes", "desires"})
+    """Streams that benches tap, at its end or the other."""
+
+    state_items: dict[str, int] = {}
+    """Items of each kind of state (:class:`lifstream.hdl.registry.StateKind`) it holds."""
+
     def __init__(self, *, spec: NetworkSpec) -> None:
         self._spec = spec
         super().__init__({
@@ -52,11 +64,19 @@ class Readout(wiring.Component):
             "labels": In(stream.Signature(unsigned(bits_for_index(spec.classes)))),
             "desires": Out(stream.Signature(DesireLayout(spec))),
             "result": Out(stream.Signature(ResultLayout(classes=spec.classes, count_bits=spec.count_bits))),
+            "idle": Out(1),             # always: no state is on its way in or out
         })
+
+    @property
+    def memories(self) -> list[dict[str, Any]]:
+        """Memories of what it has learnt, as the emitted description lists them: none."""
+        return []
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        spec = self._spec
+        spec, rule = self._spec, self._spec.layers[-1].rule
+        assert isinstance(rule, DesireBackpropagation)
+        desired_count = rule.desired_count(spec.steps)
         classes = spec.classes
         counts = Array([Signal(spec.count_bits, name=f"count_{index}") for index in range(classes)])
         scan = Signal(bits_for_index(classes))
@@ -71,6 +91,7 @@ class Readout(wiring.Component):
             self.result.p.trained.eq(learning),
             self.result.p.learned.eq(wanted_any),
         ]
+        m.d.comb += self.idle.eq(1)
         m.d.comb += [self.result.p.counts[index].eq(count) for index, count in enumerate(counts)]
 
         # A count is picked, its error found, then both are looked at.
@@ -92,14 +113,14 @@ class Readout(wiring.Component):
         wanted = Signal()
         magnitude: Value = Mux(wanted, error, 0)
         m.d.comb += [
-            missing.eq(spec.desired_count - fetched_count),
-            wanted.eq(error >= spec.output_threshold),
+            missing.eq(desired_count - fetched_count),
+            wanted.eq(error >= rule.output_threshold),
         ]
-        if spec.magnitude is Magnitude.GRADED:
+        if rule.magnitude is Magnitude.GRADED:
             magnitude = Signal(magnitude_bits(spec))
             m.d.comb += magnitude.eq(-DESIRE_EXPONENT_MIN)
             for exponent in range(DESIRE_EXPONENT_MIN + 1, 1):
-                with m.If(error >= -(-spec.desired_count >> -exponent)):
+                with m.If(error >= -(-desired_count >> -exponent)):
                     m.d.comb += magnitude.eq(-exponent)
         offered = Signal(DesireLayout(spec))
         offering, offered_last = Signal(), Signal()

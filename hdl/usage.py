@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from string import Template
 from typing import Any
 
-from lifstream.golden.protocol import Command, Exchange, Status
-from lifstream.hdl.axi import AXI_VERSION
+from lifstream.golden.contract.protocol import Command, Exchange, Status
+from lifstream.hdl.host.axi import AXI_VERSION
 from lifstream.hdl.names import comment
 
 __all__ = ["BENCH_BYTES_MAX", "companions", "write_bench"]
@@ -277,8 +277,9 @@ def _words(content: bytes) -> str:
 
 def _clock_limit(description: dict[str, Any], length: int) -> int:
     """Clocks in which all is done, generously: a byte in 16, and every neuron spiking in every step, four times."""
-    synapses = sum((layer["n_in"] + 1) * layer["folds"] for layer in description["layers"])
-    return 10_000 + 16 * length + 4 * description["spec"]["steps"] * synapses
+    synapses: int = sum((layer["n_in"] + 1) * layer["folds"] for layer in description["layers"])
+    steps: int = description["spec"]["steps"]
+    return 10_000 + 16 * length + 4 * steps * synapses
 
 
 def write_bench(description: dict[str, Any], exchanges: Sequence[Exchange], *, label: int, about: str) -> str:

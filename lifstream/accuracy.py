@@ -12,17 +12,19 @@ import numpy as np
 import typer
 
 from lifstream.console import Output
-from lifstream.golden.cost import synaptic_operations
-from lifstream.golden.datasets import Dataset, load_dataset
-from lifstream.golden.engine import Engine, Runner
-from lifstream.golden.figures import receptive_field_figure, save_figure, training_figure
+from lifstream.golden.contract.flat import named_rule
+from lifstream.golden.contract.formats import Rounding
+from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.files import require_place, write_text
-from lifstream.golden.model import Model, save_model
-from lifstream.golden.network import Network
-from lifstream.golden.presets import Preset, preset_by_name
-from lifstream.golden.spec import Rounding
-from lifstream.golden.stdp import neuron_labels
-from lifstream.golden.training import EpochMetrics, Trainer, evaluate
+from lifstream.golden.model.network import Network
+from lifstream.golden.model.readouts import neuron_labels
+from lifstream.golden.study.cost import synaptic_operations
+from lifstream.golden.study.datasets import Dataset, load_dataset
+from lifstream.golden.study.figures import receptive_field_figure, save_figure, training_figure
+from lifstream.golden.study.model_files import Model, save_model
+from lifstream.golden.study.presets import Preset, preset_by_name
+from lifstream.golden.study.training import EpochMetrics, Trainer, evaluate
+from lifstream.golden.twin.engine import Engine, Runner
 from lifstream.options import (
     DataOption,
     EpochsOption,
@@ -100,7 +102,7 @@ def train(
     metrics = [asdict(entry) for entry in trainer.metrics]
     chosen_epoch, validation_accuracy = trainer.chosen.epoch, trainer.chosen.validation_accuracy
     save_model(out, Model(network=network, preset=preset, dataset=chosen.dataset, training={
-        "seed": seed, "plan": asdict(chosen.training), "rule": chosen.spec.rule, "epochs": metrics,
+        "seed": seed, "plan": asdict(chosen.training), "rule": named_rule(chosen.spec), "epochs": metrics,
         "epoch": chosen_epoch, "validation_accuracy": validation_accuracy, "test_accuracy": test_accuracy}))
     figure = out.with_suffix(".png")
     save_figure(training_figure(trainer.metrics, title=f"{preset}, seed {seed}"), figure)
@@ -109,7 +111,7 @@ def train(
     output.say(f"epoch {chosen_epoch}: {held_out}test accuracy {percent(test_accuracy)} ({len(dataset.test)} images)")
     output.say(f"wrote {out} (digest {network.digest()}, {seconds:.0f} s of training), "
                f"{out.with_suffix('.metrics.jsonl')}, {figure}"
-               + (f", {out.with_suffix('.fields.png')}" if chosen.spec.stdp is not None else ""))
+               + (f", {out.with_suffix('.fields.png')}" if has_fields(chosen.spec) else ""))
     output.result({"preset": preset, "seed": seed, "epochs": metrics, "epoch": chosen_epoch,
                    "validation_accuracy": validation_accuracy, "test_accuracy": test_accuracy,
                    "images": len(dataset.test), "digest": network.digest(), "spec_digest": chosen.spec.digest(),
@@ -149,11 +151,10 @@ def train_network(preset: Preset, dataset: Dataset, seed: int, output: Output, *
             drawn = seen
             draw_fields(trainer, fields_file)
 
-    plastic = preset.spec.stdp is not None
     started = time.perf_counter()
     output.keeps(lambda: _kept(trainer))
     with output.progress() as bar:
-        trainer.run(bar, on_epoch, on_checkpoint if plastic else None)
+        trainer.run(bar, on_epoch, on_checkpoint if has_fields(preset.spec) else None)
     return trainer, time.perf_counter() - started
 
 
@@ -165,12 +166,17 @@ def _kept(trainer: Trainer) -> str:
             "and --resume")
 
 
+def has_fields(spec: NetworkSpec) -> bool:
+    """Whether the first layer's weights are never negative: they are receptive fields, worth a picture each."""
+    return spec.at(0).weight_range[0] == 0
+
+
 def draw_fields(trainer: Trainer, path: Path) -> None:
     """Draw the receptive fields as they are; firing rates are those of 500 training images."""
     network, dataset = trainer.network, trainer.dataset
     assert isinstance(network, Network)
     images = trainer.training.images[:_RATE_IMAGES]
-    rates = network.forward(images).layers[0].spikes.sum(axis=(0, 1)) / len(images)
+    rates = network.classify(images).layers[0].spikes.sum(axis=(0, 1)) / len(images)
     save_figure(receptive_field_figure(network, rates, height=dataset.height, width=dataset.width,
                                        title=f"{trainer.preset.name} after {trainer.images_seen:,} images"), path)
 
@@ -200,8 +206,8 @@ def evaluate_model(
     output.say(f"test accuracy {percent(fraction)} ({len(dataset.test)} images of {loaded.dataset}, "
                f"{percent(ties)} ties counted as wrong, {len(dataset.test) / seconds:.0f} images/s)")
     labels: dict[str, Any] = {}
-    if loaded.network.spec.stdp is not None:
-        named = neuron_labels(loaded.network.weights[-1])
+    if loaded.network.readout_state:
+        named = neuron_labels(loaded.network.readout_state[0])
         labels = {"neurons_per_class": np.bincount(named[named >= 0], minlength=loaded.network.spec.classes).tolist(),
                   "unlabelled_neurons": int((named < 0).sum())}
         output.say(f"neurons by label: {', '.join(map(str, labels['neurons_per_class']))}; "

@@ -17,17 +17,19 @@ import typer
 from rich.table import Table
 
 from lifstream.console import Output, error_line
-from lifstream.golden.datasets import Dataset, load_dataset
-from lifstream.golden.engine import Runner
-from lifstream.golden.epochs import EpochStream
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.files import is_there, make_folder, write_text
-from lifstream.golden.model import Model
-from lifstream.golden.presets import Preset
-from lifstream.golden.spec import InputError, NetworkSpec
-from lifstream.golden.training import Progress
+from lifstream.golden.study.datasets import Dataset, load_dataset
+from lifstream.golden.study.epochs import EpochStream
+from lifstream.golden.study.model_files import Model
+from lifstream.golden.study.presets import Preset
+from lifstream.golden.study.training import Progress
+from lifstream.golden.twin.engine import Runner
 from lifstream.hardware import cosimulate_model
 from lifstream.options import (
     DataOption,
+    GeometryOptions,
     JsonOption,
     NamedNetwork,
     OptionalModel,
@@ -36,6 +38,7 @@ from lifstream.options import (
     WeightBitsOption,
     named_model,
     named_preset,
+    option_groups,
     require_fit,
 )
 from lifstream.sim.cosim import Segment
@@ -43,7 +46,7 @@ from lifstream.sim.cosim import Segment
 if TYPE_CHECKING:
     from lifstream.boards.flow import Build, Resource, Watch
     from lifstream.boards.targets import Target
-    from lifstream.hdl.geometry import Geometry
+    from lifstream.hdl.geometry import Geometry, PerLayer
 
 __all__ = ["build", "program"]
 
@@ -54,6 +57,7 @@ _STEPS = {"generate": "generate", "synthesise": "synthesise", "place": "place an
           "count": "count cells"}
 
 
+@option_groups
 def build(
     board: BoardOption,
     model: OptionalModel = None,
@@ -62,12 +66,8 @@ def build(
         "--out", help="Folder of the build and its logs. Default: build/BOARD-PRESET[-WIDTH-bit], of a model "
                       "build/BOARD-FILE.")] = None,
     weight_bits: WeightBitsOption = None,
-    lanes: Annotated[int | None, typer.Option(
-        "--lanes", help="Neurons updated per clock. Default: the board's.")] = None,
-    window: Annotated[int | None, typer.Option(
-        "--window", help="Pixels the encoder examines per clock. Default: the board's.")] = None,
-    unroll: Annotated[int | None, typer.Option(
-        "--unroll", help="Time steps a weight update goes through per clock. Default: the board's.")] = None,
+    *,
+    folding: GeometryOptions,
     clock: Annotated[float | None, typer.Option("--clock", help="Core clock in MHz. Default: the board's.")] = None,
     baud: Annotated[int | None, typer.Option(
         "--baud", help="Bits per second of the serial line. Default: the board's.")] = None,
@@ -96,7 +96,7 @@ def build(
     target = target_by_name(board)
     network = named_model(model) if model is not None else named_preset(preset or "", weight_bits=weight_bits)
     spec = network.preset.spec
-    geometry = target.geometry(spec, lanes=lanes, window=window, unroll=unroll)
+    geometry = folding.geometry(spec, target=target)
     width = "" if weight_bits is None else f"-{weight_bits}-bit"
     folder = make_folder(out or Path("build") / f"{board}-{network.name}{width}")
     wanted: dict[str, Any] = {"spec": spec, "geometry": geometry, "clock_mhz": clock or target.clock_mhz,
@@ -156,47 +156,62 @@ def _what_would_fit(target: Target, network: NamedNetwork, geometry: Geometry, s
     own, so a narrower one has to be trained.
     """
     from lifstream.boards.flow import lacking
+    from lifstream.hdl.geometry import per_layer_text
 
-    def lacks(spec: NetworkSpec, lanes: int) -> list[Resource]:
+    spec = network.preset.spec
+    choices = _halvings(spec, geometry.lanes)
+
+    def lacks(spec: NetworkSpec, choice: int) -> list[Resource]:
+        lanes = choices[choice]
         return lacking(target, spec=spec, geometry=replace(geometry, lanes=lanes),
-                       folder=folder / f"{spec.weight_bits}-bit-lanes-{lanes}", watch=watch)
+                       folder=folder / f"{spec.weight_widths}-bit-lanes-{per_layer_text(lanes)}", watch=watch)
 
-    def halved(spec: NetworkSpec, lanes: int, short: list[Resource]) -> tuple[int, bool]:
-        """Lanes, halved while something is short and that helps; whether nothing is."""
-        while short and lanes > 1:
-            lanes, used = lanes // 2, {resource.name: resource.used for resource in short}
-            short = lacks(spec, lanes)
+    def halved(spec: NetworkSpec, choice: int, short: list[Resource]) -> tuple[int, bool]:
+        """Fewer lanes, while something is short and that helps; whether nothing is."""
+        while short and choice + 1 < len(choices):
+            choice, used = choice + 1, {resource.name: resource.used for resource in short}
+            short = lacks(spec, choice)
             left = {resource.name: resource.used for resource in short}
             if all(left.get(name, 0) >= count for name, count in used.items()):
                 break   # as many weights, however few lanes
-        return lanes, not short
+        return choice, not short
 
-    spec = network.preset.spec
-    asked = min(geometry.lanes, max(spec.sizes[1:]))    # more lanes than neurons are none
-    lanes, fits = halved(spec, asked, short)
+    choice, fits = halved(spec, 0, short)
     if fits:
-        return f"--lanes {lanes} would"
+        return f"--lanes {per_layer_text(choices[choice])} would"
     narrower = _narrower(network.preset)
     for bits, narrow in narrower.items():
-        lanes, fits = halved(narrow, lanes, lacks(narrow, lanes))
+        choice, fits = halved(narrow, choice, lacks(narrow, choice))
         if not fits:
             continue
-        while lanes < asked and not lacks(narrow, min(2 * lanes, asked)):   # no fewer lanes than it needs
-            lanes = min(2 * lanes, asked)
-        fewer = f"--lanes {lanes}" if lanes < asked else ""
+        while choice > 0 and not lacks(narrow, choice - 1):     # no fewer lanes than it needs
+            choice -= 1
+        fewer = f"--lanes {per_layer_text(choices[choice])}" if choice > 0 else ""
         if network.model is not None:
             return f"a model trained with --weight-bits {bits} would" + (f", with {fewer}" if fewer else "")
         return f"--weight-bits {bits} {fewer}".rstrip() + " would"
-    tried = [*(["fewer lanes"] if asked > 1 else []), *([f"weights of {min(narrower)} bits"] if narrower else [])]
+    tried = ["fewer lanes"] if len(choices) > 1 else []
+    tried += [f"weights of {min(narrower)} bits"] if narrower else []
     verdict = ("there is nothing to save on", "{} would not", "neither {} nor {} would")[len(tried)].format(*tried)
     return f"{verdict}; train a smaller network (lifstream train --hidden), or choose a larger board"
+
+
+def _halvings(spec: NetworkSpec, asked: PerLayer) -> list[PerLayer]:
+    """The lanes that were asked for, and half of them again and again, down to one in every layer."""
+    if isinstance(asked, int):
+        several: list[tuple[int, ...]] = [(min(asked, spec.widest),)]   # more lanes than neurons are none
+    else:
+        several = [tuple(map(min, asked, (layer.n_out for layer in spec.layers)))]
+    while max(several[-1]) > 1:
+        several.append(tuple(max(1, lanes // 2) for lanes in several[-1]))
+    return [lanes[0] if isinstance(asked, int) else lanes for lanes in several]
 
 
 def _narrower(preset: Preset) -> dict[int, NetworkSpec]:
     """Contracts of the preset with narrower weights, by their width; one that is refused is left out."""
     found = {}
     for bits in _ADVISED_BITS:
-        if bits < preset.spec.weight_bits:
+        if bits < max(layer.formats.weight_bits for layer in preset.spec.layers):
             with suppress(InputError):
                 found[bits] = preset.varied(weight_bits=bits).spec
     return found
@@ -240,7 +255,7 @@ def _measured_cycles(named: NamedNetwork, geometry: Geometry, dataset: Dataset, 
             ("infer", dataset.test, Segment(split="infer", order=np.arange(count))),
             ("train", stream[half:half + count], Segment(split="train", order=np.arange(count),
                                                          rate_shift=plan.rate_shift_at(epoch), check_every=count))):
-        result = cosimulate_model(model, {task: split}, [segment], output, geometry=geometry, seed=1)
+        result = cosimulate_model(model, {task: split}, [segment], output, geometry=geometry)
         if not result.bit_exact:
             raise RuntimeError(f"the design differs from the golden model: {result.message}")
         spent = sum(result.counters[f"{phase}_cycles"] for phase in ("load", "forward", "desire", "update"))

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from lifstream import __version__, accuracy, board, build, hardware, tables
 from lifstream.console import Output, error_line, interrupted, working
-from lifstream.golden.spec import InputError
+from lifstream.golden.contract.errors import InputError
 from lifstream.sim.runner import SimulationDied
 
 __all__ = ["app", "main"]

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from lifstream.golden.training import Progress as Report
+from lifstream.golden.study.training import Progress as Report
 
 __all__ = ["Heartbeat", "Output", "ReportBar", "error_line", "interrupted", "working"]
 
@@ -129,7 +129,7 @@ def _described(report: Report) -> str:
 
 
 class ReportBar:
-    """Shows :class:`lifstream.golden.training.Progress` reports as a bar, one task after the other."""
+    """Shows :class:`lifstream.golden.study.training.Progress` reports as a bar, one task after the other."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress

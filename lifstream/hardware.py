@@ -3,52 +3,58 @@
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 
 from lifstream.accuracy import train_network
 from lifstream.console import Output, error_line
-from lifstream.golden.datasets import Split, load_dataset
-from lifstream.golden.epochs import EpochStream
-from lifstream.golden.example import example_exchanges, example_image
-from lifstream.golden.figures import confusion_matrix, learning_figure, network_figure, save_figure
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.flat import NamedRule
+from lifstream.golden.contract.protocol import Command, command_bytes
 from lifstream.golden.files import make_folder, write_text
-from lifstream.golden.model import Model, released_models, save_model
-from lifstream.golden.network import Network, accuracy
-from lifstream.golden.presets import Preset, TrainingPlan, preset_by_name
-from lifstream.golden.protocol import Command, command_bytes
-from lifstream.golden.spec import InputError, NetworkSpec, Rule
-from lifstream.golden.training import Trainer, labelling_images
+from lifstream.golden.model.network import Network, accuracy
+from lifstream.golden.study.datasets import Split, load_dataset
+from lifstream.golden.study.epochs import EpochStream
+from lifstream.golden.study.example import example_exchanges, example_image
+from lifstream.golden.study.figures import confusion_matrix, learning_figure, network_figure, save_figure
+from lifstream.golden.study.model_files import Model, released_models, save_model
+from lifstream.golden.study.presets import Preset, TrainingPlan, preset_by_name
+from lifstream.golden.study.training import Trainer, labelling_images
 from lifstream.options import (
     DataOption,
+    GeometryOptions,
     JsonOption,
-    LanesOption,
     OptionalPreset,
     RuleOption,
     SeedOption,
-    UnrollOption,
-    WindowOption,
     chosen_preset,
     open_model,
+    option_groups,
     percent,
     require_file_place,
     require_fit,
     with_plan,
 )
-from lifstream.sim.cosim import CosimResult, Segment, Stalls, cosimulate
+from lifstream.sim.cosim import (
+    Continuation,
+    CosimResult,
+    Recording,
+    Segment,
+    Stalls,
+    Surroundings,
+    cosimulate,
+)
 from lifstream.sim.faults import Fault
 from lifstream.sim.runner import Simulator, wave_format
 
-__all__ = ["cosim", "cosimulate_model", "demo", "verilog"]
-
-
-def _geometry(spec: NetworkSpec, lanes: int | None, window: int = 4, unroll: int = 2) -> Any:
+if TYPE_CHECKING:
     from lifstream.hdl.geometry import Geometry
 
-    return Geometry(lanes=max(spec.sizes[1:]) if lanes is None else lanes, window=window, unroll=unroll)
+__all__ = ["cosim", "cosimulate_model", "demo", "verilog"]
 
 
 class Interface(enum.StrEnum):
@@ -60,6 +66,7 @@ class Interface(enum.StrEnum):
     """AXI4-Stream for packets, AXI4-Lite for control and counters."""
 
 
+@option_groups
 def verilog(
     out: Annotated[Path, typer.Option(
         "--out", help="Folder to write NAME.v, its description NAME.v.json, a bench NAME_tb.v and more into.")],
@@ -68,9 +75,8 @@ def verilog(
         "--model", help="Instead of a preset: generate for this model's contract (file or released model).")] = None,
     name: Annotated[str, typer.Option(
         "--name", help="Name of the module and of the files; all inner modules begin with it.")] = "top",
-    lanes: LanesOption = None,
-    window: WindowOption = 4,
-    unroll: UnrollOption = 2,
+    *,
+    folding: GeometryOptions,
     rule: RuleOption = None,
     interface: Annotated[Interface, typer.Option(
         "--interface", help="Ports: two byte streams, or AXI4-Stream and AXI4-Lite with names that Vivado and LiteX "
@@ -97,7 +103,8 @@ def verilog(
     else:
         assert preset is not None
         loaded, weights = _model_of_preset(chosen_preset(preset, rule))
-    spec, geometry = loaded.network.spec, _geometry(loaded.network.spec, lanes, window, unroll)
+    spec = loaded.network.spec
+    geometry = folding.geometry(spec)
     if interface is Interface.AXI:
         emission = emit_axi(spec=spec, geometry=geometry, width=axi_width, preset=loaded.preset, name=name)
     else:
@@ -144,38 +151,102 @@ def _bench(network: Network, description: dict[str, Any], weights: str) -> str |
                        about=f"Weights: {weights}, digest {network.digest()}. Image: a handwritten {label}.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class CosimImages:
+    """What a co-simulation plays."""
+
+    train: Annotated[bool, typer.Option("--train", help="Learn on chip from training images, then classify.")] = False
+    images: Annotated[int | None, typer.Option(
+        "--images", help="Images to play; default: 100 to classify, all (per epoch) to learn from.")] = None
+    epochs: Annotated[int, typer.Option("--epochs", help="With --train: passes over the images.")] = 1
+    check_every: Annotated[int, typer.Option(
+        "--check-every", help="With --train: compare all weights after this many images and each epoch.")] = 1_000
+    test_images: Annotated[int, typer.Option(
+        "--test-images", help="With --train: test images to classify afterwards, at most.")] = 1_000
+    label_images: Annotated[int, typer.Option(
+        "--label-images", help="With --train, unsupervised: training images by which neurons are labelled afterwards, "
+                               "at most 10,000.")] = 1_000
+    data_dir: DataOption = None
+
+    def played(self, loaded: Model, plan: TrainingPlan, seed: int) -> tuple[dict[str, Split], list[Segment]]:
+        """Images by name, and what is played of them, in order.
+
+        Raises
+        ------
+        InputError
+            There is no such data set, its images are of another size, or a number is out of bounds.
+        """
+        dataset = load_dataset(loaded.dataset, data_dir=self.data_dir)
+        require_fit(loaded.network.spec, dataset)
+        available = len(dataset.train if self.train else dataset.test)
+        images = self.images if self.images is not None else available if self.train else 100
+        for name, value, high in (("--images", images, available), ("--epochs", self.epochs, 10_000),
+                                  ("--check-every", self.check_every, 1 << 31),
+                                  ("--test-images", self.test_images, 1 << 31),
+                                  ("--label-images", self.label_images, 10_000)):
+            if not 1 <= value <= high:
+                raise InputError(f"{name}: {value} is out of bounds, must be 1..{high}")
+        splits = {"test": dataset.test}
+        if not self.train:
+            return splits, [Segment(split="test", order=np.arange(images))]
+        trained = len(loaded.training.get("epochs", []))
+        segments = []
+        for number in range(trained, trained + self.epochs):
+            splits[f"epoch {number}"] = EpochStream(dataset=dataset, training=dataset.train, seed=seed, epoch=number,
+                                                    shift=plan.shift)[:images]
+            segments.append(Segment(split=f"epoch {number}", order=np.arange(images),
+                                    rate_shift=plan.rate_shift_at(number), check_every=self.check_every))
+        if (labelled := labelling_images(loaded.network, dataset.train[:images])) is not None:
+            splits["labels"] = labelled[:self.label_images]
+            segments.append(Segment(split="labels", order=np.arange(len(splits["labels"])), label=True))
+        segments.append(Segment(split="test", order=np.arange(min(self.test_images, len(dataset.test)))))
+        return splits, segments
+
+
+@dataclass(frozen=True, kw_only=True)
+class CosimBench:
+    """What the design is simulated in, and what is kept of the run."""
+
+    stalls: Annotated[Stalls, typer.Option("--stalls", help="Behaviour of the surroundings.")] = Stalls.NONE
+    seed: SeedOption = 1
+    plant_fault: Annotated[Fault | None, typer.Option(
+        "--plant-fault", help="Turn one bit over, to see the comparison fail.")] = None
+    simulator: Annotated[Simulator, typer.Option("--simulator", help="Simulator.")] = Simulator.VERILATOR
+    waves: Annotated[Path | None, typer.Option(
+        "--waves", help="Write a waveform here: .vcd, or .fst, which is many times smaller.")] = None
+    figure: Annotated[Path | None, typer.Option(
+        "--figure", help="With --train: draw accuracy, update rate and cycles per image here (PNG).")] = None
+    checkpoint: Annotated[Path | None, typer.Option(
+        "--checkpoint", help="With --train: write a checkpoint here whenever the weights are compared.")] = None
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the --checkpoint if it is there.")] = False
+
+    def check(self) -> None:
+        """See to it that the results can be written; raises InputError when not."""
+        if self.waves is not None:
+            wave_format(self.waves)
+        if self.resume and self.checkpoint is None:
+            raise InputError("--resume: name the --checkpoint to continue from")
+        for place in (self.waves, self.figure, self.checkpoint):
+            if place is not None:
+                require_file_place(place)
+
+    def options(self) -> dict[str, Any]:
+        """For :func:`lifstream.sim.cosim.cosimulate`."""
+        return {"simulator": self.simulator, "recording": Recording(waves=self.waves),
+                "surroundings": Surroundings(stalls=self.stalls, seed=self.seed, fault=self.plant_fault),
+                "continuation": Continuation(checkpoint=self.checkpoint, resume=self.resume)}
+
+
+@option_groups
 def cosim(
     model: Annotated[str | None, typer.Argument(
         metavar="[MODEL]", help="Model file written by 'lifstream train', or a released model.")] = None,
     preset: OptionalPreset = None,
-    train_: Annotated[bool, typer.Option("--train", help="Learn on chip from training images, then classify.")] = False,
-    images: Annotated[int | None, typer.Option(
-        "--images", help="Images to play; default: 100 to classify, all (per epoch) to learn from.")] = None,
-    epochs: Annotated[int, typer.Option("--epochs", help="With --train: passes over the images.")] = 1,
-    check_every: Annotated[int, typer.Option(
-        "--check-every", help="With --train: compare all weights after this many images and each epoch.")] = 1_000,
-    test_images: Annotated[int, typer.Option(
-        "--test-images", help="With --train: test images to classify afterwards, at most.")] = 1_000,
-    label_images: Annotated[int, typer.Option(
-        "--label-images", help="With --train, unsupervised: training images by which neurons are labelled afterwards, "
-                               "at most 10,000.")] = 1_000,
     rule: RuleOption = None,
-    lanes: LanesOption = None,
-    window: WindowOption = 4,
-    unroll: UnrollOption = 2,
-    stalls: Annotated[Stalls, typer.Option("--stalls", help="Behaviour of the surroundings.")] = Stalls.NONE,
-    seed: SeedOption = 1,
-    plant_fault: Annotated[Fault | None, typer.Option(
-        "--plant-fault", help="Turn one bit over, to see the comparison fail.")] = None,
-    simulator: Annotated[Simulator, typer.Option("--simulator", help="Simulator.")] = Simulator.VERILATOR,
-    waves: Annotated[Path | None, typer.Option(
-        "--waves", help="Write a waveform here: .vcd, or .fst, which is many times smaller.")] = None,
-    figure: Annotated[Path | None, typer.Option(
-        "--figure", help="With --train: draw accuracy, update rate and cycles per image here (PNG).")] = None,
-    checkpoint: Annotated[Path | None, typer.Option(
-        "--checkpoint", help="With --train: write a checkpoint here whenever the weights are compared.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue from the --checkpoint if it is there.")] = False,
-    data_dir: DataOption = None,
+    *,
+    folding: GeometryOptions,
+    play: CosimImages,
+    bench: CosimBench,
     as_json: JsonOption = False,
 ) -> None:
     """Play images through the Verilog and compare every spike, membrane potential, desire and weight.
@@ -184,62 +255,36 @@ def cosim(
     design and the golden model differ; the first divergence is named, with its clock and its path in the waveform.
     """
     output = Output(as_json=as_json)
-    if waves is not None:
-        wave_format(waves)
-    loaded, plan = _cosim_model(model, preset, rule, seed)
-    dataset = load_dataset(loaded.dataset, data_dir=data_dir)
+    bench.check()
+    loaded, plan = _cosim_model(model, preset, rule, bench.seed)
     spec = loaded.network.spec
-    require_fit(spec, dataset)
-    available = len(dataset.train if train_ else dataset.test)
-    images = images if images is not None else available if train_ else 100
-    for name, value, high in (("--images", images, available), ("--epochs", epochs, 10_000),
-                              ("--check-every", check_every, 1 << 31), ("--test-images", test_images, 1 << 31),
-                              ("--label-images", label_images, 10_000)):
-        if not 1 <= value <= high:
-            raise InputError(f"{name}: {value} is out of bounds, must be 1..{high}")
-    if resume and checkpoint is None:
-        raise InputError("--resume: name the --checkpoint to continue from")
-    for place in (waves, figure, checkpoint):
-        if place is not None:
-            require_file_place(place)
-    splits, segments = {"test": dataset.test}, [Segment(split="test", order=np.arange(images))]
-    if train_:
-        trained = len(loaded.training.get("epochs", []))
-        splits |= {f"epoch {number}": EpochStream(dataset=dataset, training=dataset.train, seed=seed, epoch=number,
-                                                  shift=plan.shift)[:images]
-                   for number in range(trained, trained + epochs)}
-        segments = [Segment(split=f"epoch {number}", order=np.arange(images),
-                            rate_shift=plan.rate_shift_at(number), check_every=check_every)
-                    for number in range(trained, trained + epochs)]
-        if (labelled := labelling_images(loaded.network, dataset.train[:images])) is not None:
-            splits["labels"] = labelled[:label_images]
-            segments.append(Segment(split="labels", order=np.arange(len(splits["labels"])), label=True))
-        segments.append(Segment(split="test", order=np.arange(min(test_images, len(dataset.test)))))
+    geometry = folding.geometry(spec)
+    splits, segments = play.played(loaded, plan, bench.seed)
     try:
-        result = cosimulate_model(loaded, splits, segments, output, geometry=_geometry(spec, lanes, window, unroll),
-                                  stalls=stalls, seed=seed, fault=plant_fault, simulator=simulator, waves=waves,
-                                  checkpoint=checkpoint, resume=resume)
+        result = cosimulate_model(loaded, splits, segments, output, geometry=geometry, **bench.options())
     except KeyboardInterrupt as interrupt:
         if kept := str(interrupt):
             output.keeps(lambda: kept)
         raise
     learning = [entry for entry in result.history if entry["learning"]]
     report: dict[str, Any] = {
-        "bit_exact": result.bit_exact, "images": sum(s["images"] for s in result.segments if s["learning"] == train_),
+        "bit_exact": result.bit_exact,
+        "images": sum(segment["images"] for segment in result.segments if segment["learning"] == play.train),
         "accuracy": result.segments[-1]["accuracy"] if result.segments else None,
         "cycles_per_image": result.cycles_per_image, "images_per_second": round(result.images_per_second, 1),
-        "loading_cycles": result.loading_cycles, "lanes": lanes or max(spec.sizes[1:]), "stalls": stalls,
-        "seed": seed, "simulator": simulator, "digest": result.digest, "spec_digest": spec.digest(),
+        "loading_cycles": result.loading_cycles, "lanes": geometry.to_json()["lanes"], "stalls": bench.stalls,
+        "seed": bench.seed, "simulator": bench.simulator, "digest": result.digest, "spec_digest": spec.digest(),
         "divergence": result.divergence, "mismatches": result.mismatches, "message": result.message}
-    if train_ and learning:
+    if play.train and learning:
         report |= _learning_report(result, learning)
-        if figure is not None:
-            save_figure(learning_figure(learning, title=f"{loaded.preset}, learning in the simulated hardware"), figure)
+        if bench.figure is not None:
+            save_figure(learning_figure(learning, title=f"{loaded.preset}, learning in the simulated hardware"),
+                        bench.figure)
     output.result(report)
     if not result.bit_exact:
         error_line(f"not bit-exact: {result.message}")
         raise typer.Exit(1)
-    if train_:
+    if play.train:
         cycles = report["cycles"]
         output.say(f"learnt from {report['images']} images, {percent(report['update_rate'])} of them with an update; "
                    f"{report['cycles_per_image']:.0f} clock cycles per image: "
@@ -249,7 +294,8 @@ def cosim(
                f"weights {result.digest}")
 
 
-def _cosim_model(model: str | None, preset: str | None, rule: Rule | None, seed: int) -> tuple[Model, TrainingPlan]:
+def _cosim_model(model: str | None, preset: str | None, rule: NamedRule | None, seed: int
+                 ) -> tuple[Model, TrainingPlan]:
     """The model to co-simulate and how it is trained further."""
     if (model is None) == (preset is None):
         raise InputError("cosim: name either a MODEL or a --preset" + (", not both" if model else ""))
@@ -280,8 +326,8 @@ def _learning_report(result: CosimResult, learning: list[dict[str, Any]]) -> dic
     }
 
 
-def cosimulate_model(model: Model, splits: dict[str, Split], segments: list[Segment], output: Output, *, geometry: Any,
-                     **options: Any) -> CosimResult:
+def cosimulate_model(model: Model, splits: dict[str, Split], segments: list[Segment], output: Output, *,
+                     geometry: Geometry, **options: Any) -> CosimResult:
     """Emit the model's design, or take it from the cache, and co-simulate it under a progress bar."""
     from lifstream.hdl.emit import stored_network
 
@@ -308,26 +354,26 @@ def demo(
     make_folder(out)
     preset = with_plan(preset_by_name("digits"), epochs=epochs)
     dataset = load_dataset(preset.dataset)
-    output.say(f"training {preset.name}, {'-'.join(map(str, preset.spec.sizes))}, on {len(dataset.train)} digits")
+    output.say(f"training {preset.name}, {preset.spec.summary}, on {len(dataset.train)} digits")
     trainer, _ = train_network(preset, dataset, seed, output)
     network = trainer.network
     assert isinstance(network, Network)
     model = Model(network=network, preset=preset.name, dataset=dataset.name, training={"seed": seed})
     save_model(out / "digits.npz", model)
-    geometry = _geometry(preset.spec, None)
+    geometry = GeometryOptions().geometry(preset.spec)
     output.begin("generate Verilog")
     emit_network(spec=preset.spec, geometry=geometry, preset=preset.name).write(out)
     output.keeps(lambda: f"{out} keeps the trained model and its Verilog; the same command starts anew")
     output.say(f"generated {out / 'top.v'}; co-simulating {len(dataset.test)} test images")
     segment = Segment(split="test", order=np.arange(len(dataset.test)))
-    result = cosimulate_model(model, {"test": dataset.test}, [segment], output, geometry=geometry, seed=seed)
+    result = cosimulate_model(model, {"test": dataset.test}, [segment], output, geometry=geometry)
     if not result.bit_exact:
         error_line(f"not bit-exact: {result.message}")
         raise typer.Exit(1)
     right = accuracy(result.predictions, dataset.test.labels)
     confusion = confusion_matrix(dataset.test.labels, result.predictions, preset.spec.classes)
     sample = dataset.test.images[0]
-    record = model.network.forward(sample)
+    record = model.network.classify(sample)
     save_figure(network_figure(model.network, sample, int(dataset.test.labels[0]), record, confusion,
                                height=dataset.height, width=dataset.width), out / "report.png")
     write_text(out / "report.md", _demo_report(model, trainer, result, right))
@@ -347,8 +393,8 @@ def _demo_report(model: Model, trainer: Trainer, result: CosimResult, right: flo
                      for entry in trainer.metrics)
     return f"""# Demonstration report
 
-A {'-'.join(map(str, spec.sizes))} network, trained on the UCI digits by desire backpropagation in integers
-({spec.weight_bits}-bit weights, {spec.steps} time steps), then run as generated Verilog under Verilator.
+A {spec.summary} network, trained on the UCI digits by desire backpropagation in integers
+({spec.weight_widths}-bit weights, {spec.steps} time steps), then run as generated Verilog under Verilator.
 
 **Bit-exact**: {result.images} test images, every spike and every membrane potential equal to the golden model's.
 Accuracy {percent(right)} ({ties} ties counted as wrong), {result.cycles_per_image:.0f} clock cycles per image.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -11,7 +12,11 @@ import typer
 from rich.table import Table
 
 from lifstream.console import Output, ReportBar, error_line
-from lifstream.golden.comparison import (
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.flat import NamedRule, named_rule
+from lifstream.golden.contract.formats import Rounding
+from lifstream.golden.files import make_folder, write_text
+from lifstream.golden.study.comparison import (
     COLUMNS,
     GridCell,
     Row,
@@ -23,16 +28,14 @@ from lifstream.golden.comparison import (
     text,
     variants,
 )
-from lifstream.golden.datasets import DATASETS, Dataset, load_dataset
-from lifstream.golden.engine import Arithmetic
-from lifstream.golden.experiments import Experiment, Failure, Measurement, Store, run_experiments
-from lifstream.golden.figures import comparison_figure, save_figure, sweep_figure
-from lifstream.golden.files import make_folder, write_text
-from lifstream.golden.model import find_model, load_model, released_models
-from lifstream.golden.presets import Preset, preset_by_name
-from lifstream.golden.spec import InputError, Rounding, Rule
-from lifstream.golden.training import evaluate
-from lifstream.options import DataOption, EpochsOption, JsonOption, OptionalPreset, percent, with_plan
+from lifstream.golden.study.datasets import DATASETS, Dataset, load_dataset
+from lifstream.golden.study.experiments import Experiment, Failure, Measurement, Store, run_experiments
+from lifstream.golden.study.figures import comparison_figure, save_figure, sweep_figure
+from lifstream.golden.study.model_files import find_model, load_model, released_models
+from lifstream.golden.study.presets import Preset, preset_by_name
+from lifstream.golden.study.training import evaluate
+from lifstream.golden.twin.engine import Arithmetic
+from lifstream.options import DataOption, EpochsOption, JsonOption, OptionalPreset, option_groups, percent, with_plan
 
 __all__ = ["compare", "sweep"]
 
@@ -44,30 +47,57 @@ _OPTIONS = {"rules": "--rules", "weight_bits": "--widths", "hidden": "--hidden",
 """What the axes of a sweep are called on the command line."""
 
 _Value = TypeVar("_Value")
-_Choice = TypeVar("_Choice", Rule, Rounding, Arithmetic)
+_Choice = TypeVar("_Choice", NamedRule, Rounding, Arithmetic)
 
-DatasetOption = Annotated[str, typer.Option("--dataset", help=f"Data set: {', '.join(DATASETS)}.")]
 SeedsOption = Annotated[int, typer.Option("--seeds", help="Runs per network, with seeds 1 to this.")]
-WorkersOption = Annotated[int, typer.Option("--workers", help="Processes on this machine.")]
-SchedulerOption = Annotated[str | None, typer.Option(
-    "--scheduler", help="Address of a Dask scheduler to run on instead, such as tcp://host:8786 (extra 'dask').")]
-StoreOption = Annotated[Path | None, typer.Option(
-    "--store", help="Folder of finished runs, which are not repeated; default: the user's cache.")]
 
 
+@dataclass(frozen=True, kw_only=True)
+class BaseOptions:
+    """The network that is varied, and what it learns."""
+
+    dataset: Annotated[str, typer.Option("--dataset", help=f"Data set: {', '.join(DATASETS)}.")] = "digits"
+    preset: OptionalPreset = None
+    epochs: EpochsOption = None
+
+    def base(self) -> Preset:
+        """The preset named, which must be for the data set, or the data set's own."""
+        if self.preset is None and self.dataset not in DATASET_PRESETS:
+            raise InputError(f"data set {self.dataset!r} is unknown, choose one of: {', '.join(DATASETS)}")
+        base = preset_by_name(self.preset or DATASET_PRESETS[self.dataset])
+        if base.dataset != self.dataset:
+            raise InputError(f"--preset: {base.name} is for {base.dataset}, not for {self.dataset}")
+        return base
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Where networks are trained, and where everything is kept."""
+
+    workers: Annotated[int, typer.Option("--workers", help="Processes on this machine.")] = 1
+    scheduler: Annotated[str | None, typer.Option(
+        "--scheduler",
+        help="Address of a Dask scheduler to run on instead, such as tcp://host:8786 (extra 'dask').")] = None
+    out: Annotated[Path | None, typer.Option(
+        "--out", help="Folder of the table (Markdown, JSON) and the plot; default: build/compare-DATASET, "
+                      "build/sweep-DATASET.")] = None
+    store: Annotated[Path | None, typer.Option(
+        "--store", help="Folder of finished runs, which are not repeated; default: the user's cache.")] = None
+    data_dir: DataOption = None
+
+    def folder(self, command: str, dataset: str) -> Path:
+        """Folder of a command's results; it is made."""
+        return make_folder(self.out or Path("build") / f"{command}-{dataset}")
+
+
+@option_groups
 def compare(
-    dataset: DatasetOption = "digits",
-    preset: OptionalPreset = None,
+    about: BaseOptions,
+    *,
     seeds: SeedsOption = 3,
-    epochs: EpochsOption = None,
     quick: Annotated[bool, typer.Option(
         "--quick", help="Train nothing: published figures and released models.")] = False,
-    workers: WorkersOption = 1,
-    scheduler: SchedulerOption = None,
-    out: Annotated[Path | None, typer.Option(
-        "--out", help="Folder of the table (Markdown, JSON) and the plot; default: build/compare-DATASET.")] = None,
-    store: StoreOption = None,
-    data_dir: DataOption = None,
+    runs: RunOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Compare accuracy and cost: the paper's and the graded rule, real numbers and integers, published systems.
@@ -76,16 +106,15 @@ def compare(
     failed; the others are shown.
     """
     output = Output(as_json=as_json)
-    base = _base(dataset, preset)
-    _check_counts(seeds=seeds, workers=workers)
-    folder = make_folder(out or Path("build") / f"compare-{dataset}")
+    base, dataset = about.base(), about.dataset
+    _check_counts(seeds=seeds, workers=runs.workers)
+    folder = runs.folder("compare", dataset)
     output.begin(f"load {dataset}")
-    images = load_dataset(dataset, data_dir=data_dir)
+    images = load_dataset(dataset, data_dir=runs.data_dir)
     rows: list[Row] = []
     if not quick:
-        chosen = variants(base, epochs=epochs)
-        results = _run(chosen, seeds, output, store=store, workers=workers, scheduler=scheduler, data_dir=data_dir,
-                       test=True)
+        chosen = variants(base, epochs=about.epochs)
+        results = _run(chosen, seeds, output, runs, test=True)
         rows += [measured_row(name=variant.name, spec=variant.preset.spec, arithmetic=variant.arithmetic, results=found,
                               source=f"measured, {_plan_text(variant.preset)}")
                  for variant, found in zip(chosen, results, strict=True)]
@@ -103,28 +132,23 @@ def compare(
     _exit_on_failures(rows)
 
 
+@option_groups
 def sweep(
-    dataset: DatasetOption = "digits",
-    preset: OptionalPreset = None,
+    about: BaseOptions,
+    *,
     widths: Annotated[str | None, typer.Option("--widths", help="Weight widths in bits, such as 6,8,12,16.")] = None,
     hidden: Annotated[str | None, typer.Option(
         "--hidden", help="Numbers of hidden neurons (first hidden layer).")] = None,
     steps: Annotated[str | None, typer.Option("--steps", help="Numbers of time steps T.")] = None,
-    rules: Annotated[str | None, typer.Option("--rules", help=f"Forms of the rule: {', '.join(Rule)}.")] = None,
+    rules: Annotated[str | None, typer.Option("--rules", help=f"Forms of the rule: {', '.join(NamedRule)}.")] = None,
     roundings: Annotated[str | None, typer.Option(
         "--roundings", help=f"Rounding of weight updates: {', '.join(Rounding)}.")] = None,
     arithmetics: Annotated[str | None, typer.Option(
         "--arithmetics", help=f"Kinds of numbers: {', '.join(Arithmetic)}.")] = None,
     seeds: SeedsOption = 1,
-    epochs: EpochsOption = None,
     test: Annotated[bool, typer.Option(
         "--test", help="Measure on the test set. Default: on validation images, to choose by.")] = False,
-    workers: WorkersOption = 1,
-    scheduler: SchedulerOption = None,
-    out: Annotated[Path | None, typer.Option(
-        "--out", help="Folder of the table (Markdown, JSON) and the plot; default: build/sweep-DATASET.")] = None,
-    store: StoreOption = None,
-    data_dir: DataOption = None,
+    runs: RunOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Train over a grid of weight widths, roundings, hidden neurons, time steps, rules and seeds.
@@ -133,21 +157,20 @@ def sweep(
     and the others go on; exit status 1 then.
     """
     output = Output(as_json=as_json)
-    base = with_plan(_base(dataset, preset), epochs=epochs)
-    _check_counts(seeds=seeds, workers=workers)
+    base, dataset = with_plan(about.base(), epochs=about.epochs), about.dataset
+    _check_counts(seeds=seeds, workers=runs.workers)
     axes: dict[str, Sequence[Any]] = {
-        "rules": _choices("rules", rules, Rule), "weight_bits": _numbers("weight_bits", widths),
+        "rules": _choices("rules", rules, NamedRule), "weight_bits": _numbers("weight_bits", widths),
         "hidden": _numbers("hidden", hidden), "steps": _numbers("steps", steps),
         "roundings": _choices("roundings", roundings, Rounding),
         "arithmetics": _choices("arithmetics", arithmetics, Arithmetic)}
     _require_possible(base, axes)
     points = grid(base, **axes)
-    folder = make_folder(out or Path("build") / f"sweep-{dataset}")
+    folder = runs.folder("sweep", dataset)
     output.begin(f"load {dataset}")
-    load_dataset(dataset, data_dir=data_dir)  # a missing data set is one error, not one per cell
+    load_dataset(dataset, data_dir=runs.data_dir)  # a missing data set is one error, not one per cell
     possible = [(point, point.variant) for point in points if isinstance(point.variant, Variant)]
-    found = iter(_run([variant for _, variant in possible], seeds, output, store=store, workers=workers,
-                      scheduler=scheduler, data_dir=data_dir, test=test))
+    found = iter(_run([variant for _, variant in possible], seeds, output, runs, test=test))
     rows = [_sweep_row(point, next(found) if isinstance(point.variant, Variant) else [], test) for point in points]
     measure = "test accuracy" if test else "validation accuracy"
     title = f"Sweep of {base.name} on {dataset}"
@@ -168,16 +191,6 @@ def _sweep_row(point: GridCell, results: Sequence[Measurement | Failure], test: 
     preset = point.variant.preset
     return measured_row(name=point.name, spec=preset.spec, arithmetic=point.variant.arithmetic, results=results,
                         test=test, source=_plan_text(preset))
-
-
-def _base(dataset: str, preset: str | None) -> Preset:
-    """The network to vary: the preset named, which must be for the data set, or the data set's own."""
-    if preset is None and dataset not in DATASET_PRESETS:
-        raise InputError(f"data set {dataset!r} is unknown, choose one of: {', '.join(DATASETS)}")
-    base = preset_by_name(preset or DATASET_PRESETS[dataset])
-    if base.dataset != dataset:
-        raise InputError(f"--preset: {base.name} is for {base.dataset}, not for {dataset}")
-    return base
 
 
 def _check_counts(**counts: int) -> None:
@@ -224,18 +237,19 @@ def _plan_text(preset: Preset) -> str:
     return f"{plan.epochs} epochs, rate shift {plan.rate_shift} to {plan.rate_shift_at(plan.epochs - 1)}{shift}"
 
 
-def _run(chosen: Sequence[Variant], seeds: int, output: Output, *, store: Path | None, workers: int,
-         scheduler: str | None, data_dir: Path | None, test: bool) -> list[list[Measurement | Failure]]:
+def _run(chosen: Sequence[Variant], seeds: int, output: Output, runs: RunOptions, *,
+         test: bool) -> list[list[Measurement | Failure]]:
     """Results of each variant, a list per variant in the order of its seeds."""
     by_variant = [variant.experiments(range(1, seeds + 1), test=test) for variant in chosen]
     flat = list(dict.fromkeys(experiment for experiments in by_variant for experiment in experiments))
     results: dict[Experiment, Measurement | Failure] = {}
-    kept = Store(store)
+    kept = Store(runs.store)
+    data_dir = runs.data_dir.resolve() if runs.data_dir else None
     output.keeps(lambda: f"{len(results)} of {len(flat)} runs are finished and kept in {kept.folder}; the same command "
                          "continues")
     with output.progress() as bar:
-        for experiment, result in run_experiments(flat, store=kept, workers=workers, scheduler=scheduler,
-                                                  data_dir=data_dir.resolve() if data_dir else None, report=bar):
+        for experiment, result in run_experiments(flat, store=kept, workers=runs.workers, scheduler=runs.scheduler,
+                                                  data_dir=data_dir, report=bar):
             results[experiment] = result
             output.say(f"[{len(results)}/{len(flat)}] {_experiment_text(experiment, result)}")
     return [[results[experiment] for experiment in experiments] for experiments in by_variant]
@@ -243,8 +257,10 @@ def _run(chosen: Sequence[Variant], seeds: int, output: Output, *, store: Path |
 
 def _experiment_text(experiment: Experiment, result: Measurement | Failure) -> str:
     spec = experiment.preset.spec
-    numbers = "float" if experiment.arithmetic is Arithmetic.FLOAT else f"{spec.weight_bits} bit, {spec.rounding}"
-    what = f"{'-'.join(map(str, spec.sizes))}, {spec.rule} rule, {numbers}, T = {spec.steps}, seed {experiment.seed}"
+    numbers = f"{spec.weight_widths} bit, {spec.layers[0].rule.rounding}"
+    if experiment.arithmetic is Arithmetic.FLOAT:
+        numbers = "float"
+    what = f"{spec.summary}, {named_rule(spec)} rule, {numbers}, T = {spec.steps}, seed {experiment.seed}"
     if isinstance(result, Failure):
         return f"{what}: failed: {result.message}"
     shown = [f"{name} {percent(value)}" for name, value in (("validation", result.validation_accuracy),

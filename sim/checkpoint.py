@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lifstream.golden.archive import read_archive, require_field, require_integer, require_integers
-from lifstream.golden.model import network_arrays, network_from
-from lifstream.golden.protocol import COUNTERS
-from lifstream.golden.spec import InputError, NetworkSpec
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.network import NetworkSpec
+from lifstream.golden.contract.protocol import COUNTERS
+from lifstream.golden.study.archive import read_archive, require_field, require_integer, require_integers
+from lifstream.golden.study.model_files import network_arrays, network_from
 
 __all__ = ["require_checkpoint"]
 

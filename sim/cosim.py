@@ -16,18 +16,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lifstream.golden.datasets import Split
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.network import NetworkSpec
+from lifstream.golden.contract.protocol import Command, command_bytes, reply_bytes
 from lifstream.golden.files import is_there
-from lifstream.golden.model import Model, save_model
-from lifstream.golden.protocol import Command, command_bytes, reply_bytes
-from lifstream.golden.spec import InputError, NetworkSpec
-from lifstream.golden.training import Progress
+from lifstream.golden.study.datasets import Split
+from lifstream.golden.study.model_files import Model, save_model
+from lifstream.golden.study.training import Progress
 from lifstream.sim.checkpoint import require_checkpoint
 from lifstream.sim.faults import Fault
 from lifstream.sim.harness import write_harness
 from lifstream.sim.runner import Optimise, Simulator, build, require_tools, run_bench, wave_format
 
-__all__ = ["STALL_MODES", "CosimResult", "Segment", "Stalls", "cosimulate"]
+__all__ = ["STALL_MODES", "Continuation", "CosimResult", "Recording", "Segment", "Stalls", "Surroundings", "cosimulate"]
 
 _BATCH = 100
 _LONG_RUN = 50_000  # images times neurons from which an optimised build pays
@@ -99,11 +100,45 @@ class CosimResult:
     """Digest of the golden weights at the end, which the design's equal."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What is around the design."""
+
+    stalls: Stalls = Stalls.NONE
+    """Behaviour of the streams."""
+    seed: int = 1
+    """Of the stalls' randomness, and of the fault's place."""
+    fault: Fault | None = None
+    """Plant this fault; the result is expected not to be bit-exact."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """What is kept of a run beside its result."""
+
+    waves: Path | None = None
+    """Write a waveform here, VCD or FST by the name's ending."""
+    folder: Path | None = None
+    """Keep stimuli, captures and logs here; by default they are deleted, unless the bench dies."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Continuation:
+    """How a run goes on in another call."""
+
+    checkpoint: Path | None = None
+    """After every comparison of all weights, write down here what a later call needs to continue."""
+    resume: bool = False
+    """Continue from the checkpoint if the file is there."""
+
+
+_UNDISTURBED, _UNRECORDED, _AT_ONCE = Surroundings(), Recording(), Continuation()
+
+
 def cosimulate(model: Model, splits: dict[str, Split], segments: Sequence[Segment], *, verilog: str,
-               description: dict[str, Any], stalls: Stalls = Stalls.NONE, seed: int = 1, fault: Fault | None = None,
-               simulator: Simulator = Simulator.VERILATOR, waves: Path | None = None,
-               folder: Path | None = None, checkpoint: Path | None = None, resume: bool = False,
-               report: Callable[[Progress], None] | None = None) -> CosimResult:
+               description: dict[str, Any], simulator: Simulator = Simulator.VERILATOR,
+               surroundings: Surroundings = _UNDISTURBED, recording: Recording = _UNRECORDED,
+               continuation: Continuation = _AT_ONCE, report: Callable[[Progress], None] | None = None) -> CosimResult:
     """Play images through the Verilog and compare every spike, membrane potential, desire and weight.
 
     Parameters
@@ -116,17 +151,16 @@ def cosimulate(model: Model, splits: dict[str, Split], segments: Sequence[Segmen
         What to play, in order.
     verilog, description
         The design: ``top.v`` and ``top.v.json``.
-    stalls, seed
-        Behaviour of the surroundings, and the seed of its randomness and of the planted fault.
-    fault
-        Plant a fault; the result is expected not to be bit-exact.
-    waves
-        Write a waveform here, VCD or FST by the name's ending.
-    checkpoint, resume
-        After every comparison of all weights, write down here what a later call needs to continue;
-        with ``resume``, continue if the file is there.
-    folder
-        Keep stimuli, captures and logs here; by default they are deleted, unless the bench dies.
+    simulator
+        What it runs in.
+    surroundings
+        Stalls, and a planted fault.
+    recording
+        What is kept of the run.
+    continuation
+        Checkpoints.
+    report
+        Is told the progress.
 
     Raises
     ------
@@ -139,6 +173,7 @@ def cosimulate(model: Model, splits: dict[str, Split], segments: Sequence[Segmen
     # The bench is not imported here: it runs inside the simulator.
     from lifstream.sim.scoreboard import Divergence
 
+    waves, checkpoint = recording.waves, continuation.checkpoint
     waves_format = None if waves is None else wave_format(waves)
     require_tools(simulator, waves_format)
     spec = model.network.spec
@@ -156,10 +191,10 @@ def cosimulate(model: Model, splits: dict[str, Split], segments: Sequence[Segmen
         arrays[f"{name}_images"], arrays[f"{name}_labels"] = splits[name].images, splits[name].labels
     for index, segment in enumerate(segments):
         arrays[f"order_{index}"] = segment.order
-    run = _name_of_run([_CHECKPOINTS, model.network.digest(), seed, segment_values], arrays)
+    run = _name_of_run([_CHECKPOINTS, model.network.digest(), surroundings.seed, segment_values], arrays)
     counts = [len(segment.order) for segment in segments]
-    with _saying_what_was_kept(checkpoint, run, spec, counts), _workplace(folder) as work:
-        continued = checkpoint if resume and checkpoint is not None and is_there(checkpoint) else None
+    with _saying_what_was_kept(checkpoint, run, spec, counts), _workplace(recording.folder) as work:
+        continued = checkpoint if continuation.resume and checkpoint is not None and is_there(checkpoint) else None
         if continued is not None:
             require_checkpoint(continued, run=run, spec=spec, played=counts)
         batch = min(_BATCH, total)
@@ -171,7 +206,7 @@ def cosimulate(model: Model, splits: dict[str, Split], segments: Sequence[Segmen
             + reply_bytes(spec, Command.STATUS) + 16)
         if report is not None:
             report(Progress(task=f"build with {simulator}", done=0, total=1))
-        optimise = Optimise.RUN if total * sum(spec.sizes) > _LONG_RUN else Optimise.BUILD
+        optimise = Optimise.RUN if total * (spec.inputs + spec.neurons) > _LONG_RUN else Optimise.BUILD
         built = build(verilog=verilog, harness=harness, description=description, simulator=simulator,
                       optimise=optimise, waves=waves_format)
         if report is not None:
@@ -190,7 +225,8 @@ def cosimulate(model: Model, splits: dict[str, Split], segments: Sequence[Segmen
             "segments": segment_values, "run": run,
             "checkpoint": str(checkpoint.resolve()) if checkpoint is not None else "",
             "resume": str(continued.resolve()) if continued is not None else "",
-            "stall_mode": STALL_MODES[stalls], "seed": seed, "fault": fault.value if fault else "",
+            "stall_mode": STALL_MODES[surroundings.stalls], "seed": surroundings.seed,
+            "fault": surroundings.fault.value if surroundings.fault else "",
             "monitors": list(harness.monitors)})
         if waves is not None:
             shutil.move(work / f"waves.{waves_format}", waves)

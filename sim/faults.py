@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import enum
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lifstream.golden.network import Network
-from lifstream.golden.spec import InputError
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.model.network import Network
 from lifstream.sim.scoreboard import Captured
 
-__all__ = ["Fault", "forget_inhibition", "plant_captured", "plant_pixel", "plant_threshold", "plant_update",
-           "plant_weight"]
+__all__ = ["READ_BACK", "Fault", "forget_inhibition", "plant_captured", "plant_pixel", "plant_state", "plant_weight"]
 
 
 class Fault(enum.StrEnum):
@@ -50,7 +50,7 @@ _VISIBLE_WITHIN = 5
 
 
 def _differs(network: Network, other: Network, images: NDArray[np.uint8], changed: NDArray[np.uint8]) -> bool:
-    ours, theirs = network.forward(images), other.forward(changed)
+    ours, theirs = network.classify(images), other.classify(changed)
     return bool((ours.input_spikes != theirs.input_spikes).any()) or any(
         (a.membrane != b.membrane).any() for a, b in zip(ours.layers, theirs.layers, strict=True))
 
@@ -71,14 +71,15 @@ def plant_weight(network: Network, images: NDArray[np.uint8], seed: int) -> list
     shown = images[:_VISIBLE_WITHIN]
     for _ in range(_ATTEMPTS):
         weights = [matrix.copy() for matrix in network.weights]
-        layer = int(random.integers(spec.lif_layers))
+        layer = int(random.integers(len(spec.layers)))
         row, column = (int(random.integers(size)) for size in weights[layer].shape)
-        bit = int(random.integers(spec.weight_bits))
-        if spec.stdp is not None:  # a weight of such a layer is never negative
-            bit %= spec.weight_fraction
-        raw = (int(weights[layer][row, column]) ^ (1 << bit)) & ((1 << spec.weight_bits) - 1)
-        weights[layer][row, column] = raw - ((raw >> (spec.weight_bits - 1)) << spec.weight_bits)
-        if _differs(network, Network(spec=spec, weights=weights, thresholds=network.thresholds or None), shown, shown):
+        declared = spec.learnt_state["weights"][layer]
+        bit = int(random.integers(declared.bits))
+        if declared.low == 0:  # a weight of such a layer is never negative
+            bit %= declared.high.bit_length()
+        raw = (int(weights[layer][row, column]) ^ (1 << bit)) & ((1 << declared.bits) - 1)
+        weights[layer][row, column] = raw - ((raw >> (declared.bits - 1)) << declared.bits)
+        if _differs(network, Network(spec=spec, **{**network.state, "weights": weights}), shown, shown):
             return weights
     raise InputError("plant fault: no weight shows in these images; play others, or more")
 
@@ -127,13 +128,17 @@ def plant_captured(captured: Captured, fault: Fault, seed: int) -> Captured:
             return captured
 
 
-def plant_threshold(thresholds: list[NDArray[np.int64]], seed: int) -> list[NDArray[np.int64]]:
-    """Adaptive thresholds read back, one of them off by one LSB."""
+READ_BACK = {Fault.UPDATE: "weights", Fault.THRESHOLD: "thresholds"}
+"""Faults in what is read back, and the declared arrays that they are planted in."""
+
+
+def plant_state(arrays: list[NDArray[Any]], seed: int) -> list[NDArray[Any]]:
+    """Learnt arrays read back, with the lowest bit of one element turned over."""
     random = np.random.default_rng(seed)
-    thresholds = [array.copy() for array in thresholds]
-    chosen = thresholds[int(random.integers(len(thresholds)))]
-    chosen[int(random.integers(len(chosen)))] ^= 1
-    return thresholds
+    arrays = [array.copy() for array in arrays]
+    chosen = arrays[int(random.integers(len(arrays)))]
+    chosen[tuple(int(random.integers(size)) for size in chosen.shape)] ^= 1
+    return arrays
 
 
 def forget_inhibition(network: Network) -> Network:
@@ -145,16 +150,7 @@ def forget_inhibition(network: Network) -> Network:
         The network has none.
     """
     spec = network.spec
-    if spec.stdp is None or not spec.stdp.inhibition:
+    if not any(getattr(layer.neuron, "inhibition", 0) for layer in spec.layers):
         raise InputError("plant fault: this network has no lateral inhibition to lose")
-    return Network(spec=replace(spec, stdp=replace(spec.stdp, inhibition=0)), weights=network.weights,
-                   thresholds=network.thresholds)
-
-
-def plant_update(weights: list[NDArray[np.int32]], seed: int) -> list[NDArray[np.int32]]:
-    """Weights read back, with one random bit of one of them turned over."""
-    random = np.random.default_rng(seed)
-    weights = [matrix.copy() for matrix in weights]
-    chosen = weights[int(random.integers(len(weights)))]
-    chosen[tuple(int(random.integers(size)) for size in chosen.shape)] ^= np.int32(1)
-    return weights
+    layers = tuple(replace(layer, neuron=replace(cast(Any, layer.neuron), inhibition=0)) for layer in spec.layers)
+    return Network(spec=replace(spec, layers=layers), **network.state)

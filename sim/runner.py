@@ -26,7 +26,7 @@ from typing import Any, TextIO
 import platformdirs
 from cocotb_tools.runner import Icarus, Runner, Verilator, VerilatorControlFile, Verilog
 
-from lifstream.golden.spec import InputError
+from lifstream.golden.contract.errors import InputError
 from lifstream.sim.harness import BENCH_VARIABLE, Harness
 
 __all__ = ["Build", "Optimise", "SimulationDied", "Simulator", "WaveFormat", "build", "require_tools", "run_bench",

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lifstream.golden.network import ForwardRecord
+from lifstream.golden.model.protocols import ForwardRecord
 
 __all__ = ["MISMATCHES_MAX", "Captured", "CapturedDesire", "Divergence", "label_mismatches", "mismatches",
-           "threshold_mismatches", "weight_mismatches"]
+           "state_mismatches"]
 
 MISMATCHES_MAX = 10
 """No comparison names more."""
@@ -118,22 +118,17 @@ def _stages(golden: ForwardRecord, captured: Captured) -> Iterator[tuple[int, st
         yield layer, "spike", record.spikes, captured.spikes[layer]
 
 
-def weight_mismatches(expected: Sequence[NDArray[np.int32]], got: Sequence[NDArray[np.int32]], *,
-                      image: int) -> list[Divergence]:
-    """The first unequal weights after ``image``: by layer, then row, then column."""
-    return [Divergence(image=image, step=None, layer=layer, quantity="weight", neuron=None,
-                       expected=int(wanted[index]), got=int(found[index]), row=index[0], column=index[1])
-            for layer, (wanted, found) in enumerate(zip(expected, got, strict=True))
-            for index in _unequal(wanted, found)][:MISMATCHES_MAX]
-
-
-def threshold_mismatches(expected: Sequence[NDArray[np.int64]], got: Sequence[NDArray[np.int64]], *,
-                         image: int) -> list[Divergence]:
-    """The first unequal adaptive thresholds after ``image``: by layer, then neuron."""
-    return [Divergence(image=image, step=None, layer=layer, quantity="adaptive threshold", neuron=index[0],
-                       expected=int(wanted[index]), got=int(found[index]))
-            for layer, (wanted, found) in enumerate(zip(expected, got, strict=True))
-            for index in _unequal(wanted, found)][:MISMATCHES_MAX]
+def state_mismatches(expected: Sequence[NDArray[Any]], got: Sequence[NDArray[Any]], *, quantity: str,
+                     image: int) -> list[Divergence]:
+    """The first unequal elements of learnt arrays after ``image``: by layer, then row and column, or neuron."""
+    found = []
+    for layer, (wanted, read) in enumerate(zip(expected, got, strict=True)):
+        for index in _unequal(wanted, read):
+            row, column = index if len(index) == 2 else (None, None)
+            found.append(Divergence(image=image, step=None, layer=layer, quantity=quantity,
+                                    neuron=index[0] if row is None else None, expected=int(wanted[index]),
+                                    got=int(read[index]), row=row, column=column))
+    return found[:MISMATCHES_MAX]
 
 
 def label_mismatches(expected: NDArray[np.int32], got: NDArray[np.int32], *, image: int) -> list[Divergence]:

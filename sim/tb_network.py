@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,36 +12,36 @@ import cocotb
 import numpy as np
 from numpy.typing import NDArray
 
-from lifstream.golden.desire import Desire, DesireRule
-from lifstream.golden.draws import DrawGenerator
-from lifstream.golden.learning import LearnRecord, learn, rule_for
-from lifstream.golden.lif import LayerRecord
-from lifstream.golden.model import load_model, network_from, network_to, read_archive, write_archive
-from lifstream.golden.network import ForwardRecord, Network
-from lifstream.golden.packets import (
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.protocol import COUNTERS, STATE_ACCESS, Command, Status, reply_bytes
+from lifstream.golden.contract.rules import Magnitude
+from lifstream.golden.model.draws import DrawGenerator
+from lifstream.golden.model.learning import LearnRecord, learn
+from lifstream.golden.model.network import Network
+from lifstream.golden.model.packets import (
     PacketError,
     Reply,
     decode_replies,
+    decode_state,
     decode_status,
-    decode_thresholds,
-    decode_weights,
-    encode_thresholds,
-    encode_weights,
+    encode_state,
     expect,
     image_packets,
     packet,
 )
-from lifstream.golden.protocol import COUNTERS, Command, Status, reply_bytes
-from lifstream.golden.spec import InputError, Magnitude
-from lifstream.golden.stdp import assign_votes
+from lifstream.golden.model.protocols import ForwardRecord, LayerRecord
+from lifstream.golden.model.readouts import assign_votes
+from lifstream.golden.model.registry import rule_model
+from lifstream.golden.model.rules.desire import Desire
+from lifstream.golden.study.model_files import load_model, network_from, network_to, read_archive, write_archive
 from lifstream.sim.bench import CLOCK_NS, BenchError, HarnessDriver, undisturbed, word_fields
 from lifstream.sim.faults import (
+    READ_BACK,
     Fault,
     forget_inhibition,
     plant_captured,
     plant_pixel,
-    plant_threshold,
-    plant_update,
+    plant_state,
     plant_weight,
 )
 from lifstream.sim.places import REPLIES, membrane_path, payload_path, threshold_path, weight_path
@@ -50,8 +51,7 @@ from lifstream.sim.scoreboard import (
     Divergence,
     label_mismatches,
     mismatches,
-    threshold_mismatches,
-    weight_mismatches,
+    state_mismatches,
 )
 
 
@@ -63,7 +63,7 @@ class _Session:
         self.config = self.driver.config
         self.network: Network = load_model(Path(self.config["model"])).network
         self.spec = self.network.spec
-        self.has_desires = isinstance(rule_for(self.spec), DesireRule)  # what another rule tells a layer is its own
+        self.has_desires = rule_model(self.spec.layers[-1].rule).message is Desire  # another rule's are its own
         self.draws = DrawGenerator(self.spec)
         self.arrays = dict(np.load(self.config["arrays"]))
         self.fault = Fault(self.config["fault"]) if self.config["fault"] else None
@@ -109,8 +109,9 @@ class _Session:
     def _cycle_limit(self, transfers: int, images: int) -> int:
         """Far more clock cycles than a batch can need, so that a hang ends."""
         spec = self.spec
-        forward = spec.steps * (sum(spec.sizes) * self.folds + 200)
-        learning = sum(spec.sizes) * self.folds * (spec.steps + 40)
+        neurons = spec.inputs + spec.neurons + spec.classes
+        forward = spec.steps * (neurons * self.folds + 200)
+        learning = neurons * self.folds * (spec.steps + 40)
         cycles: int = (20_000 + 8 * transfers + images * (forward + learning)) * (8 if self.config["stall_mode"] else 1)
         return cycles
 
@@ -158,7 +159,7 @@ class _Session:
                 raise BenchError(f"layer {layer}: {len(words)} membrane slices, expected "
                                  f"{images * spec.steps * membrane['slices']}")
             values = word_fields(words, membrane["width"], signed=True)
-            membranes.append(values.reshape(images, spec.steps, -1)[:, :, :spec.sizes[layer + 1]])
+            membranes.append(values.reshape(images, spec.steps, -1)[:, :, :spec.layers[layer].n_out])
         return membranes
 
     def _desires(self, images: int, masks: list[list[Any]]) -> list[CapturedDesire]:
@@ -184,10 +185,10 @@ class _Session:
                 if len(values["active"][part]) < neurons:
                     raise BenchError(f"{tap['path']}: desires of image {self.played + image} are incomplete")
                 active = values["active"][part]
-                if layer < len(taps) - 1 and masks[image][layer] is not None:
+                if masks[image][layer] is not None:
                     active = active & masks[image][layer]
                 sign[image] = active * (1 - 2 * values["negative"][part])
-                if self.spec.magnitude is Magnitude.GRADED:
+                if tap["magnitude"] == Magnitude.GRADED:
                     exponent[image] = -active * values["magnitude"][part]
                 else:
                     error[image] = active * values["magnitude"][part]
@@ -271,7 +272,7 @@ class _Session:
 
         masks: list[list[Any]] = []
         if rate_shift is None:
-            golden, desires = self.network.forward(images), []
+            golden, desires = self.network.classify(images), []
         else:
             records = []
             for image, label in zip(images, labels, strict=True):
@@ -279,7 +280,7 @@ class _Session:
                 masks.append(draws.kept)
                 records.append(learn(self.network, image, int(label), rate_shift=rate_shift, **draws._asdict()))
             golden = _stack([record.forward for record in records])
-            desires = _stack_desires(records, spec.sizes[1:]) if self.has_desires else []
+            desires = _stack_desires(records, [layer.n_out for layer in spec.layers]) if self.has_desires else []
         trains = self._trains(count)
         captured = Captured(
             input_spikes=trains[0], spikes=tuple(trains[1:]), membranes=tuple(self._membranes(count)),
@@ -287,7 +288,7 @@ class _Session:
             desires=tuple(self._desires(count, masks)) if rate_shift is not None and self.has_desires else ())
         if self.fault is not None and self.played == 0:
             captured = plant_captured(captured, self.fault, self.seed)
-        if self.spec.magnitude is Magnitude.GRADED:  # errors do not travel
+        if any(tap["magnitude"] == Magnitude.GRADED for tap in self._taps("desires")):  # errors do not travel
             desires = [desire._replace(error=np.zeros_like(desire.error)) for desire in desires]
         found = self._located(mismatches(golden, captured, first_image=self.played, desires=desires),
                               first_image=self.played)
@@ -302,21 +303,24 @@ class _Session:
         self.driver.progress(done=self.played, total=self.config["total"])
         return found, predictions
 
-    async def check_weights(self) -> list[Divergence]:
-        """Read all weights and adaptive thresholds back and compare them."""
+    async def check_state(self) -> list[Divergence]:
+        """Read all that has been learnt back and compare it."""
         image = max(0, self.played - 1)
-        reply = await self.command(Command.READ_WEIGHTS)
-        weights = decode_weights(self.spec, reply.payload)
-        if self.fault is Fault.UPDATE:
-            weights = plant_update(weights, self.seed)
-        found = weight_mismatches(self.network.weights, weights, image=image)
-        if found or self.spec.stdp is None:
-            return self._located(found)
-        reply = await self.command(Command.READ_THRESHOLDS)
-        thresholds = decode_thresholds(self.spec, reply.payload)
-        if self.fault is Fault.THRESHOLD:
-            thresholds = plant_threshold(thresholds, self.seed)
-        return self._located(threshold_mismatches(self.network.thresholds, thresholds, image=image))
+        for name, declared in self.spec.learnt_state.items():
+            reply = await self.command(STATE_ACCESS[name].read)
+            read = decode_state(self.spec, name, reply.payload)
+            if self.fault is not None and READ_BACK.get(self.fault) == name:
+                read = plant_state(read, self.seed)
+            found = state_mismatches(self.network.state[name], read, quantity=declared[0].quantity, image=image)
+            if found:
+                return self._located(found)
+        return []
+
+    async def load_state(self, state: dict[str, list[NDArray[Any]]]) -> int:
+        """Load all that there is to be learnt; returns the clock cycles of the first, the weights."""
+        cycles = [(await self.command(STATE_ACCESS[name].load, encode_state(self.spec, name, arrays))).cycle
+                  for name, arrays in state.items()]
+        return cycles[0]
 
     async def label(self, labels: NDArray[np.uint8]) -> list[Divergence]:
         """Label the neurons by the responses collected, on either side; load the votes into the design."""
@@ -326,8 +330,8 @@ class _Session:
         votes = [assign_votes(self.spec, responses, labels) for responses in (golden, design)]
         found = label_mismatches(*votes, image=max(0, self.played - 1))
         if not found:
-            self.network.weights[-1][:] = votes[0]
-            await self.command(Command.LOAD_WEIGHTS, encode_weights(self.spec, self.network.weights))
+            self.network.readout_state[0][:] = votes[0]
+            await self.command(Command.LOAD_WEIGHTS, encode_state(self.spec, "weights", self.network.weights))
         return found
 
     async def segment(self, segment: dict[str, Any]) -> list[Divergence]:
@@ -349,7 +353,7 @@ class _Session:
             if self.start in (due, len(order)):
                 due = self.start + segment["check_every"]
                 if not found and rate_shift is not None:
-                    found = await self.check_weights()
+                    found = await self.check_state()
                 if not found and segment["label"] and self.start == len(order):
                     found = await self.label(labels[order])
                 # A labelling that is cut short starts anew.
@@ -373,7 +377,7 @@ def _stack(records: list[ForwardRecord]) -> ForwardRecord:
                          prediction=np.array([record.prediction for record in records]))
 
 
-def _stack_desires(records: list[LearnRecord], sizes: tuple[int, ...]) -> list[CapturedDesire]:
+def _stack_desires(records: list[LearnRecord], sizes: Sequence[int]) -> list[CapturedDesire]:
     """Desires per layer, (images, n); zero for samples without any."""
     stacked = []
     for layer, size in enumerate(sizes):
@@ -401,10 +405,7 @@ async def network(dut: Any) -> None:
             shown = session.arrays[f"{first['split']}_images"][session.arrays[first["order"]]]
             loaded = plant_weight(session.network, shown, session.seed)
         await session.driver.start(stall_mode=config["stall_mode"], seed=session.seed)
-        loading_cycles = (await session.command(
-            Command.LOAD_WEIGHTS, encode_weights(session.spec, loaded))).cycle
-        if session.spec.stdp is not None:
-            await session.command(Command.LOAD_THRESHOLDS, encode_thresholds(session.network.thresholds))
+        loading_cycles = await session.load_state({**session.network.state, "weights": loaded})
         if session.fault is Fault.INHIBITION:
             session.network = forget_inhibition(session.network)
         states = np.array(session.draws.states, dtype="<u4").view(np.uint8)

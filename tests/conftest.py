@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from lifstream.golden.network import Network
-from lifstream.golden.spec import NetworkSpec
+from lifstream.golden.contract.flat import FlatNetwork, flattened
+from lifstream.golden.contract.network import NetworkSpec
+from lifstream.golden.model.network import Network
 
 settings.register_profile("deterministic", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("deterministic")
@@ -40,12 +41,19 @@ def write_idx(path: Path, array: np.ndarray, *, magic: int = 0x800) -> Path:
     return path
 
 
+def flat(spec: NetworkSpec) -> FlatNetwork:
+    """The flat network that a contract spells out, which there must be."""
+    found = flattened(spec)
+    assert found is not None
+    return found
+
+
 def random_network(spec: NetworkSpec, seed: int, *, scale: float = 1.0) -> Network:
     """A network of normal weights with standard deviation ``scale * sqrt(2 / n_in)``."""
     random = np.random.default_rng(seed)
-    weights = [np.clip(np.rint(random.standard_normal((a, b)) * scale * np.sqrt(2 / a) * spec.one),
-                       spec.weight_min, spec.weight_max).astype(np.int32)
-               for a, b in zip(spec.sizes, spec.sizes[1:], strict=False)]
+    one = spec.layers[0].formats.one
+    weights = [np.clip(np.rint(random.standard_normal(array.shape) * scale * np.sqrt(2 / array.shape[0]) * one),
+                       array.low, array.high).astype(np.int32) for array in spec.learnt_state["weights"]]
     return Network(spec=spec, weights=weights)
 
 

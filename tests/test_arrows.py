@@ -10,10 +10,15 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 # What the files of a room must not import; a longer prefix that is allowed wins.
+CONTRACT, MODEL, TWIN, STUDY = (f"lifstream.golden.{room}" for room in ("contract", "model", "twin", "study"))
+FILES = "lifstream.golden.files"  # below all rooms but the contract's errors
 FORBIDDEN = {
-    "golden": ({"lifstream", "amaranth", "cocotb"}, {"lifstream.golden"}),
-    "hdl": ({"lifstream", "cocotb"}, {"lifstream.hdl", *(f"lifstream.golden.{name}"
-                                                          for name in ("spec", "presets", "protocol", "files"))}),
+    "golden": ({"lifstream", "amaranth", "cocotb"}, {f"{CONTRACT}.errors"}),
+    "golden/contract": ({"lifstream", "amaranth", "cocotb", "numpy", "numba"}, {CONTRACT}),
+    "golden/model": ({"lifstream", "amaranth", "cocotb", "numba"}, {CONTRACT, MODEL}),
+    "golden/twin": ({"lifstream", "amaranth", "cocotb"}, {CONTRACT, MODEL, TWIN, FILES}),
+    "golden/study": ({"lifstream", "amaranth", "cocotb", "numba"}, {CONTRACT, MODEL, TWIN, STUDY, FILES}),
+    "hdl": ({"lifstream", "cocotb", "numpy"}, {"lifstream.hdl", CONTRACT, FILES}),
     "sim": ({"lifstream", "amaranth"}, {"lifstream.golden", "lifstream.sim"}),
     "boards": ({"lifstream"}, {f"lifstream.{room}" for room in ("golden", "hdl", "sim", "boards")}),
 }
@@ -39,7 +44,7 @@ def violations(room: str, source: str) -> set[str]:
     def within(module: str, names: set[str]) -> bool:
         return any(module == name or module.startswith(name + ".") for name in names)
 
-    # `from lifstream.golden.spec import X` also names the packages above, which hold nothing.
+    # `from lifstream.golden.contract.network import X` also names the packages above, which hold nothing.
     above = {name.rsplit(".", parts)[0] for name in allowed for parts in range(1, name.count(".") + 1)}
     return {module for module in imports(source)
             if within(module, forbidden) and not within(module, allowed) and module not in above}
@@ -47,7 +52,8 @@ def violations(room: str, source: str) -> set[str]:
 
 @pytest.mark.parametrize("room", FORBIDDEN)
 def test_imports_point_the_right_way(room: str) -> None:
-    files = sorted((ROOT / room).glob("*.py"))
+    folder = ROOT / room
+    files = sorted(folder.glob("*.py") if folder.name == "golden" else folder.rglob("*.py"))
     assert files
     for path in files:
         assert violations(room, path.read_text()) == set(), path
@@ -70,10 +76,16 @@ def test_rooms_are_imported_by_the_names_that_users_have() -> None:
 
 @pytest.mark.parametrize(("room", "source", "found"), [
     ("golden", "import amaranth.hdl", {"amaranth.hdl"}),
-    ("golden", "from lifstream.hdl.core import Core", {"lifstream.hdl.core", "lifstream.hdl.core.Core"}),
-    ("golden", "from lifstream.golden.lif import leak", set()),
-    ("hdl", "from lifstream.golden.lif import leak", {"lifstream.golden.lif", "lifstream.golden.lif.leak"}),
-    ("hdl", "from lifstream.golden.spec import NetworkSpec", set()),
+    ("golden", "from lifstream.hdl.host.core import Core", {"lifstream.hdl.host.core", "lifstream.hdl.host.core.Core"}),
+    ("golden/model", "from lifstream.golden.model.operations import leak", set()),
+    ("golden/contract", "import numpy as np", {"numpy"}),
+    ("golden/model", "from lifstream.golden.twin import engine",
+     {"lifstream.golden.twin", "lifstream.golden.twin.engine"}),
+    ("golden/twin", "from lifstream.golden.study import epochs",
+     {"lifstream.golden.study", "lifstream.golden.study.epochs"}),
+    ("hdl", "from lifstream.golden.model.operations import leak",
+     {"lifstream.golden.model.operations", "lifstream.golden.model.operations.leak"}),
+    ("hdl", "from lifstream.golden.contract.network import NetworkSpec", set()),
     ("sim", "def f():\n    from lifstream.hdl import network", {"lifstream.hdl", "lifstream.hdl.network"}),
     ("boards", "from lifstream import cli", {"lifstream.cli"}),
 ])

@@ -204,7 +204,7 @@ def test_the_generated_bench_classifies_an_image(tmp_path: Path) -> None:
 def test_a_network_too_large_for_a_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                          capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("lifstream.hdl.usage.BENCH_BYTES_MAX", 1000)
-    hardware.verilog(out=tmp_path, preset="digits", lanes=4)
+    hardware.verilog(out=tmp_path, preset="digits", lanes="4")
     assert "wrote no bench" in capsys.readouterr().out
     assert not (tmp_path / "top_tb.v").exists()
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from lifstream import console
 from lifstream.cli import main
 from lifstream.console import Heartbeat, Output, working
-from lifstream.golden.training import Progress
+from lifstream.golden.study.training import Progress
 
 
 class Clock:

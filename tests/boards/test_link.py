@@ -18,19 +18,20 @@ from hypothesis import strategies as st
 
 from lifstream.boards.host import Board, LinkError, open_port
 from lifstream.boards.simulated import simulated_board
-from lifstream.golden.learning import learn
-from lifstream.golden.link import Frame, FrameDecoder, encode_frame
-from lifstream.golden.network import Network
-from lifstream.golden.protocol import END, ESCAPE, PAYLOAD_MAX, FrameKind
-from lifstream.golden.spec import InputError, NetworkSpec
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.flat import flat_network
+from lifstream.golden.contract.protocol import END, ESCAPE, PAYLOAD_MAX, FrameKind
+from lifstream.golden.model.frames import Frame, FrameDecoder, encode_frame
+from lifstream.golden.model.learning import learn
+from lifstream.golden.model.network import Network
 from lifstream.hdl.geometry import Geometry
-from lifstream.hdl.link import Link
+from lifstream.hdl.host.link import Link
 from lifstream.sim.cosim import Stalls
 from tests.boards.soft import SoftBoard
 from tests.conftest import random_images, random_network
 from tests.sim.blocks import simulate
 
-SPEC = NetworkSpec(sizes=(9, 6, 3), steps=8)
+SPEC = flat_network(sizes=(9, 6, 3), steps=8)
 IMAGES = random_images(5, 9, 2)
 
 
@@ -162,7 +163,7 @@ def test_driver_gets_through_or_says_so(fault: float, least: int) -> None:
                     reported += 1
                     record = learn(golden, image, index % 3, rate_shift=11)
                     assert answer.prediction == record.forward.prediction
-                    assert (board.infer(image).counts == golden.forward(image).counts).all()
+                    assert (board.infer(image).counts == golden.classify(image).counts).all()
                     assert len(soft.learned) == reported
                 assert all((a == b).all() for a, b in zip(board.weights(), golden.weights, strict=True))
                 repeated += board.repeated
@@ -194,13 +195,13 @@ def test_a_board_that_falls_silent_is_reported(deaf_after: int) -> None:
 
 def test_a_board_with_another_network() -> None:
     soft = SoftBoard(network())
-    other = NetworkSpec(sizes=(9, 6, 3), steps=9)
+    other = flat_network(sizes=(9, 6, 3), steps=9)
     with pytest.raises(InputError, match=f"has the contract {SPEC.digest()}, not {other.digest()}"):
         Board(port=soft, spec=other, clock=soft.clock)
 
 
 def test_bad_arguments_reach_no_board() -> None:
-    other = NetworkSpec(sizes=(9, 3))
+    other = flat_network(sizes=(9, 3))
     with connected(SoftBoard(network())) as board:
         for call, message in ((lambda: board.infer(np.zeros(8, np.uint8)), "image: uint8"),
                               (lambda: board.train(IMAGES[0], 3), "label: 3"),

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from lifstream.golden.datasets import load_dataset
-from lifstream.golden.learning import LearningRule, learn
-from lifstream.golden.network import Network, accuracy
-from lifstream.golden.spec import NetworkSpec
+from lifstream.golden.contract.flat import flat_network
+from lifstream.golden.model.learning import learn
+from lifstream.golden.model.network import Network, accuracy
+from lifstream.golden.model.protocols import LearningRule
+from lifstream.golden.study.datasets import load_dataset
 
 PAGE = Path(__file__).parents[2] / "docs" / "add-a-rule.md"
 
@@ -29,7 +30,7 @@ def page_s_rule() -> LearningRule:
 def test_the_page_s_rule_learns_the_digits() -> None:
     rule = page_s_rule()
     dataset = load_dataset("digits")
-    network = Network.initial(spec=NetworkSpec(sizes=(64, 10)), seed=1)
+    network = Network.initial(spec=flat_network(sizes=(64, 10)), seed=1)
     learned = updates = 0
     for _ in range(2):
         for image, label in zip(dataset.train.images, dataset.train.labels, strict=True):
@@ -38,6 +39,6 @@ def test_the_page_s_rule_learns_the_digits() -> None:
             updates += record.updates
     assert 0 < learned < 2 * len(dataset.train)
     assert updates > 0
-    predictions = network.forward(dataset.test.images).prediction
+    predictions = network.classify(dataset.test.images).prediction
     assert accuracy(predictions, dataset.test.labels) > 0.9
-    assert np.abs(network.weights[0]).max() > network.spec.one // 8
+    assert np.abs(network.weights[0]).max() > network.spec.layers[0].formats.one // 8

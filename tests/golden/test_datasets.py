@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lifstream.golden import datasets
-from lifstream.golden.datasets import load_dataset, read_idx
-from lifstream.golden.spec import InputError
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.study import datasets
+from lifstream.golden.study.datasets import load_dataset, read_idx
 from tests.conftest import write_idx
 
 

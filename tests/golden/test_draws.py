@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
-from lifstream.golden.draws import DrawGenerator, rounding_words
-from lifstream.golden.rounding import round_shift_random
-from lifstream.golden.spec import NetworkSpec, Rounding
+from lifstream.golden.contract.flat import changed, flat_network
+from lifstream.golden.contract.formats import Rounding
+from lifstream.golden.model.draws import DrawGenerator, rounding_words
+from lifstream.golden.model.operations import round_shift_random
 
 
 def xorshift(state: int) -> int:
@@ -20,9 +19,9 @@ def xorshift(state: int) -> int:
 
 @pytest.mark.parametrize("dropout", [1, 32, 192])
 def test_masks_equal_the_generator_step_by_step(dropout: int) -> None:
-    spec = NetworkSpec(sizes=(4, 37, 5, 2), dropout=dropout)
+    spec = flat_network(sizes=(4, 37, 5, 2), dropout=dropout)
     generator = DrawGenerator(spec)
-    states = list(spec.dropout_seeds)
+    states = list(spec.random_seeds)
     for _ in range(20):
         masks = generator.draw().kept
         for layer, size in enumerate((37, 5)):
@@ -41,32 +40,32 @@ def test_pinned_first_draw() -> None:
 
 
 def test_no_dropout_draws_nothing() -> None:
-    spec = NetworkSpec(sizes=(4, 3, 2))
+    spec = flat_network(sizes=(4, 3, 2))
     generator = DrawGenerator(spec)
-    assert generator.draw().kept == [None]
+    assert generator.draw().kept == [None, None]
     assert generator.states == []
 
 
 def test_rate_is_about_right() -> None:
-    generator = DrawGenerator(NetworkSpec(sizes=(4, 1000, 2), dropout=64))
+    generator = DrawGenerator(flat_network(sizes=(4, 1000, 2), dropout=64))
     kept = np.mean([np.asarray(generator.draw().kept[0]).mean() for _ in range(50)])
     assert 0.74 < kept < 0.76
 
 
 def test_rounding_draws_once_per_layer_and_sample() -> None:
-    spec = NetworkSpec(sizes=(4, 3, 2), dropout=64, rounding=Rounding.STOCHASTIC)
-    generator = DrawGenerator(spec)
-    assert generator.states == [*spec.dropout_seeds, *spec.rounding_seeds]
+    spec = flat_network(sizes=(4, 3, 2), dropout=64, rounding=Rounding.STOCHASTIC)
+    generator, rounding_seeds = DrawGenerator(spec), [at.rounding_seed or 0 for at in spec.placed]
+    assert generator.states == [spec.at(0).dropout_seed, *rounding_seeds]
     assert len(set(generator.states)) == 3
-    states = list(spec.rounding_seeds)
+    states = list(rounding_seeds)
     for _ in range(3):
         states = [xorshift(state) for state in states]
         draws = generator.draw()
         assert draws.rounding == states
         assert generator.states[1:] == states
-    alone = DrawGenerator(replace(spec, dropout=0))
-    assert alone.draw() == ([None], [xorshift(state) for state in spec.rounding_seeds])
-    assert DrawGenerator(replace(spec, rounding=Rounding.HALF_UP)).draw().rounding is None
+    alone = DrawGenerator(changed(spec, dropout=0))
+    assert alone.draw() == ([None, None], [xorshift(state) for state in rounding_seeds])
+    assert DrawGenerator(changed(spec, rounding=Rounding.HALF_UP)).draw().rounding is None
 
 
 def test_rounding_words() -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lifstream.golden.encoder import encode
-from lifstream.golden.lif import fire, integrate, leak, run_layer, synaptic_current
-from lifstream.golden.network import NO_PREDICTION, readout
+from lifstream.golden.model.encoder import encode
+from lifstream.golden.model.neurons.independent import Potential
+from lifstream.golden.model.neurons.lif import LifParameters, step
+from lifstream.golden.model.operations import clamp, leak
+from lifstream.golden.model.readouts import NO_PREDICTION, unique_maximum
+from lifstream.golden.model.synapses import synaptic_current
 from tests.conftest import random_images
 
 
@@ -36,15 +39,29 @@ def test_leak_rounds_towards_minus_infinity() -> None:
     assert leak(np.array([100, 7, 1, 0, -1, -7, -100]), 2).tolist() == [75, 5, 0, 0, -1, -6, -75]
 
 
-def test_integrate_clamps_at_both_ends() -> None:
-    result = integrate(np.array([10, -10, 30, -30]), np.array([5, -5, 5, -5]), (-32, 31))
-    assert result.tolist() == [15, -15, 31, -32]
+def test_clamp_at_both_ends() -> None:
+    assert clamp(np.array([15, -15, 35, -35]), -32, 31).tolist() == [15, -15, 31, -32]
 
 
-def test_fire_resets_by_subtraction_and_respects_dropout() -> None:
-    spikes, after = fire(np.array([15, 16, 31, 31]), 16, np.array([True, True, True, False]))
+CONSTANTS = LifParameters(leak_shift=2, low=Potential(-32), high=Potential(31), threshold=Potential(16))
+
+
+def test_a_spike_resets_by_subtraction_and_respects_dropout() -> None:
+    before = (np.array([20, 20, 40, 40]),)  # leaks to 15, 15, 30, 30
+    potential, spikes, (after,) = step(CONSTANTS, before, np.array([0, 1, 9, 9]), np.array([True, True, True, False]))
+    assert potential.tolist() == [15, 16, 31, 31]
     assert spikes.tolist() == [False, True, True, False]
     assert after.tolist() == [15, 0, 15, 31]
+
+
+def trajectory(currents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Membrane potentials and spikes of neurons under currents, (..., T, n)."""
+    membrane, spikes = np.empty_like(currents), np.empty(currents.shape, dtype=bool)
+    state: tuple[np.ndarray, ...] = (np.zeros_like(currents[..., 0, :]),)
+    for index in range(currents.shape[-2]):
+        membrane[..., index, :], spikes[..., index, :], state = step(
+            CONSTANTS, state, currents[..., index, :], np.bool_(True))
+    return membrane, spikes
 
 
 @pytest.mark.parametrize(("name", "currents", "membranes", "spikes"), [
@@ -58,24 +75,24 @@ def test_fire_resets_by_subtraction_and_respects_dropout() -> None:
     ("clamped low", [-99, -1, 0, 0], [-32, -25, -19, -15], [0, 0, 0, 0]),
 ])
 def test_trajectories(name: str, currents: list[int], membranes: list[int], spikes: list[int]) -> None:
-    record = run_layer(np.array(currents)[:, None], threshold=16, leak_shift=2, bounds=(-32, 31))
-    assert record.membrane[:, 0].tolist() == membranes, name
-    assert record.spikes[:, 0].astype(int).tolist() == spikes, name
+    membrane, fired = trajectory(np.array(currents)[:, None])
+    assert membrane[:, 0].tolist() == membranes, name
+    assert fired[:, 0].astype(int).tolist() == spikes, name
 
 
 def test_batched_equals_single() -> None:
     current = np.random.default_rng(1).integers(-40, 40, (6, 9, 5))
-    whole = run_layer(current, threshold=16, leak_shift=2, bounds=(-32, 31))
+    membranes, spikes = trajectory(current)
     for index in range(6):
-        single = run_layer(current[index], threshold=16, leak_shift=2, bounds=(-32, 31))
-        assert (whole.membrane[index] == single.membrane).all()
-        assert (whole.spikes[index] == single.spikes).all()
+        membrane, fired = trajectory(current[index])
+        assert (membranes[index] == membrane).all()
+        assert (spikes[index] == fired).all()
 
 
 @pytest.mark.parametrize(("counts", "prediction"), [
     ([0, 3, 1], 1), ([3, 3, 1], NO_PREDICTION), ([0, 0, 0], NO_PREDICTION), ([1, 0, 0], 0), ([0, 0, 9], 2)])
 def test_readout(counts: list[int], prediction: int) -> None:
-    assert readout(np.array(counts)) == prediction
+    assert unique_maximum(np.array(counts)) == prediction
 
 
 def test_random_images_cover_silence_and_saturation() -> None:

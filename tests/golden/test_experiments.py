@@ -8,13 +8,25 @@ from pathlib import Path
 
 import pytest
 
-from lifstream.golden.comparison import PUBLISHED, Row, Variant, grid, markdown, measured_row, published_rows, variants
-from lifstream.golden.cost import ecp5_block_rams, synaptic_operations, weight_memory_bits
-from lifstream.golden.engine import Arithmetic
-from lifstream.golden.experiments import Experiment, Failure, Measurement, Store, run_experiments
-from lifstream.golden.figures import comparison_figure, save_figure, sweep_figure
-from lifstream.golden.presets import PRESETS, Preset
-from lifstream.golden.spec import InputError, NetworkSpec, Rounding, Rule
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.flat import NamedRule, changed, flat_network, named_rule
+from lifstream.golden.contract.formats import Rounding
+from lifstream.golden.study.comparison import (
+    PUBLISHED,
+    Row,
+    Variant,
+    grid,
+    markdown,
+    measured_row,
+    published_rows,
+    variants,
+)
+from lifstream.golden.study.cost import ecp5_block_rams, synaptic_operations, weight_memory_bits
+from lifstream.golden.study.experiments import Experiment, Failure, Measurement, Store, run_experiments
+from lifstream.golden.study.figures import comparison_figure, save_figure, sweep_figure
+from lifstream.golden.study.presets import PRESETS, Preset
+from lifstream.golden.twin.engine import Arithmetic
+from tests.conftest import flat
 
 DIGITS = replace(PRESETS["digits"], training=replace(PRESETS["digits"].training, epochs=1))
 
@@ -25,7 +37,7 @@ def experiments(*seeds: int) -> list[Experiment]:
 
 def broken(preset: Preset) -> Preset:
     """Impossible only when it is run: the network has too few classes for the data."""
-    return replace(preset, spec=replace(preset.spec, sizes=(64, 8, 3)))
+    return replace(preset, spec=changed(preset.spec, sizes=(64, 8, 3)))
 
 
 def test_the_key_is_what_decides_the_result() -> None:
@@ -40,7 +52,7 @@ def test_the_key_is_what_decides_the_result() -> None:
 def test_a_finished_run_is_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path)
     first = dict(run_experiments(experiments(1, 2), store=store))
-    monkeypatch.setattr("lifstream.golden.experiments.Trainer", None)
+    monkeypatch.setattr("lifstream.golden.study.experiments.Trainer", None)
     assert dict(run_experiments(experiments(1, 2), store=store)) == first
     again = dict(run_experiments(experiments(3), store=store))
     assert all(isinstance(result, Failure) for result in again.values())
@@ -113,9 +125,9 @@ def test_no_scheduler_is_one_error(tmp_path: Path) -> None:
 def test_rows_of_the_comparison() -> None:
     rows = variants(DIGITS, epochs=4)
     assert [row.arithmetic for row in rows].count(Arithmetic.FLOAT) == 2
-    assert {row.preset.spec.weight_bits for row in rows} == {6, 8, 12, 16}
-    assert {row.preset.spec.rounding for row in rows} == set(Rounding)
-    assert {row.preset.spec.rule for row in rows} == {Rule.PAPER, Rule.GRADED}
+    assert {row.preset.spec.layers[0].formats.weight_bits for row in rows} == {6, 8, 12, 16}
+    assert {flat(row.preset.spec).rounding for row in rows} == set(Rounding)
+    assert {named_rule(row.preset.spec) for row in rows} == {NamedRule.PAPER, NamedRule.GRADED}
     assert {row.preset.training.epochs for row in rows} == {4}
 
 
@@ -125,7 +137,7 @@ def measurement(accuracy: float) -> Measurement:
 
 
 def test_row_from_measurements() -> None:
-    row = measured_row(name="n", source="s", spec=NetworkSpec(sizes=(784, 128, 10)), arithmetic=Arithmetic.INTEGER,
+    row = measured_row(name="n", source="s", spec=flat_network(sizes=(784, 128, 10)), arithmetic=Arithmetic.INTEGER,
                        results=[measurement(0.9), measurement(0.94), Failure(message="broke")])
     assert round(row.mean or 0, 12) == 0.92
     assert round(row.spread or 0, 12) == round(0.02 * 2**0.5, 12)
@@ -140,7 +152,7 @@ def test_row_from_measurements() -> None:
 
 
 def test_row_without_results() -> None:
-    row = measured_row(name="n", source="s", spec=NetworkSpec(sizes=(8, 4)), arithmetic=Arithmetic.FLOAT,
+    row = measured_row(name="n", source="s", spec=flat_network(sizes=(8, 4)), arithmetic=Arithmetic.FLOAT,
                        results=[Failure(message="broke")])
     assert row.mean is row.spread is row.spikes is None
     assert "| failed |" in markdown([row], title="T", notes=[])
@@ -154,20 +166,20 @@ def test_published_figures_have_sources() -> None:
 
 
 def test_costs() -> None:
-    spec = NetworkSpec(sizes=(784, 128, 10))
+    spec = flat_network(sizes=(784, 128, 10))
     assert weight_memory_bits(spec) == (784 * 128 + 1280) * 16
-    assert ecp5_block_rams(NetworkSpec(sizes=(784, 128))) == 114
-    assert ecp5_block_rams(NetworkSpec(sizes=(64, 32))) == -(-32 * 16 // 36)
+    assert ecp5_block_rams(flat_network(sizes=(784, 128))) == 114
+    assert ecp5_block_rams(flat_network(sizes=(64, 32))) == -(-32 * 16 // 36)
     assert synaptic_operations(spec, [2000.0, 100.0]) == 2000 * 128 + 100 * 10
 
 
 def test_grid() -> None:
-    points = grid(DIGITS, weight_bits=[8, 1], hidden=[16], rules=[Rule.PAPER, Rule.GRADED])
+    points = grid(DIGITS, weight_bits=[8, 1], hidden=[16], rules=[NamedRule.PAPER, NamedRule.GRADED])
     assert [point.name for point in points] == [
         f"rule {rule}, weight bits {bits}, hidden neurons 16" for rule in ("paper", "graded") for bits in (8, 1)]
     assert isinstance(points[0].variant, Variant)
-    assert points[0].variant.preset.spec.sizes == (64, 16, 10)
-    assert points[0].variant.preset.spec.weight_fraction == 6
+    assert flat(points[0].variant.preset.spec).sizes == (64, 16, 10)
+    assert points[0].variant.preset.spec.layers[0].formats.weight_fraction == 6
     assert isinstance(points[1].variant, Failure)
     assert "weight_bits: 1" in points[1].variant.message
     assert [point.name for point in grid(DIGITS)] == ["as the preset"]
@@ -175,12 +187,13 @@ def test_grid() -> None:
             if isinstance(point.variant, Variant)] == list(Arithmetic)
     [stochastic] = [point.variant for point in grid(DIGITS, roundings=[Rounding.STOCHASTIC], weight_bits=[8])]
     assert isinstance(stochastic, Variant)
-    assert stochastic.preset.spec.rounding is Rounding.STOCHASTIC
+    assert flat(stochastic.preset.spec).rounding is Rounding.STOCHASTIC
     assert stochastic.preset.training.rate_shift == DIGITS.training.rate_shift - 1
     fewer = grid(DIGITS, steps=[10])[0].variant
     assert isinstance(fewer, Variant)
-    assert (fewer.preset.spec.desire_margin, fewer.preset.training.rate_shift) == (2, DIGITS.training.rate_shift - 1)
-    margins = [DIGITS.varied(steps=steps).spec.desire_margin for steps in (1, 2, 4, 9, 10, 32)]
+    assert flat(fewer.preset.spec).desire_margin == 2
+    assert fewer.preset.training.rate_shift == DIGITS.training.rate_shift - 1
+    margins = [flat(DIGITS.varied(steps=steps).spec).desire_margin for steps in (1, 2, 4, 9, 10, 32)]
     assert margins == [0, 1, 1, 1, 2, 6]
 
 

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import BboxBase
 
-from lifstream.golden.comparison import Row, published_rows
-from lifstream.golden.figures import comparison_figure, learning_figure, sweep_figure, training_figure
-from lifstream.golden.training import EpochMetrics
+from lifstream.golden.study.comparison import Row, published_rows
+from lifstream.golden.study.figures import comparison_figure, learning_figure, sweep_figure, training_figure
+from lifstream.golden.study.training import EpochMetrics
 
 LONG = "a very long title with $ signs " * 10
 

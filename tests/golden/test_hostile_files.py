@@ -19,17 +19,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lifstream.golden.archive import read_archive, shown, write_archive
-from lifstream.golden.datasets import Dataset, load_dataset, read_idx
-from lifstream.golden.experiments import Experiment, Measurement, Store, run_experiments
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.flat import NamedRule, flat_network, with_rule
+from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.files import is_there, largest_content, make_folder, require_place, write_text
-from lifstream.golden.model import Model, find_model, load_model, save_model
-from lifstream.golden.presets import PRESETS, TrainingPlan
-from lifstream.golden.spec import InputError, NetworkSpec, Rule
-from lifstream.golden.training import Trainer
+from lifstream.golden.study.archive import read_archive, shown, write_archive
+from lifstream.golden.study.datasets import Dataset, load_dataset, read_idx
+from lifstream.golden.study.experiments import Experiment, Measurement, Store, run_experiments
+from lifstream.golden.study.model_files import Model, find_model, load_model, save_model
+from lifstream.golden.study.presets import PRESETS, TrainingPlan
+from lifstream.golden.study.training import Trainer
 from tests.conftest import random_network, write_idx
 
-SPEC = NetworkSpec(sizes=(6, 4, 3))
+SPEC = flat_network(sizes=(6, 4, 3))
 LONG = "n" * 300
 MEGABYTE = 1 << 20
 
@@ -222,7 +224,7 @@ def test_a_spec_of_absurd_size_takes_no_memory(model_file: Path) -> None:
 
 
 def test_monotonous_weights_are_no_bomb(tmp_path: Path) -> None:
-    spec = NetworkSpec(sizes=(2_000, 1_000))
+    spec = flat_network(sizes=(2_000, 1_000))
     model = Model(network=random_network(spec, 1, scale=0.0), preset="test", dataset="digits")
     save_model(tmp_path / "zeros.npz", model)
     assert (tmp_path / "zeros.npz").stat().st_size < spec.parameters * 2 / 500
@@ -285,9 +287,9 @@ def test_header_fields_of_wrong_types(model_file: Path, field: str) -> None:
             refused(model_file)
 
 
-@pytest.mark.parametrize("rule", [Rule.GRADED, Rule.STDP])
-def test_spec_fields_of_wrong_types(tmp_path: Path, rule: Rule) -> None:
-    spec = SPEC.with_rule(rule)
+@pytest.mark.parametrize("rule", [NamedRule.GRADED, NamedRule.STDP])
+def test_spec_fields_of_wrong_types(tmp_path: Path, rule: NamedRule) -> None:
+    spec = with_rule(SPEC, rule)
     path = tmp_path / "model.npz"
     save_model(path, Model(network=random_network(spec, 1, scale=0.0), preset="test", dataset="digits"))
     header, arrays = opened(path)
@@ -408,7 +410,7 @@ def test_a_checkpoint_refused_leaves_the_trainer_as_it_was(checkpoint: tuple[str
 
 
 def test_float_weights_that_are_not_finite(digits: Dataset, tmp_path: Path) -> None:
-    from lifstream.golden.engine import Arithmetic
+    from lifstream.golden.twin.engine import Arithmetic
 
     def real() -> Trainer:
         return Trainer(preset=PRESETS["digits"], dataset=digits, seed=3, arithmetic=Arithmetic.FLOAT,

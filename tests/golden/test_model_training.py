@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lifstream.golden.datasets import Dataset, load_dataset
-from lifstream.golden.engine import Arithmetic, Engine, Runner
-from lifstream.golden.epochs import EpochStream, image_shifts, shift_images
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.flat import NamedRule, changed, flat_network, named_rule
 from lifstream.golden.files import write_text
-from lifstream.golden.model import (
+from lifstream.golden.model.network import Network, accuracy
+from lifstream.golden.study.datasets import Dataset, load_dataset
+from lifstream.golden.study.epochs import EpochStream, image_shifts, shift_images
+from lifstream.golden.study.model_files import (
     Model,
     find_model,
     load_model,
@@ -22,13 +24,12 @@ from lifstream.golden.model import (
     save_model,
     write_archive,
 )
-from lifstream.golden.network import Network, accuracy
-from lifstream.golden.presets import PRESETS, Preset, TrainingPlan
-from lifstream.golden.spec import InputError, NetworkSpec, Rule
-from lifstream.golden.training import Trainer, evaluate
+from lifstream.golden.study.presets import PRESETS, Preset, TrainingPlan
+from lifstream.golden.study.training import Trainer, evaluate
+from lifstream.golden.twin.engine import Arithmetic, Engine, Runner
 from tests.conftest import random_images, random_network
 
-SPEC = NetworkSpec(sizes=(6, 4, 3))
+SPEC = flat_network(sizes=(6, 4, 3))
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_equal_models_make_equal_files(model_file: Path, tmp_path: Path) -> None
 
 def test_another_contract_is_refused(model_file: Path) -> None:
     with pytest.raises(InputError, match=r"6-4-3.*is not the one asked for"):
-        load_model(model_file, expected=replace(SPEC, steps=10))
+        load_model(model_file, expected=changed(SPEC, steps=10))
 
 
 def test_missing_and_garbage(tmp_path: Path) -> None:
@@ -98,7 +99,7 @@ def test_changed_content_is_noticed(model_file: Path, change: str, message: str)
 
 def test_weights_out_of_range() -> None:
     with pytest.raises(InputError, match="16-bit range"):
-        Network(spec=NetworkSpec(sizes=(1, 1)), weights=[np.array([[40000]])])
+        Network(spec=flat_network(sizes=(1, 1)), weights=[np.array([[40000]])])
 
 
 def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +129,7 @@ def digits() -> Dataset:
 
 def preset(epochs: int, *, dropout: int = 32, name: str = "digits") -> Preset:
     chosen = PRESETS[name]
-    return replace(chosen, spec=replace(chosen.spec, dropout=dropout),
+    return replace(chosen, spec=changed(chosen.spec, dropout=dropout),
                    training=replace(chosen.training, epochs=epochs, validation=50))
 
 
@@ -167,7 +168,7 @@ def test_engines_train_the_same_network(digits: Dataset) -> None:
 @pytest.mark.parametrize("stop_at", [0, 1, 8, 9, 14, 20])
 def test_resumed_run_ends_with_the_same_weights(digits: Dataset, tmp_path: Path, stop_at: int, name: str,
                                                 arithmetic: Arithmetic, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lifstream.golden.training._CHECKPOINT_EVERY", 30)
+    monkeypatch.setattr("lifstream.golden.study.training._CHECKPOINT_EVERY", 30)
     chosen = varied(preset(3, name=name, dropout=32 if name == "digits" else 0), shift=1, patience=2)
 
     def trainer() -> Trainer:
@@ -279,7 +280,7 @@ def test_checkpoint_of_another_run(digits: Dataset, tmp_path: Path) -> None:
 def test_mismatched_data(digits: Dataset, data_dir: Path) -> None:
     with pytest.raises(InputError, match="784 pixels, but digits takes 64"):
         Trainer(preset=preset(1), dataset=load_dataset("mnist", data_dir=data_dir), seed=1)
-    narrow = replace(preset(1), spec=replace(preset(1).spec, sizes=(64, 32, 5)))
+    narrow = replace(preset(1), spec=changed(preset(1).spec, sizes=(64, 32, 5)))
     with pytest.raises(InputError, match="has 5 classes"):
         Trainer(preset=narrow, dataset=digits, seed=1)
     with pytest.raises(InputError, match="seed: -1"):
@@ -296,10 +297,10 @@ def test_batches_do_not_matter() -> None:
 
 
 def test_presets_with_rule() -> None:
-    paper = PRESETS["mnist-128"].with_rule(Rule.PAPER)
-    assert paper.spec.rule is Rule.PAPER
-    assert paper.with_rule(Rule.PAPER) is paper
-    assert paper.with_rule(Rule.GRADED) == PRESETS["mnist-128"]
+    paper = PRESETS["mnist-128"].with_rule(NamedRule.PAPER)
+    assert named_rule(paper.spec) is NamedRule.PAPER
+    assert paper.with_rule(NamedRule.PAPER) is paper
+    assert paper.with_rule(NamedRule.GRADED) == PRESETS["mnist-128"]
     assert json.dumps(paper.spec.to_json())
 
 

@@ -2,49 +2,54 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise, product
 
 import numpy as np
 import pytest
 
-from lifstream.golden.engine import Engine, Outcome, Runner
-from lifstream.golden.network import Network
-from lifstream.golden.spec import Bounds, InputError, Modulation, NetworkSpec, Rounding, Rule
-from tests.conftest import random_images, random_network
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.flat import NamedRule, changed, flat_network, with_rule
+from lifstream.golden.contract.formats import Rounding
+from lifstream.golden.contract.network import NetworkSpec, PlacedLayer
+from lifstream.golden.contract.rules import Bounds, Modulation
+from lifstream.golden.model.network import Network
+from lifstream.golden.twin import stdp
+from lifstream.golden.twin.engine import Engine, Outcome, Runner
+from tests.conftest import flat, random_images, random_network
 from tests.golden.test_stdp import plastic
 
 SIZES = (12, 6, 3)
 IMAGES, LABELS = random_images(6, 12, 3), np.array([0, 1, 2, 0, 1, 2], dtype=np.uint8)
 
 SPECS: dict[str, NetworkSpec] = {
-    f"{rule}, {rounding}, F = {spec.weight_fraction}, X = {spec.trace_fraction}":
-        replace(spec, rounding=rounding).with_rule(rule)
+    f"{rule}, {rounding}, F = {spec.layers[0].formats.weight_fraction}, X = {flat(spec).trace_fraction}":
+        with_rule(changed(spec, rounding=rounding), rule)
     for rule, rounding, spec in product(
-        (Rule.PAPER, Rule.GRADED), Rounding,
-        (NetworkSpec(sizes=SIZES),
+        (NamedRule.PAPER, NamedRule.GRADED), Rounding,
+        (flat_network(sizes=SIZES),
          # The most and the least by which correlations are shifted.
-         NetworkSpec(sizes=SIZES, weight_bits=6, weight_fraction=4, trace_fraction=8),
-         NetworkSpec(sizes=SIZES, weight_bits=24, weight_fraction=22, trace_fraction=0)))
+         flat_network(sizes=SIZES, weight_bits=6, weight_fraction=4, trace_fraction=8),
+         flat_network(sizes=SIZES, weight_bits=24, weight_fraction=22, trace_fraction=0)))
 } | {
     f"{rule}, {rounding}, {bounds}, depression {depression}, punishment {punishment}":
         plastic(SIZES, rule=rule, rounding=rounding, bounds=bounds, depression_shift=depression,
                 punishment_shift=punishment, threshold_rise=20)
     for rule, rounding, bounds, depression, punishment in product(
-        (Rule.STDP, Rule.REWARD_STDP), Rounding, Bounds, (None, 0, 4), (0, 1, 4))
-    if rule is Rule.REWARD_STDP or not punishment
+        (NamedRule.STDP, NamedRule.REWARD_STDP), Rounding, Bounds, (None, 0, 4), (0, 1, 4))
+    if rule is NamedRule.REWARD_STDP or not punishment
 } | {
-    "rstdp, widest": replace(
-        plastic(SIZES, rule=Rule.REWARD_STDP, depression_shift=4, punishment_shift=4, rounding=Rounding.STOCHASTIC),
+    "rstdp, widest": changed(
+        plastic(SIZES, rule=NamedRule.REWARD_STDP, depression_shift=4, punishment_shift=4,
+                rounding=Rounding.STOCHASTIC),
         weight_bits=23, weight_fraction=22),
 }
 
 
 def initial(spec: NetworkSpec) -> Network:
-    if spec.stdp is None:
+    if flat(spec).stdp is None:
         return random_network(spec, 5, scale=1.5)
     network = Network.initial(spec=spec, seed=5)
-    network.weights[0][::3] = spec.one - 1      # with no room left upwards
+    network.weights[0][::3] = spec.layers[0].formats.one - 1      # with no room left upwards
     network.weights[0][1::3] //= 64             # ... and little downwards
     return network
 
@@ -67,7 +72,7 @@ def test_engines_are_equal_at_every_rate(name: str) -> None:
         assert (record.predictions == outcome.predictions).all()
         digests.append(got.network.digest())
     assert len(set(digests[:4])) == min(4, len(digests))    # the rate does something
-    if spec.stdp is not None and spec.stdp.modulation is Modulation.REWARD:
+    if flat(spec).stdp is not None and flat(spec).stdp.modulation is Modulation.REWARD:
         wrong = record.predictions != LABELS
         assert wrong.any()      # the punishment's own shift is on top of the largest rate shift
 
@@ -82,9 +87,9 @@ def test_rates_beyond_the_range_are_refused_by_both(name: str) -> None:
 
 
 def test_the_comparison_sees_a_shift_of_one_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = plastic(SIZES, rule=Rule.REWARD_STDP, threshold_rise=20)
-    expected = learnt(spec, Engine.NUMPY, 10)[0].network.digest()
-    monkeypatch.setattr(NetworkSpec, "update_shift", lambda _, rate_shift: rate_shift - 7)  # for X - F = -8
+    spec = plastic(SIZES, rule=NamedRule.REWARD_STDP, threshold_rise=20)
+    expected, constants = learnt(spec, Engine.NUMPY, 10)[0].network.digest(), stdp.integer_constants
+    monkeypatch.setattr(stdp, "integer_constants", lambda at, value: constants(at, value)._replace(shift=-7))  # not -8
     assert learnt(spec, Engine.NUMBA, 10)[0].network.digest() != expected
 
 
@@ -94,9 +99,9 @@ RANGED = {
     "graded": SPECS["graded, half-up, F = 14, X = 4"],
     "graded, narrow, stochastic": SPECS["graded, stochastic, F = 4, X = 8"],
     "paper": SPECS["paper, half-up, F = 14, X = 4"],
-    **{f"{rule}, {bounds}": replace(plastic(SIZES, rule=rule, bounds=bounds, inhibition=0, punishment_shift=0,
+    **{f"{rule}, {bounds}": changed(plastic(SIZES, rule=rule, bounds=bounds, inhibition=0, punishment_shift=0,
                                             threshold_rise=20, weight_sum=0, presynaptic_target=200), trace_fraction=8)
-       for rule, bounds in product((Rule.STDP, Rule.REWARD_STDP), Bounds)},
+       for rule, bounds in product((NamedRule.STDP, NamedRule.REWARD_STDP), Bounds)},
 }
 """With traces so fine that soft bounds, too, would be passed at the fastest rate."""
 
@@ -107,7 +112,7 @@ def learnt_near_the_ends(spec: NetworkSpec, engine: Engine) -> tuple[int, int]:
     random = np.random.default_rng(2)
     weights = [random.choice([low + 2, high - 2], shape) for shape in pairwise(SIZES)]
     runner = Runner(network=Network(spec=spec, weights=weights), engine=engine)
-    learning = runner.network.weights[:spec.lif_layers]
+    learning = runner.network.weights[:len(spec.layers)]
     lowest, highest = [], []
     for index, image in enumerate(random_images(40, 12, 8)):
         runner.learn(image[None], np.array([index % 3], dtype=np.uint8), rate_shift=spec.rate_shift_range[0])
@@ -116,7 +121,7 @@ def learnt_near_the_ends(spec: NetworkSpec, engine: Engine) -> tuple[int, int]:
     return min(lowest), max(highest)
 
 
-ENDS = {spec: spec.plastic_range for spec in RANGED.values()}
+ENDS = {spec: spec.at(0).weight_range for spec in RANGED.values()}
 
 
 @pytest.mark.parametrize("engine", Engine)
@@ -129,5 +134,5 @@ def test_weights_reach_both_ends_of_their_range_and_stay_in_it(name: str, engine
 def test_a_weight_out_of_range_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     low, high = ENDS[RANGED[name]]
     for beyond in ((low - 1, high), (low, high + 1)):
-        monkeypatch.setattr(NetworkSpec, "plastic_range", beyond)
+        monkeypatch.setattr(PlacedLayer, "weight_range", beyond)
         assert learnt_near_the_ends(RANGED[name], Engine.NUMPY) == beyond

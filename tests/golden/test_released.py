@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from lifstream.golden.datasets import load_dataset
-from lifstream.golden.model import find_model, load_model, released_models
-from lifstream.golden.presets import PRESETS
-from lifstream.golden.spec import InputError
-from lifstream.golden.training import evaluate
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.study.datasets import load_dataset
+from lifstream.golden.study.model_files import find_model, load_model, released_models
+from lifstream.golden.study.presets import PRESETS
+from lifstream.golden.study.training import evaluate
 
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
 

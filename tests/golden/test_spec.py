@@ -5,27 +5,26 @@ from __future__ import annotations
 import copy
 import enum
 import json
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
-from lifstream.golden.presets import PRESETS, preset_by_name
-from lifstream.golden.spec import (
-    Bounds,
-    Eligibility,
-    InputError,
-    Magnitude,
-    Modulation,
-    NetworkSpec,
-    Overflow,
-    Phase,
-    Rounding,
-    Rule,
-    StdpSpec,
-    signed_bits,
-    unsigned_bits,
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.flat import (
+    FlatNetwork,
+    FlatStdp,
+    NamedRule,
+    changed,
+    flat_network,
+    named_rule,
+    with_rule,
 )
+from lifstream.golden.contract.formats import Overflow, Phase, Rounding, signed_bits, unsigned_bits
+from lifstream.golden.contract.network import NetworkSpec, digest_of_json
+from lifstream.golden.contract.rules import Bounds, DesireBackpropagation, Eligibility, Magnitude, Modulation
+from lifstream.golden.study.presets import PRESETS, preset_by_name
+from tests.conftest import flat
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -38,10 +37,10 @@ def test_json_round_trip(name: str) -> None:
 
 def test_digest_is_pinned() -> None:
     # A change here orphans every model file in the world: it must be deliberate.
-    assert NetworkSpec(sizes=(4, 3, 2)).digest() == "564d7a4f9ef3c0fe"
+    assert flat_network(sizes=(4, 3, 2)).digest() == "564d7a4f9ef3c0fe"
 
 
-DIGESTED = NetworkSpec(sizes=(4, 3, 2)).with_rule(Rule.STDP)
+DIGESTED = flat(with_rule(flat_network(sizes=(4, 3, 2)), NamedRule.STDP))
 
 
 class OtherReset(enum.StrEnum):
@@ -51,13 +50,13 @@ class OtherReset(enum.StrEnum):
 
 
 ALTERNATIVES: dict[type, dict[str, Any]] = {
-    NetworkSpec: {
+    FlatNetwork: {
         "sizes": (4, 3, 3), "steps": 19, "weight_bits": 14, "weight_fraction": 11, "leak_shift": 3,
         "membrane_overflow": Overflow.WIDE, "membrane_clamp": 3, "trace_fraction": 3, "desire_margin": 3,
         "output_threshold": 2, "hidden_threshold": 7, "eligibility": Eligibility.SPIKE,
         "magnitude": Magnitude.TERNARY, "dropout": 1, "dropout_seed": 1, "rounding": Rounding.STOCHASTIC,
         "reset": OtherReset.ZERO, "stdp": None},
-    StdpSpec: {
+    FlatStdp: {
         "modulation": Modulation.REWARD, "bounds": Bounds.SATURATE, "presynaptic_target": 3, "depression_shift": 0,
         "threshold_base": 7, "threshold_rise": 7, "threshold_leak_shift": 3, "inhibition": 7, "weight_sum": 7,
         "punishment_shift": 1},
@@ -67,44 +66,44 @@ ALTERNATIVES: dict[type, dict[str, Any]] = {
 
 def planted(spec: Any, field: str, value: Any) -> Any:
     """The spec with one field changed and nothing checked, so that each can change alone."""
-    changed = copy.copy(spec)
-    object.__setattr__(changed, field, value)
-    return changed
+    other = copy.copy(spec)
+    object.__setattr__(other, field, value)
+    return other
 
 
-def specs_of_one_other_field() -> dict[str, NetworkSpec]:
-    specs = {entry.name: planted(DIGESTED, entry.name, ALTERNATIVES[NetworkSpec][entry.name])
-             for entry in fields(NetworkSpec)}
+def specs_of_one_other_field() -> dict[str, FlatNetwork]:
+    specs = {entry.name: planted(DIGESTED, entry.name, ALTERNATIVES[FlatNetwork][entry.name])
+             for entry in fields(FlatNetwork)}
     return specs | {
         f"stdp.{entry.name}":
-            planted(DIGESTED, "stdp", planted(DIGESTED.stdp, entry.name, ALTERNATIVES[StdpSpec][entry.name]))
-        for entry in fields(StdpSpec)}
+            planted(DIGESTED, "stdp", planted(DIGESTED.stdp, entry.name, ALTERNATIVES[FlatStdp][entry.name]))
+        for entry in fields(FlatStdp)}
 
 
 def test_digest_depends_on_every_field() -> None:
     for kind, values in ALTERNATIVES.items():
         assert {entry.name for entry in fields(kind)} == set(values), "give every field another value"
     assert DIGESTED.stdp is not None
-    for spec, values in ((DIGESTED, ALTERNATIVES[NetworkSpec]), (DIGESTED.stdp, ALTERNATIVES[StdpSpec])):
+    for spec, values in ((DIGESTED, ALTERNATIVES[FlatNetwork]), (DIGESTED.stdp, ALTERNATIVES[FlatStdp])):
         assert [name for name, value in values.items() if getattr(spec, name) == value] == []
-    named: dict[str, str] = {DIGESTED.digest(): "as it was"}
+    named: dict[str, str] = {digest_of_json(DIGESTED.to_json()): "as it was"}
     for field, spec in specs_of_one_other_field().items():
-        digest = spec.digest()
+        digest = digest_of_json(spec.to_json())
         assert digest not in named, f"{field} gives the digest of {named[digest]!r}"
         named[digest] = field
 
 
 @pytest.mark.parametrize("field", specs_of_one_other_field())
 def test_a_field_that_the_digest_forgets_is_caught(field: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = NetworkSpec.to_json
+    whole = FlatNetwork.to_json
 
-    def forgetful(spec: NetworkSpec) -> dict[str, Any]:
+    def forgetful(spec: FlatNetwork) -> dict[str, Any]:
         data = whole(spec)
         place, _, name = field.rpartition(".")
         (data.get(place, {}) if place else data).pop(name, None)
         return data
 
-    monkeypatch.setattr(NetworkSpec, "to_json", forgetful)
+    monkeypatch.setattr(FlatNetwork, "to_json", forgetful)
     with pytest.raises(AssertionError, match=f"^{field} gives the digest of 'as it was'"):
         test_digest_depends_on_every_field()
 
@@ -118,7 +117,7 @@ def test_a_field_that_the_digest_forgets_is_caught(field: str, monkeypatch: pyte
 ])
 def test_bad_field_is_named_with_value_and_bound(field: str, value: object, bound: str) -> None:
     with pytest.raises(InputError, match=field) as caught:
-        NetworkSpec(**{"sizes": (4, 3, 2), field: value})
+        flat_network(**{"sizes": (4, 3, 2), field: value})
     assert bound in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -144,53 +143,58 @@ def test_unsigned_bits() -> None:
 
 def test_derived_formats_of_mnist_128() -> None:
     spec = PRESETS["mnist-128"].spec
-    assert spec.current_bits(0) == 26  # 784 weights of 16 bits
-    assert spec.membrane_range(0) == (-32768, 32767)
-    assert spec.membrane_bits(0) == 16
-    assert spec.trace_max < 1 << (spec.trace_fraction + spec.leak_shift)
-    assert spec.desired_count == 16
+    assert spec.at(0).current_bits == 26  # 784 weights of 16 bits
+    assert spec.at(0).membrane_range == (-32768, 32767)
+    assert spec.at(0).membrane_bits == 16
+    assert spec.at(0).trace_max < 1 << (flat(spec).trace_fraction + flat(spec).leak_shift)
+    assert spec.count_bits == 5
     assert spec.parameters == 784 * 128 + 128 * 10
 
 
 def test_wide_membrane_bounds_hold_the_worst_case() -> None:
-    spec = NetworkSpec(sizes=(3, 2), steps=5, membrane_overflow=Overflow.WIDE, membrane_clamp=0)
+    spec = flat_network(sizes=(3, 2), steps=5, membrane_overflow=Overflow.WIDE, membrane_clamp=0)
     low = 0
     for _ in range(5):
-        low = ((3 * low) >> 2) + 3 * spec.weight_min
-    assert spec.membrane_range(0)[0] == low
+        low = ((3 * low) >> 2) + 3 * spec.layers[0].formats.weight_min
+    assert spec.at(0).membrane_range[0] == low
 
 
 def test_training_threshold_folds_the_dropout_scale() -> None:
-    spec = NetworkSpec(sizes=(4, 3, 2), dropout=64)
-    assert spec.threshold(0, Phase.TRAINING) == spec.one
-    assert spec.threshold(1, Phase.TRAINING) == spec.one * 3 // 4
-    assert spec.threshold(1, Phase.INFERENCE) == spec.one
+    spec = flat_network(sizes=(4, 3, 2), dropout=64)
+    assert spec.layers[0].neuron.threshold_in(Phase.TRAINING) == spec.layers[0].formats.one
+    assert spec.layers[1].neuron.threshold_in(Phase.TRAINING) == spec.layers[0].formats.one * 3 // 4
+    assert spec.layers[1].neuron.threshold_in(Phase.INFERENCE) == spec.layers[0].formats.one
 
 
 def test_hidden_threshold_in_raw_units() -> None:
-    graded = NetworkSpec(sizes=(4, 3, 2)).with_rule(Rule.GRADED)
-    assert graded.hidden_threshold_raw() == -(-655 * 2**24 // 2**16)
-    paper = graded.with_rule(Rule.PAPER)
-    assert paper.hidden_threshold_raw() == -(-3277 * 16 * 2**14 // 2**16)
+    def raw(spec: NetworkSpec) -> int:
+        rule = spec.layers[0].rule
+        assert isinstance(rule, DesireBackpropagation)
+        return rule.hidden_threshold_raw(fraction=spec.layers[1].formats.weight_fraction, steps=spec.steps)
+
+    graded = with_rule(flat_network(sizes=(4, 3, 2)), NamedRule.GRADED)
+    assert raw(graded) == -(-655 * 2**24 // 2**16)
+    paper = with_rule(graded, NamedRule.PAPER)
+    assert raw(paper) == -(-3277 * 16 * 2**14 // 2**16)
 
 
 def test_rules_are_recognised() -> None:
-    spec = NetworkSpec(sizes=(4, 2))
-    assert spec.with_rule(Rule.PAPER).rule is Rule.PAPER
-    assert spec.with_rule(Rule.GRADED).rule is Rule.GRADED
-    assert replace(spec, output_threshold=3).rule is None
+    spec = flat_network(sizes=(4, 2))
+    assert named_rule(with_rule(spec, NamedRule.PAPER)) is NamedRule.PAPER
+    assert named_rule(with_rule(spec, NamedRule.GRADED)) is NamedRule.GRADED
+    assert named_rule(changed(spec, output_threshold=3)) is None
 
 
 def test_rate_shift_bounds() -> None:
-    spec = NetworkSpec(sizes=(4, 2))
-    assert spec.update_shift(10) == 0
+    spec = flat_network(sizes=(4, 2))
+    assert spec.at(0).update_shift(10) == 0
     for bad in (9, 32):
         with pytest.raises(InputError, match=r"10\.\.31"):
-            spec.update_shift(bad)
+            spec.at(0).update_shift(bad)
 
 
 def test_dropout_seeds_differ_and_are_never_zero() -> None:
-    seeds = NetworkSpec(sizes=(4, 3, 3, 3, 2), dropout_seed=0x9E3779B9).dropout_seeds
+    seeds = flat_network(sizes=(4, 3, 3, 3, 2), dropout=1, dropout_seed=0x9E3779B9).random_seeds
     assert len(set(seeds)) == 3
     assert 0 not in seeds
 

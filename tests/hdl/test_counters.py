@@ -7,7 +7,7 @@ import random
 import pytest
 from amaranth.sim import Simulator
 
-from lifstream.hdl.counters import Counters
+from lifstream.hdl.host.counters import Counters
 
 _CLOCKS = 400
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lifstream.golden.draws import DrawGenerator
-from lifstream.golden.spec import NetworkSpec
-from lifstream.hdl.dropout import DropoutMasks
+from lifstream.golden.contract.flat import flat_network
+from lifstream.golden.model.draws import DrawGenerator
+from lifstream.hdl.layer.dropout import DropoutMasks
 from tests.hdl.clocked import Clocked, run
 
 SEED, OTHER = 0x1234_5678, 0xFFFF_FFFF
@@ -14,7 +14,7 @@ SEED, OTHER = 0x1234_5678, 0xFFFF_FFFF
 
 def masks_of(neurons: int, dropout: int, seed: int, samples: int) -> list[list[bool]]:
     """The golden model's masks of a layer, sample by sample."""
-    generator = DrawGenerator(NetworkSpec(sizes=(1, neurons, 1), dropout=dropout))
+    generator = DrawGenerator(flat_network(sizes=(1, neurons, 1), dropout=dropout))
     generator.states = [seed]
     kept = [generator.draw().kept[0] for _ in range(samples)]
     return [mask.tolist() for mask in kept if mask is not None]

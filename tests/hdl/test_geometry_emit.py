@@ -9,13 +9,19 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from amaranth.back import rtlil
+from hypothesis import given
+from hypothesis import strategies as st
 
 import lifstream
-from lifstream.golden.presets import PRESETS
-from lifstream.golden.spec import InputError, NetworkSpec
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.flat import flat_network
+from lifstream.golden.contract.network import NetworkSpec
+from lifstream.golden.study.presets import PRESETS
 from lifstream.hdl.emit import LINT_PRAGMAS, LINT_WAIVERS, Emission, emit_network, stored_network
 from lifstream.hdl.encoder import _pattern_rom
-from lifstream.hdl.geometry import Geometry
+from lifstream.hdl.geometry import Geometry, LayerGeometry, balanced_lanes
+from lifstream.hdl.host.core import Core
 from lifstream.sim.runner import _environment
 
 
@@ -23,15 +29,62 @@ from lifstream.sim.runner import _environment
     (1, 10, 1, 1, 10), (3, 10, 1, 3, 4), (8, 10, 1, 8, 2), (9, 10, 2, 5, 1), (128, 10, 2, 5, 1),
     (128, 128, 16, 8, 1), (64, 128, 8, 8, 2), (100, 128, 13, 8, 2), (13, 13, 2, 7, 1), (1, 1, 1, 1, 1)])
 def test_every_neuron_has_a_lane(lanes: int, n_out: int, groups: int, per_group: int, folds: int) -> None:
-    geometry = Geometry(lanes=lanes).layer(NetworkSpec(sizes=(4, n_out)), 0)
+    geometry = Geometry(lanes=lanes).layer(flat_network(sizes=(4, n_out)), 0)
     assert (geometry.groups, geometry.lanes_per_group, geometry.folds) == (groups, per_group, folds)
     assert geometry.lanes * geometry.folds >= n_out > geometry.lanes * (geometry.folds - 1)
     assert geometry.rows == 4 * folds
 
 
+def test_a_geometry_for_each_layer() -> None:
+    spec = flat_network(sizes=(4, 12, 10))
+    geometry = Geometry(lanes=(3, 128), unroll=(2, 5))
+    assert [(layer.lanes, layer.unroll) for layer in geometry.layers(spec)] == [(3, 2), (10, 5)]
+    assert geometry.layers(spec)[1] == Geometry(lanes=10, unroll=5).layer(spec, 1)
+    assert geometry.to_json() == {"lanes": [3, 128], "pixels_per_clock": 4, "unroll": [2, 5]}
+    assert Geometry(lanes=3).to_json() == {"lanes": 3, "pixels_per_clock": 4, "unroll": 2}
+    emission = emit_network(spec=spec, geometry=geometry)
+    assert [layer["lanes"] for layer in emission.description["layers"]] == [3, 10]
+    assert "geometry: lanes 3,128, pixels per clock 4, unroll 2,5." in emission.verilog
+
+
+@pytest.mark.parametrize("geometry", [Geometry(lanes=(3,)), Geometry(lanes=2, unroll=(2, 2, 2)), Geometry(lanes=())])
+def test_a_geometry_for_other_layers(geometry: Geometry) -> None:
+    with pytest.raises(InputError, match=r"(lanes|unroll): '.*' is for [013] layers .*, but 4-12-10 has 2; give one"):
+        geometry.layers(flat_network(sizes=(4, 12, 10)))
+
+
+@given(sizes=st.lists(st.integers(1, 200), min_size=2, max_size=5), most=st.integers(1, 250))
+def test_no_layer_has_a_lane_too_many(sizes: list[int], most: int) -> None:
+    """A layer with fewer would be slower than the slowest, which is no slower than with ``most`` in each."""
+    def clocks(layer: LayerGeometry) -> int:
+        return layer.n_in * layer.folds
+
+    spec = flat_network(sizes=tuple(sizes))
+    lanes = balanced_lanes(spec, most=most)
+    layers = Geometry(lanes=lanes).layers(spec)
+    slowest = max(map(clocks, Geometry(lanes=most).layers(spec)))
+    assert max(lanes) <= most
+    assert max(map(clocks, layers)) == slowest
+    for index, layer in enumerate(layers):
+        others = [Geometry(lanes=other).layer(spec, index) for other in range(1, lanes[index])]
+        assert all(clocks(other) > slowest for other in others if other.lanes < layer.lanes)
+
+
+def test_balanced_lanes_of_known_networks() -> None:
+    assert balanced_lanes(flat_network(sizes=(784, 128, 10)), most=128) == (128, 2)
+    assert balanced_lanes(flat_network(sizes=(784, 128, 10)), most=32) == (32, 1)
+    assert balanced_lanes(flat_network(sizes=(16, 64, 64)), most=64) == (16, 64)
+    assert balanced_lanes(PRESETS["stdp-100"].spec, most=7) == (7,)
+    with pytest.raises(InputError, match="lanes: 0"):
+        balanced_lanes(flat_network(sizes=(4, 3)), most=0)
+
+
 @pytest.mark.parametrize(("values", "message"), [
+    ({"lanes": (4, 0)}, "lanes: 0"), ({"lanes": [4, 4]}, "not an integer"),
+    ({"lanes": 4, "unroll": (1, 9)}, "unroll: 9"), ({"lanes": 4, "pixels_per_clock": (1, 2)}, "not an integer"),
     ({"lanes": 0}, "lanes: 0"), ({"lanes": -3}, "lanes: -3"), ({"lanes": "4"}, "not an integer"),
-    ({"lanes": 4, "window": 0}, "window: 0"), ({"lanes": 4, "window": 17}, r"1\.\.16"), ({"lanes": True}, "integer"),
+    ({"lanes": 4, "pixels_per_clock": 0}, "pixels_per_clock: 0"),
+    ({"lanes": 4, "pixels_per_clock": 17}, r"1\.\.16"), ({"lanes": True}, "integer"),
     ({"lanes": 4, "unroll": 9}, r"unroll: 9 .*1\.\.8")])
 def test_impossible_geometry(values: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
@@ -83,6 +136,13 @@ def test_no_multiplication_is_emitted(digits: Emission) -> None:
     assert "*" not in code
 
 
+def test_what_is_for_boards_is_not_emitted(digits: Emission) -> None:
+    """Their synthesis is told by an attribute which registers to keep apart."""
+    core = rtlil.convert(Core(spec=PRESETS["digits"].spec, geometry=Geometry(lanes=12)), emit_src=False)
+    assert "attribute \\lifstream_keep" in core
+    assert "lifstream_keep" not in digits.verilog
+
+
 def test_emission_is_deterministic(digits: Emission) -> None:
     again = emit_network(spec=PRESETS["digits"].spec, geometry=Geometry(lanes=12), preset="digits")
     assert again == digits
@@ -90,12 +150,12 @@ def test_emission_is_deterministic(digits: Emission) -> None:
 
 def test_the_header_says_what_it_is() -> None:
     """No date, so that the same design is the same text; and nothing that a model file's preset could add."""
-    spec, geometry = NetworkSpec(sizes=(4, 3, 2)), Geometry(lanes=2, window=3)
+    spec, geometry = flat_network(sizes=(4, 3, 2)), Geometry(lanes=2, pixels_per_clock=3)
     text = emit_network(spec=spec, geometry=geometry, preset="odd\nmodule */ `x", name="odd_core").verilog
     header = text.split("/*", 1)[0].splitlines()
     assert header == [
         "// Module odd_core: a spiking network that learns on chip, 4-3-2, preset odd?module ?? ?x.",
-        f"// Contract {spec.digest()}; geometry: lanes 2, window 3, unroll 2.",
+        f"// Contract {spec.digest()}; geometry: lanes 2, pixels per clock 3, unroll 2.",
         "// Layer 4 -> 3: 2 lanes in 1 groups, 2 clocks per spike.",
         "// Layer 3 -> 2: 2 lanes in 1 groups, 1 clocks per spike.",
         f"// Written by lifstream {lifstream.__version__} with Amaranth {version('amaranth')}; "
@@ -106,13 +166,13 @@ def test_the_header_says_what_it_is() -> None:
     "", "2d", "a b", "a__b", "a_", "_a", "a-b", "a.b", "a/b", "ä", "a\n", "x" * 65, "\\a "])
 def test_names_that_no_tool_takes(name: str) -> None:
     with pytest.raises(InputError, match="module name"):
-        emit_network(spec=NetworkSpec(sizes=(4, 2)), geometry=Geometry(lanes=2), name=name)
+        emit_network(spec=flat_network(sizes=(4, 2)), geometry=Geometry(lanes=2), name=name)
 
 
 @pytest.mark.parametrize("name", ["module", "Entity", "before", "signal", "logic"])
 def test_reserved_words_are_no_names(name: str) -> None:
     with pytest.raises(InputError, match=f"{name}_core"):
-        emit_network(spec=NetworkSpec(sizes=(4, 2)), geometry=Geometry(lanes=2), name=name)
+        emit_network(spec=flat_network(sizes=(4, 2)), geometry=Geometry(lanes=2), name=name)
 
 
 def test_all_names_are_plain_and_begin_with_the_module(digits: Emission) -> None:
@@ -167,7 +227,7 @@ def test_unwritable_folder(digits: Emission, tmp_path: Path) -> None:
 
 def test_a_stored_design_is_the_emitted_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    spec, geometry = NetworkSpec(sizes=(4, 3, 2)), Geometry(lanes=3)
+    spec, geometry = flat_network(sizes=(4, 3, 2)), Geometry(lanes=3)
     emitted = emit_network(spec=spec, geometry=geometry)
     assert stored_network(spec=spec, geometry=geometry) == emitted
     with monkeypatch.context() as patch:

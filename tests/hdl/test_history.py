@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from lifstream.hdl.history import SpikeHistory
+from lifstream.hdl.layer.history import SpikeHistory
 from tests.hdl.clocked import Clocked, run
 
 Sample = list[tuple[int, int]]

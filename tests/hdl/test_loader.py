@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lifstream.hdl.geometry import LayerGeometry
-from lifstream.hdl.loader import WeightLoader
+from lifstream.hdl.layer.loader import WeightLoader
 from tests.hdl.clocked import Clocked, run
 
 WEIGHT_BITS = 9

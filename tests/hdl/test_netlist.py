@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lifstream.golden.spec import NetworkSpec, Rule
+from lifstream.golden.contract.flat import NamedRule, flat_network, with_rule
+from lifstream.golden.contract.network import NetworkSpec
 from lifstream.hdl.emit import emit_network
 from lifstream.hdl.geometry import Geometry
 
@@ -26,10 +27,11 @@ def cells(spec: NetworkSpec, folder: Path, environment: dict[str, str]) -> dict[
 
 
 @pytest.mark.regress
-@pytest.mark.parametrize(("rule", "multipliers"), [(Rule.GRADED, False), (Rule.PAPER, True), (Rule.STDP, False)])
-def test_multipliers(tmp_path: Path, rule: Rule, multipliers: bool, yosys_environment: dict[str, str]) -> None:
+@pytest.mark.parametrize(("rule", "multipliers"), [
+    (NamedRule.GRADED, False), (NamedRule.PAPER, True), (NamedRule.STDP, False)])
+def test_multipliers(tmp_path: Path, rule: NamedRule, multipliers: bool, yosys_environment: dict[str, str]) -> None:
     """The paper's form, which weighs exact errors, shows that they would be seen."""
-    spec = NetworkSpec(sizes=(24, 12, 6), steps=8, dropout=32).with_rule(rule)
+    spec = with_rule(flat_network(sizes=(24, 12, 6), steps=8, dropout=32), rule)
     counts = cells(spec, tmp_path, yosys_environment)
     assert counts["DP16KD"] > 0
     assert ("MULT18X18D" in counts) == multipliers

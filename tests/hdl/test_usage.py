@@ -9,22 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from lifstream.golden.example import example_exchanges, example_image
-from lifstream.golden.network import Network
-from lifstream.golden.presets import PRESETS
-from lifstream.golden.protocol import Command, Exchange, Status
-from lifstream.golden.spec import NetworkSpec, Rule
+from lifstream.golden.contract.flat import NamedRule, flat_network, with_rule
+from lifstream.golden.contract.network import NetworkSpec
+from lifstream.golden.contract.protocol import Command, Exchange, Status
+from lifstream.golden.model.network import Network
+from lifstream.golden.study.example import example_exchanges, example_image
+from lifstream.golden.study.presets import PRESETS
 from lifstream.hdl.emit import Emission, emit_axi, emit_network
 from lifstream.hdl.geometry import Geometry
 from lifstream.hdl.usage import companions, write_bench
 from lifstream.sim.runner import _environment
-from tests.conftest import random_images, random_network
+from tests.conftest import flat, random_images, random_network
 
 needs_icarus = pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
 
 DIGITS = PRESETS["digits"].spec
-SMALL, OTHER = NetworkSpec(sizes=(7, 5, 3), steps=8), NetworkSpec(sizes=(5, 4), steps=6)
-PLASTIC = NetworkSpec(sizes=(9, 6, 3), steps=6).with_rule(Rule.STDP)
+SMALL, OTHER = flat_network(sizes=(7, 5, 3), steps=8), flat_network(sizes=(5, 4), steps=6)
+PLASTIC = with_rule(flat_network(sizes=(9, 6, 3), steps=6), NamedRule.STDP)
 
 # A user's own bench: the level of rst is an initial value, and constants drive what never changes.
 CLIENT = """
@@ -198,11 +199,11 @@ def emission_of(spec: NetworkSpec, axi_width: int) -> Emission:
 @pytest.mark.parametrize("mode", ["2005", "2012"])
 @pytest.mark.parametrize(("spec", "axi_width"), [(SMALL, 0), (PLASTIC, 0), (SMALL, 1), (SMALL, 4)])
 def test_the_bench_passes(tmp_path: Path, spec: NetworkSpec, axi_width: int, mode: str) -> None:
-    network = random_network(spec, 3, scale=2.5) if spec.stdp is None else Network.initial(spec=spec, seed=3)
+    network = random_network(spec, 3, scale=2.5) if flat(spec).stdp is None else Network.initial(spec=spec, seed=3)
     done = icarus(tmp_path, *bench_of(network, emission_of(spec, axi_width), tmp_path), mode=mode)
     assert done.returncode == 0, done.stdout
     *_, answer, verdict = done.stdout.splitlines()
-    record = network.forward(random_images(1, spec.inputs, 3)[0])
+    record = network.classify(random_images(1, spec.inputs, 3)[0])
     assert record.counts.any()
     told = "no prediction, a tie" if record.prediction < 0 else f"prediction {record.prediction}"
     assert answer.split(": ", 1)[1] == f"{told}; image of a 4; spike counts {' '.join(map(str, record.counts))}"
@@ -268,6 +269,6 @@ def test_exchanges_are_packets_of_the_protocol() -> None:
     exchanges = example_exchanges(network, random_images(1, 9, 1)[0])
     assert [exchange.command[0] for exchange in exchanges] == [
         Command.LOAD_WEIGHTS, Command.LOAD_THRESHOLDS, Command.INFER]
-    assert exchanges[1] == Exchange(bytes([9]) + network.thresholds[0].astype("<u4").tobytes(), b"\x09\x00")
+    assert exchanges[1] == Exchange(bytes([9]) + network.state["thresholds"][0].astype("<u4").tobytes(), b"\x09\x00")
     assert exchanges[2].reply[1] == Status.TIE     # nothing has been labelled yet
     assert exchanges[2].reply[2] == 0xFF

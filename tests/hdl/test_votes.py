@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lifstream.golden.network import NO_PREDICTION, readout
-from lifstream.golden.spec import Modulation, NetworkSpec, Rule
-from lifstream.golden.stdp import class_totals
+from lifstream.golden.contract.flat import NamedRule, changed
+from lifstream.golden.contract.network import NetworkSpec
+from lifstream.golden.contract.readout import Votes
+from lifstream.golden.contract.rules import Modulation
+from lifstream.golden.model.readouts import NO_PREDICTION, unique_maximum
+from lifstream.golden.model.readouts import VoteReadout as GoldenReadout
 from lifstream.hdl.events import EventKind
 from lifstream.hdl.votes import VoteReadout
+from tests.conftest import flat
 from tests.golden.test_stdp import plastic
 from tests.hdl.clocked import Clocked, run
 
@@ -21,9 +25,15 @@ SIZES = [(1, 1), (1, 3), (5, 1), (2, 2), (6, 4)]
 """Neurons and classes."""
 
 
-def short(sizes: tuple[int, ...], rule: Rule) -> NetworkSpec:
+def votes_of(spec: NetworkSpec) -> Votes:
+    """The readout, which must be one by votes."""
+    assert isinstance(spec.readout, Votes)
+    return spec.readout
+
+
+def short(sizes: tuple[int, ...], rule: NamedRule) -> NetworkSpec:
     """A contract of few steps."""
-    return replace(plastic(sizes, rule=rule), steps=5, desire_margin=0)
+    return changed(plastic(sizes, rule=rule), steps=5, desire_margin=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,17 +72,17 @@ def some_samples(spec: NetworkSpec, seed: int, count: int) -> list[Sample]:
 def some_votes(spec: NetworkSpec, seed: int) -> NDArray[np.int64]:
     """Few different votes, so that there are ties; of either sign, with both ends of the format."""
     random = np.random.default_rng(seed)
-    return random.choice([-1, 0, 1, 2, spec.weight_min, spec.weight_max], (spec.responding, spec.classes),
+    return random.choice([-1, 0, 1, 2, *votes_of(spec).vote_range], (spec.responding, spec.classes),
                          p=[0.2, 0.3, 0.2, 0.2, 0.05, 0.05])
 
 
 def expected(spec: NetworkSpec, votes: NDArray[np.int64], sample: Sample) -> list[tuple[str, Any]]:
     """What comes out for a sample, in order, by stream."""
-    prediction = int(readout(class_totals(sample.spikes, votes)))
+    prediction = int(unique_maximum(GoldenReadout().scores(spec, sample.spikes, [votes])))
     out: list[tuple[str, Any]] = []
     if sample.label is not None:
-        assert spec.stdp is not None
-        wrong = spec.stdp.modulation is Modulation.REWARD and prediction != sample.label
+        assert flat(spec).stdp is not None
+        wrong = flat(spec).stdp.modulation is Modulation.REWARD and prediction != sample.label
         out.append(("desires", (not sample.fired, sample.fired, wrong)))
     learned = None if sample.label is None else sample.fired
     out.append(("result", (prediction, sample.label is not None, learned)))
@@ -131,9 +141,9 @@ async def play(clock: Clocked, sample: Sample, out: list[tuple[str, Any]], resul
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.5])
-@pytest.mark.parametrize("rule", [Rule.STDP, Rule.REWARD_STDP])
+@pytest.mark.parametrize("rule", [NamedRule.STDP, NamedRule.REWARD_STDP])
 @pytest.mark.parametrize(("neurons", "classes"), SIZES)
-def test_samples_are_counted_judged_and_taught(neurons: int, classes: int, rule: Rule, stall: float) -> None:
+def test_samples_are_counted_judged_and_taught(neurons: int, classes: int, rule: NamedRule, stall: float) -> None:
     spec = short((4, neurons, classes), rule)
     seen = set()
 
@@ -159,7 +169,7 @@ def test_samples_are_counted_judged_and_taught(neurons: int, classes: int, rule:
 @pytest.mark.parametrize("stall", [0.0, 0.6])
 def test_images_follow_each_other_at_once(stall: float) -> None:
     """Events wait while a sample is judged; labels may wait for their sample."""
-    spec = short((4, 5, 3), Rule.REWARD_STDP)
+    spec = short((4, 5, 3), NamedRule.REWARD_STDP)
     votes, samples = some_votes(spec, 9), some_samples(spec, 9, 12)
     samples = [Sample(spikes=sample.spikes, label=sample.label, fired=True) for sample in samples]
     wanted = [item for sample in samples for item in expected(spec, votes, sample)]
@@ -180,7 +190,8 @@ def test_largest_totals_fit() -> None:
     """Every neuron fires at every step, for votes at the ends of their format."""
     spec = plastic((4, 6, 3))
     sample = Sample(spikes=np.ones((spec.steps, 6), dtype=bool), label=None, fired=True)
-    ends = np.array([[spec.weight_min, spec.weight_max, spec.weight_max - 1]] * 6)
+    low, high = votes_of(spec).vote_range
+    ends = np.array([[low, high, high - 1]] * 6)
 
     async def bench(clock: Clocked) -> None:
         out = watch(clock)
@@ -193,8 +204,8 @@ def test_largest_totals_fit() -> None:
     run(VoteReadout(spec=spec), bench)
 
 
-@pytest.mark.parametrize(("rule", "clocks"), [(Rule.STDP, 1), (Rule.REWARD_STDP, 5)])
-def test_reset_at_any_moment_of_a_sample_keeps_the_votes_and_nothing_else(rule: Rule, clocks: int) -> None:
+@pytest.mark.parametrize(("rule", "clocks"), [(NamedRule.STDP, 1), (NamedRule.REWARD_STDP, 5)])
+def test_reset_at_any_moment_of_a_sample_keeps_the_votes_and_nothing_else(rule: NamedRule, clocks: int) -> None:
     spec = short((4, 4, 3), rule)
     votes = some_votes(spec, 2)
     spikes = np.random.default_rng(1).random((spec.steps, 4)) < 0.4

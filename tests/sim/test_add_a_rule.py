@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
-from lifstream.golden.datasets import Split
-from lifstream.golden.learning import learn
-from lifstream.golden.model import Model
-from lifstream.golden.spec import Magnitude, NetworkSpec
+from lifstream.golden.contract.flat import changed, flat_network
+from lifstream.golden.contract.network import NetworkSpec
+from lifstream.golden.contract.rules import Magnitude
+from lifstream.golden.model.learning import learn
+from lifstream.golden.study.datasets import Split
+from lifstream.golden.study.model_files import Model
 from lifstream.hdl.emit import emit_network
 from lifstream.hdl.geometry import Geometry
 from lifstream.sim import cosim
@@ -20,7 +20,7 @@ from tests.golden.test_add_a_rule import page_s_rule
 
 pytestmark = pytest.mark.simulation
 
-COUNTING = NetworkSpec(sizes=(12, 3), magnitude=Magnitude.TERNARY, output_threshold=1, leak_shift=1, trace_fraction=0)
+COUNTING = flat_network(sizes=(12, 3), magnitude=Magnitude.TERNARY, output_threshold=1, leak_shift=1, trace_fraction=0)
 """Where traces last for a step, and all desires are as large, desire backpropagation of one layer is the page's rule:
 so there is a design that follows it."""
 
@@ -49,6 +49,6 @@ def test_a_design_of_the_page_s_rule_is_bit_exact(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_design_of_another_rule_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    result = play(replace(COUNTING, trace_fraction=4), monkeypatch)
+    result = play(changed(COUNTING, trace_fraction=4), monkeypatch)
     assert not result.bit_exact
     assert ": weight expected" in result.message or "membrane potential expected" in result.message

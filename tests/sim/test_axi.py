@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lifstream.golden.draws import DrawGenerator
-from lifstream.golden.learning import learn
-from lifstream.golden.network import Network
-from lifstream.golden.packets import decode_status, encode_weights, image_packets, packet
-from lifstream.golden.protocol import COUNTERS, Command, Status
-from lifstream.golden.spec import InputError, NetworkSpec
-from lifstream.hdl.axi import AXI_VERSION, Register, register_map
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.flat import flat_network
+from lifstream.golden.contract.protocol import COUNTERS, Command, Status
+from lifstream.golden.model.draws import DrawGenerator
+from lifstream.golden.model.learning import learn
+from lifstream.golden.model.network import Network
+from lifstream.golden.model.packets import decode_status, encode_state, image_packets, packet
 from lifstream.hdl.emit import emit_axi
 from lifstream.hdl.geometry import Geometry
+from lifstream.hdl.host.axi import AXI_VERSION, Register, register_map
 from lifstream.hdl.usage import companions
 from lifstream.sim.harness import write_pin_harness
 from lifstream.sim.runner import build, run_bench
@@ -24,7 +25,7 @@ from tests.conftest import random_images, random_network
 
 pytestmark = pytest.mark.simulation
 
-SPEC = NetworkSpec(sizes=(7, 5, 3), steps=8, dropout=30)
+SPEC = flat_network(sizes=(7, 5, 3), steps=8, dropout=30)
 IMAGES = random_images(4, 7, 5)
 LABELS = np.array([0, 1, 2, 1], dtype=np.uint8)
 REGISTERS = register_map()
@@ -58,7 +59,7 @@ def read(name: str) -> dict[str, Any]:
 
 
 def load() -> list[dict[str, Any]]:
-    return command(Command.LOAD_WEIGHTS, encode_weights(SPEC, network().weights))
+    return command(Command.LOAD_WEIGHTS, encode_state(SPEC, "weights", network().weights))
 
 
 @pytest.mark.parametrize(("width", "seed"), [(1, 3), (2, 0), (4, 5), (8, 7)])
@@ -80,12 +81,12 @@ def test_conversation(tmp_path: Path, width: int, seed: int) -> None:
     replies = [bytes.fromhex(result) for step, result in zip(steps, results, strict=True) if step["do"] == "receive"]
     golden, draws = network(), DrawGenerator(SPEC)
     for reply, image in zip(replies[2:6], IMAGES, strict=True):
-        assert list(reply[3:]) == golden.forward(image).counts.tolist()
+        assert list(reply[3:]) == golden.classify(image).counts.tolist()
     for reply, image, label in zip(replies[6:10], IMAGES, LABELS, strict=True):
         record = learn(golden, image, int(label), rate_shift=11, **draws.draw()._asdict())
         assert reply[0] == Command.TRAIN
         assert list(reply[3:]) == record.forward.counts.tolist()
-    assert replies[10][2:] == bytes(encode_weights(SPEC, golden.weights))
+    assert replies[10][2:] == bytes(encode_state(SPEC, "weights", golden.weights))
     status = decode_status(np.frombuffer(replies[11][2:], dtype=np.uint8).astype(np.int64))
     words = results[-len(low_and_high):]
     counters = {name: words[2 * index] | words[2 * index + 1] << 32 for index, name in enumerate(COUNTERS)}
@@ -111,7 +112,7 @@ def test_control(tmp_path: Path) -> None:
     assert reads[3] == 1 << 8
     assert reads[4] == 0
     replies = [bytes.fromhex(result) for step, result in zip(steps, results, strict=True) if step["do"] == "receive"]
-    golden = network().forward(IMAGES[0])
+    golden = network().classify(IMAGES[0])
     assert list(replies[1][3:]) == golden.counts.tolist()
     # What was cut off got its error before the reset; the reset core takes the same image as if nothing had been.
     assert replies[2][:2] == bytes([Command.INFER, Status.BAD_LENGTH])
@@ -134,9 +135,9 @@ def test_a_wrong_weight_shows(tmp_path: Path) -> None:
     """The comparison can fail: one bit of one weight on its way in."""
     weights = [matrix.copy() for matrix in network().weights]
     weights[0][0, 0] ^= 4
-    results = play([*command(Command.LOAD_WEIGHTS, encode_weights(SPEC, weights)), *command(Command.READ_WEIGHTS)],
-                   tmp_path, width=4)
-    assert bytes.fromhex(results[3])[2:] != bytes(encode_weights(SPEC, network().weights))
+    load = command(Command.LOAD_WEIGHTS, encode_state(SPEC, "weights", weights))
+    results = play([*load, *command(Command.READ_WEIGHTS)], tmp_path, width=4)
+    assert bytes.fromhex(results[3])[2:] != bytes(encode_state(SPEC, "weights", network().weights))
 
 
 def test_description_and_package() -> None:

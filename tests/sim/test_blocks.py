@@ -10,18 +10,22 @@ from amaranth.hdl import Module, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from lifstream.golden.desire import output_desire
-from lifstream.golden.encoder import encode
-from lifstream.golden.lif import run_layer, synaptic_current
-from lifstream.golden.network import readout
-from lifstream.golden.spec import Magnitude, NetworkSpec, Overflow, Rule
-from lifstream.hdl.desire_layer import DesireLayer
+from lifstream.golden.contract.flat import NamedRule, flat_network, with_rule
+from lifstream.golden.contract.formats import Overflow, Phase
+from lifstream.golden.contract.rules import Magnitude
+from lifstream.golden.model.encoder import encode
+from lifstream.golden.model.neurons.lif import LIF
+from lifstream.golden.model.readouts import unique_maximum
+from lifstream.golden.model.rules.desire import output_desire
+from lifstream.golden.model.synapses import synaptic_current
 from lifstream.hdl.encoder import Encoder
 from lifstream.hdl.events import EventSerializer
 from lifstream.hdl.geometry import Geometry
+from lifstream.hdl.layer.layer import LifLayer
 from lifstream.hdl.readout import Readout
+from lifstream.hdl.registry import make_layer
 from lifstream.sim.cosim import Stalls
-from tests.conftest import random_network
+from tests.conftest import flat, random_network
 from tests.sim.blocks import LEARN, SAMPLE_END, SPIKE, STEP_END, BlockError, pack, simulate, spike_events
 
 pytestmark = pytest.mark.simulation
@@ -52,10 +56,10 @@ ENCODER_IMAGES = np.array([
 
 
 @pytest.mark.parametrize("stalls", ALL_STALLS)
-@pytest.mark.parametrize("window", [1, 4])
-def test_encoder(tmp_path: Path, stalls: Stalls, window: int) -> None:
+@pytest.mark.parametrize("pixels_per_clock", [1, 4])
+def test_encoder(tmp_path: Path, stalls: Stalls, pixels_per_clock: int) -> None:
     expected = [event for image in ENCODER_IMAGES for event in spike_events(encode(image, 20))]
-    result, = simulate(Encoder(pixels=11, steps=20, window=window), [
+    result, = simulate(Encoder(pixels=11, steps=20, pixels_per_clock=pixels_per_clock), [
         {"stimuli": {"pixels": ENCODER_IMAGES.ravel().tolist()}, "expected": {"spikes": len(expected)}}],
         tmp_path, stalls=stalls)
     assert result["spikes"] == pack(expected)
@@ -65,7 +69,7 @@ def test_encoder_skips_silent_pixels(tmp_path: Path) -> None:
     """Two pixels of 40 spike: after the load, an image costs little more than its events."""
     image = [0] * 40
     image[3] = image[30] = 255
-    result, = simulate(Encoder(pixels=40, steps=20, window=1), [
+    result, = simulate(Encoder(pixels=40, steps=20, pixels_per_clock=1), [
         {"stimuli": {"pixels": image}, "expected": {"spikes": 60}}], tmp_path, stalls=Stalls.NONE)
     cycles = result["spikes.cycles"]
     assert cycles[-1] - cycles[0] <= 60
@@ -73,19 +77,19 @@ def test_encoder_skips_silent_pixels(tmp_path: Path) -> None:
 
 LAYER_CASES = {
     # name: spec, lanes
-    "one lane": (NetworkSpec(sizes=(5, 3)), 1),
-    "lanes do not divide": (NetworkSpec(sizes=(6, 7)), 3),
-    "two groups": (NetworkSpec(sizes=(9, 11), steps=6), 11),
-    "padded group": (NetworkSpec(sizes=(9, 13), steps=6), 13),
-    "wide membrane": (NetworkSpec(sizes=(5, 4), membrane_overflow=Overflow.WIDE, membrane_clamp=0), 4),
-    "narrow weights, slow leak": (NetworkSpec(sizes=(5, 4), weight_bits=8, weight_fraction=6, leak_shift=4), 2),
-    "one neuron": (NetworkSpec(sizes=(1, 1), steps=5), 1),
+    "one lane": (flat_network(sizes=(5, 3)), 1),
+    "lanes do not divide": (flat_network(sizes=(6, 7)), 3),
+    "two groups": (flat_network(sizes=(9, 11), steps=6), 11),
+    "padded group": (flat_network(sizes=(9, 13), steps=6), 13),
+    "wide membrane": (flat_network(sizes=(5, 4), membrane_overflow=Overflow.WIDE, membrane_clamp=0), 4),
+    "narrow weights, slow leak": (flat_network(sizes=(5, 4), weight_bits=8, weight_fraction=6, leak_shift=4), 2),
+    "one neuron": (flat_network(sizes=(1, 1), steps=5), 1),
 }
 
 
-def make_layer(name: str) -> DesireLayer:
+def layer_of(name: str) -> LifLayer:
     spec, lanes = LAYER_CASES[name]
-    return DesireLayer(spec=spec, layer=0, geometry=Geometry(lanes=lanes).layer(spec, 0))
+    return make_layer(spec=spec, geometry=Geometry(lanes=lanes), layer=0)
 
 
 def layer_vectors(name: str, seed: int) -> tuple[list[int], list[int], list[int]]:
@@ -93,13 +97,12 @@ def layer_vectors(name: str, seed: int) -> tuple[list[int], list[int], list[int]
     spec, _ = LAYER_CASES[name]
     random = np.random.default_rng(seed)
     weights = random_network(spec, seed, scale=2.5).weights[0]
-    weights.ravel()[random.integers(weights.size)] = spec.weight_max
-    weights.ravel()[random.integers(weights.size)] = spec.weight_min
+    weights.ravel()[random.integers(weights.size)] = spec.layers[0].formats.weight_max
+    weights.ravel()[random.integers(weights.size)] = spec.layers[0].formats.weight_min
     events, expected = [], []
     for rate in (0.3, 0.0, 1.0, 0.5):
         trains = random.random((spec.steps, spec.inputs)) < rate
-        record = run_layer(synaptic_current(trains, weights), threshold=spec.one, leak_shift=spec.leak_shift,
-                           bounds=spec.membrane_range(0))
+        record = LIF.run(spec.at(0), synaptic_current(trains, weights), phase=Phase.INFERENCE, kept=None, state={})
         shuffled = []  # the order within a step carries no meaning
         for step in range(spec.steps):
             of_step = spike_events(trains[step:step + 1])[:-1]
@@ -115,7 +118,7 @@ def layer_vectors(name: str, seed: int) -> tuple[list[int], list[int], list[int]
 def test_layer_geometry(tmp_path: Path, name: str) -> None:
     weights, events, expected = layer_vectors(name, 3)
     for stalls in ALL_STALLS:
-        results = simulate(make_layer(name), [
+        results = simulate(layer_of(name), [
             {"stimuli": {"weights": weights}, "expected": {}},
             {"stimuli": {"events": events}, "expected": {"spikes": len(expected)}}], tmp_path / stalls, stalls=stalls)
         assert results[1]["spikes"] == expected, stalls
@@ -123,7 +126,7 @@ def test_layer_geometry(tmp_path: Path, name: str) -> None:
 def test_layer_survives_reset_in_the_middle_of_a_sample(tmp_path: Path) -> None:
     for name in ("lanes do not divide", "two groups"):
         weights, events, expected = layer_vectors(name, 4)
-        results = simulate(make_layer(name), [
+        results = simulate(layer_of(name), [
             {"stimuli": {"weights": weights}, "expected": {}},
             {"stimuli": {"events": events[:len(events) // 3]}, "expected": {}},
             {"stimuli": {"events": events}, "expected": {"spikes": len(expected)}, "reset": True}], tmp_path / name,
@@ -141,7 +144,7 @@ def test_encoder_announces_learning_and_gives_up_images(tmp_path: Path, stalls: 
         pixels += [int(pixel) | flag for pixel in image]
         expected += [(LEARN, 0)] if flag else []
         expected += spike_events(encode(image, 20))
-    result, = simulate(Encoder(pixels=11, steps=20, window=4), [
+    result, = simulate(Encoder(pixels=11, steps=20, pixels_per_clock=4), [
         {"stimuli": {"pixels": pixels}, "expected": {"spikes": len(expected)}}], tmp_path, stalls=stalls)
     assert result["spikes"] == pack(expected)
 
@@ -149,26 +152,26 @@ def test_encoder_announces_learning_and_gives_up_images(tmp_path: Path, stalls: 
 READOUT_COUNTS = [[3, 1, 0], [1, 3, 3], [0, 0, 0], [0, 0, 9], [20, 20, 20], [0, 20, 19], [16, 0, 0], [0, 5, 4]]
 
 
-@pytest.mark.parametrize("rule", [Rule.PAPER, Rule.GRADED])
+@pytest.mark.parametrize("rule", [NamedRule.PAPER, NamedRule.GRADED])
 @pytest.mark.parametrize("stalls", ALL_STALLS)
-def test_readout(tmp_path: Path, stalls: Stalls, rule: Rule) -> None:
+def test_readout(tmp_path: Path, stalls: Stalls, rule: NamedRule) -> None:
     """Each set of counts is only classified, then learnt from with every label."""
-    spec = NetworkSpec(sizes=(4, 3)).with_rule(rule)
+    spec = with_rule(flat_network(sizes=(4, 3)), rule)
     events, labels, results, desires = [], [], [], []
     for counts in READOUT_COUNTS:
         trains = spike_events(np.array([[step < count for count in counts] for step in range(20)]))
-        prediction = int(readout(np.array(counts)))
+        prediction = int(unique_maximum(np.array(counts)))
         for label in (None, 0, 1, 2):
             events += trains if label is None else [(LEARN, 0), *trains]
             learned = False
             if label is not None:
                 labels.append(label)
-                desire = output_desire(spec, np.array(counts), label)
+                desire = output_desire(spec.placed[-1], np.array(counts), label)
                 learned = bool(desire.sign.any())
                 desires += [] if learned else [{"skip": 1}]
                 for sign, exponent, error in zip(*desire, strict=True):
                     if learned:
-                        magnitude = -exponent if spec.magnitude is Magnitude.GRADED else error
+                        magnitude = -exponent if flat(spec).magnitude is Magnitude.GRADED else error
                         desires.append({"skip": 0, "sign": int(sign), "magnitude": int(magnitude)})
             results.append((prediction, int(label is not None), int(learned), counts))
     result, = simulate(Readout(spec=spec), [

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lifstream.golden.archive import write_archive
-from lifstream.golden.model import network_to
-from lifstream.golden.protocol import COUNTERS
-from lifstream.golden.spec import InputError, NetworkSpec
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.flat import flat_network
+from lifstream.golden.contract.protocol import COUNTERS
+from lifstream.golden.study.archive import write_archive
+from lifstream.golden.study.model_files import network_to
 from lifstream.sim.checkpoint import require_checkpoint
 from tests.conftest import random_network
 
-SPEC = NetworkSpec(sizes=(6, 4, 3), dropout=20)
+SPEC = flat_network(sizes=(6, 4, 3), dropout=20)
 PLAYED = (10, 7)
 JUNK: list[Any] = [None, True, -1, 10**20, 1.5, "text", [], [1], [None], {}, {"a": 1}]
 

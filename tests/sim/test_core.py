@@ -7,32 +7,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lifstream.golden.draws import DrawGenerator
-from lifstream.golden.learning import learn
-from lifstream.golden.network import Network
-from lifstream.golden.packets import (
+from lifstream.golden.contract.flat import flat_network
+from lifstream.golden.contract.protocol import COUNTERS, Command, Status
+from lifstream.golden.model.draws import DrawGenerator
+from lifstream.golden.model.learning import learn
+from lifstream.golden.model.network import Network
+from lifstream.golden.model.packets import (
     LAST,
     PacketError,
     Reply,
     decode_replies,
+    decode_state,
     decode_status,
-    decode_weights,
-    encode_weights,
+    encode_state,
     expect,
     image_packets,
     packet,
 )
-from lifstream.golden.protocol import COUNTERS, Command, Status
-from lifstream.golden.spec import NetworkSpec
-from lifstream.hdl.core import Core
 from lifstream.hdl.geometry import Geometry
+from lifstream.hdl.host.core import Core
 from lifstream.sim.cosim import Stalls
 from tests.conftest import random_images, random_network
 from tests.sim.blocks import simulate
 
 pytestmark = pytest.mark.simulation
 
-SPEC = NetworkSpec(sizes=(7, 5, 3), steps=8, dropout=30)
+SPEC = flat_network(sizes=(7, 5, 3), steps=8, dropout=30)
 IMAGES = random_images(4, 7, 5)
 LABELS = np.array([0, 1, 2, 1], dtype=np.uint8)
 
@@ -53,7 +53,7 @@ def talk(folder: Path, packets: list[np.ndarray], replies: int, *, stalls: Stall
 
 
 def load() -> np.ndarray:
-    return packet(Command.LOAD_WEIGHTS, encode_weights(SPEC, network().weights))
+    return packet(Command.LOAD_WEIGHTS, encode_state(SPEC, "weights", network().weights))
 
 
 def summary(replies: list[Reply]) -> list[tuple[int, int, int]]:
@@ -71,7 +71,7 @@ def test_conversation(tmp_path: Path, stalls: Stalls) -> None:
     replies = talk(tmp_path, packets, 2 + 2 + 8 * 6 + 2 + weights + 2 + status + 2 + 6 + 2 + status, stalls=stalls)
     golden, masks = network(), DrawGenerator(SPEC)
     for reply, image in zip(replies[2:6], IMAGES, strict=True):
-        record = golden.forward(image)
+        record = golden.classify(image)
         assert expect(reply, SPEC, Command.INFER).payload[1:].tolist() == record.counts.tolist()
         assert (reply.payload[0] if reply.status == Status.OK else -1) == record.prediction
     learned = 0
@@ -79,7 +79,7 @@ def test_conversation(tmp_path: Path, stalls: Stalls) -> None:
         learnt = learn(golden, image, int(label), rate_shift=11, **masks.draw()._asdict())
         learned += bool(learnt.teaching)
         assert expect(reply, SPEC, Command.TRAIN).payload[1:].tolist() == learnt.forward.counts.tolist()
-    read = decode_weights(SPEC, expect(replies[10], SPEC, Command.READ_WEIGHTS).payload)
+    read = decode_state(SPEC, "weights", expect(replies[10], SPEC, Command.READ_WEIGHTS).payload)
     assert all((a == b).all() for a, b in zip(read, golden.weights, strict=True))
     counters = decode_status(expect(replies[11], SPEC, Command.STATUS).payload)
     assert counters["spec_digest"] == SPEC.digest()
@@ -120,7 +120,7 @@ def test_bad_commands_are_answered_and_change_nothing(tmp_path: Path, stalls: St
     for number, (bad, answer) in enumerate(BAD.values()):
         image = IMAGES[number % 4]
         packets += [bad, image_packets(image[None], None)]
-        record = network().forward(image)
+        record = network().classify(image)
         expected += [(*answer, 0), (Command.INFER, Status.OK if record.prediction >= 0 else Status.TIE, 4)]
         counts.append(record.counts.tolist())
     packets.append(packet(Command.READ_WEIGHTS))
@@ -129,7 +129,7 @@ def test_bad_commands_are_answered_and_change_nothing(tmp_path: Path, stalls: St
     assert summary(replies) == expected
     assert [reply.payload[1:].tolist() for reply in replies if reply.command == Command.INFER and len(reply.payload)] \
         == counts
-    read = decode_weights(SPEC, replies[-1].payload)
+    read = decode_state(SPEC, "weights", replies[-1].payload)
     assert all((a == b).all() for a, b in zip(read, network().weights, strict=True))
 
 
@@ -145,13 +145,13 @@ def test_dropout_generators_continue_from_any_state(tmp_path: Path) -> None:
         if index == 2:
             masks.states = [state]
         learn(golden, IMAGES[index], int(LABELS[index]), rate_shift=11, **masks.draw()._asdict())
-    read = decode_weights(SPEC, replies[-1].payload)
+    read = decode_state(SPEC, "weights", replies[-1].payload)
     assert all((a == b).all() for a, b in zip(read, golden.weights, strict=True))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 55, 99])
 def test_weights_cut_short_leave_the_rest_zero(tmp_path: Path, size: int) -> None:
-    whole = encode_weights(SPEC, network().weights)
+    whole = encode_state(SPEC, "weights", network().weights)
     packets = [load(), packet(Command.LOAD_WEIGHTS, whole[:size]), packet(Command.READ_WEIGHTS), load(),
                packet(Command.READ_WEIGHTS)]
     replies = talk(tmp_path, packets, 3 * 2 + 2 * (2 + 2 * SPEC.parameters))
@@ -163,7 +163,7 @@ def test_weights_cut_short_leave_the_rest_zero(tmp_path: Path, size: int) -> Non
 
 
 def test_weights_too_long(tmp_path: Path) -> None:
-    whole = encode_weights(SPEC, network().weights)
+    whole = encode_state(SPEC, "weights", network().weights)
     packets = [packet(Command.LOAD_WEIGHTS, [*whole, 1, 2, 3]), packet(Command.READ_WEIGHTS)]
     replies = talk(tmp_path, packets, 2 + 2 + 2 * SPEC.parameters)
     assert summary(replies)[0] == (Command.LOAD_WEIGHTS, Status.BAD_LENGTH, 0)
@@ -180,7 +180,7 @@ def test_reset_at_any_moment_leaves_a_usable_core(tmp_path: Path, cut: int) -> N
     golden, masks = network(), DrawGenerator(SPEC)
     for image, label in zip(IMAGES, LABELS, strict=True):
         learn(golden, image, int(label), rate_shift=11, **masks.draw()._asdict())
-    read = decode_weights(SPEC, replies[-1].payload)
+    read = decode_state(SPEC, "weights", replies[-1].payload)
     assert all((a == b).all() for a, b in zip(read, golden.weights, strict=True))
 
 

@@ -19,30 +19,33 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lifstream.golden.datasets import Split
-from lifstream.golden.draws import DrawGenerator
-from lifstream.golden.learning import learn
-from lifstream.golden.model import Model, read_archive
-from lifstream.golden.network import Network
-from lifstream.golden.packets import decode_replies
-from lifstream.golden.protocol import Command
-from lifstream.golden.spec import InputError, NetworkSpec, Overflow, Rounding, Rule
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.flat import NamedRule, changed, flat_network, with_rule
+from lifstream.golden.contract.formats import Overflow, Rounding
+from lifstream.golden.contract.network import NetworkSpec
+from lifstream.golden.contract.protocol import Command
+from lifstream.golden.model.draws import DrawGenerator
+from lifstream.golden.model.learning import learn
+from lifstream.golden.model.network import Network
+from lifstream.golden.model.packets import decode_replies
+from lifstream.golden.study.datasets import Split
+from lifstream.golden.study.model_files import Model, read_archive
 from lifstream.hdl.emit import Emission, emit_network
 from lifstream.hdl.geometry import Geometry
 from lifstream.sim import runner
-from lifstream.sim.cosim import CosimResult, Segment, Stalls, cosimulate
+from lifstream.sim.cosim import Continuation, CosimResult, Recording, Segment, Stalls, Surroundings, cosimulate
 from lifstream.sim.faults import Fault
 from lifstream.sim.harness import write_harness
 from lifstream.sim.places import threshold_path, weight_path
 from lifstream.sim.runner import Simulator, WaveFormat
-from tests.conftest import error_lines, random_images, random_network
+from tests.conftest import error_lines, flat, random_images, random_network
 from tests.golden.test_stdp import plastic
 from tests.sim.test_plastic import start
 from tests.sim.waveform import Waveform
 
 pytestmark = pytest.mark.simulation
 
-SPEC = NetworkSpec(sizes=(23, 13, 6, 5), steps=12, dropout=40)
+SPEC = flat_network(sizes=(23, 13, 6, 5), steps=12, dropout=40)
 RATE_SHIFT = 11
 
 
@@ -54,12 +57,13 @@ def split(pixels: int, classes: int) -> Split:
 
 
 def model(spec: NetworkSpec, scale: float = 2.2) -> Model:
-    network = random_network(spec, 11, scale=scale) if spec.stdp is None else start(spec)
+    network = random_network(spec, 11, scale=scale) if flat(spec).stdp is None else start(spec)
     return Model(network=network, preset="test", dataset="none")
 
 
 def cosim(spec: NetworkSpec, geometry: Geometry, *, training: bool = False, scale: float = 2.2,
-          emission: Emission | None = None, **options: Any) -> CosimResult:
+          emission: Emission | None = None, stalls: Stalls = Stalls.NONE, seed: int = 1, fault: Fault | None = None,
+          **options: Any) -> CosimResult:
     """Classify all images; with ``training`` learn from them twice first."""
     emission = emission or emit_network(spec=spec, geometry=geometry)
     order = np.arange(12)
@@ -68,7 +72,8 @@ def cosim(spec: NetworkSpec, geometry: Geometry, *, training: bool = False, scal
         segments = [Segment(split="test", order=order, rate_shift=RATE_SHIFT, check_every=5),
                     Segment(split="test", order=order[::-1], rate_shift=RATE_SHIFT + 1, check_every=100), *segments]
     return cosimulate(model(spec, scale), {"test": split(spec.inputs, spec.classes)}, segments,
-                      verilog=emission.verilog, description=emission.description, **options)
+                      verilog=emission.verilog, description=emission.description,
+                      surroundings=Surroundings(stalls=stalls, seed=seed, fault=fault), **options)
 
 
 def golden_training(spec: NetworkSpec) -> tuple[Network, list[bool]]:
@@ -111,13 +116,13 @@ def check_counters(result: CosimResult, spec: NetworkSpec) -> None:
     assert counters["rate_shift"] == RATE_SHIFT + 1
 
 
-@pytest.mark.parametrize(("lanes", "window", "unroll"), [
+@pytest.mark.parametrize(("lanes", "pixels_per_clock", "unroll"), [
     pytest.param(1, 1, 1, marks=pytest.mark.regress), pytest.param(3, 2, 5, marks=pytest.mark.regress),
     pytest.param(5, 16, 2, marks=pytest.mark.regress),
     (8, 4, 3), pytest.param(13, 4, 8, marks=pytest.mark.regress)])
-def test_geometry_changes_nothing(lanes: int, window: int, unroll: int) -> None:
-    spec = replace(SPEC, output_threshold=3)  # one sample then has nothing to teach
-    geometry = Geometry(lanes=lanes, window=window, unroll=unroll)
+def test_geometry_changes_nothing(lanes: int, pixels_per_clock: int, unroll: int) -> None:
+    spec = changed(SPEC, output_threshold=3)  # one sample then has nothing to teach
+    geometry = Geometry(lanes=lanes, pixels_per_clock=pixels_per_clock, unroll=unroll)
     emission = emit_network(spec=spec, geometry=geometry)
     for stalls in Stalls:
         result = cosim(spec, geometry, training=True, stalls=stalls, seed=lanes, emission=emission)
@@ -128,26 +133,35 @@ def test_geometry_changes_nothing(lanes: int, window: int, unroll: int) -> None:
             check_counters(result, spec)
 
 
-@pytest.mark.parametrize("rule", [Rule.PAPER, Rule.GRADED])
+@pytest.mark.parametrize(("hidden", "lanes", "unroll"), [
+    ((11,), (3, 9), (1, 4)), pytest.param((5, 6, 4), (5, 1, 4, 2), (3, 1, 8, 2), marks=pytest.mark.regress)])
+def test_a_geometry_for_each_layer(hidden: tuple[int, ...], lanes: tuple[int, ...], unroll: tuple[int, ...]) -> None:
+    spec = changed(SPEC, sizes=(23, *hidden, 3))
+    result = cosim(spec, Geometry(lanes=lanes, unroll=unroll), training=True, stalls=Stalls.RANDOM)
+    assert result.bit_exact, result.message
+    assert result.digest == golden_digest(spec)
+
+
+@pytest.mark.parametrize("rule", [NamedRule.PAPER, NamedRule.GRADED])
 @pytest.mark.parametrize("hidden", [(), (9,), (7, 6), (5, 6, 4)])
 @pytest.mark.parametrize("lanes", [9, pytest.param(2, marks=pytest.mark.regress)])
-def test_geometry_and_depth(hidden: tuple[int, ...], rule: Rule, lanes: int) -> None:
-    spec = replace(SPEC, sizes=(23, *hidden, 3)).with_rule(rule)
+def test_geometry_and_depth(hidden: tuple[int, ...], rule: NamedRule, lanes: int) -> None:
+    spec = with_rule(changed(SPEC, sizes=(23, *hidden, 3)), rule)
     result = cosim(spec, Geometry(lanes=lanes), training=True, stalls=Stalls.RANDOM)
     assert result.bit_exact, result.message
     assert result.digest == golden_digest(spec)
 
 
 @pytest.mark.parametrize("spec", [
-    replace(SPEC, sizes=(23, 9, 3), membrane_overflow=Overflow.WIDE, membrane_clamp=0),
-    replace(SPEC, sizes=(23, 9, 3), weight_bits=8, weight_fraction=6, trace_fraction=5, leak_shift=3),
-    replace(SPEC, sizes=(23, 9, 3), steps=5, desire_margin=0, dropout=0),
-    replace(SPEC, sizes=(1, 1), steps=20, desire_margin=7),
-    replace(SPEC, sizes=(1, 1), steps=2, desire_margin=0, dropout=0, weight_bits=5, weight_fraction=10,
+    changed(SPEC, sizes=(23, 9, 3), membrane_overflow=Overflow.WIDE, membrane_clamp=0),
+    changed(SPEC, sizes=(23, 9, 3), weight_bits=8, weight_fraction=6, trace_fraction=5, leak_shift=3),
+    changed(SPEC, sizes=(23, 9, 3), steps=5, desire_margin=0, dropout=0),
+    changed(SPEC, sizes=(1, 1), steps=20, desire_margin=7),
+    changed(SPEC, sizes=(1, 1), steps=2, desire_margin=0, dropout=0, weight_bits=5, weight_fraction=10,
             membrane_overflow=Overflow.WIDE, membrane_clamp=0),
-    replace(SPEC, rounding=Rounding.STOCHASTIC),
-    replace(SPEC, sizes=(23, 9, 3), weight_bits=6, weight_fraction=4, rounding=Rounding.STOCHASTIC, dropout=0),
-    replace(SPEC, rounding=Rounding.STOCHASTIC).with_rule(Rule.PAPER),
+    changed(SPEC, rounding=Rounding.STOCHASTIC),
+    changed(SPEC, sizes=(23, 9, 3), weight_bits=6, weight_fraction=4, rounding=Rounding.STOCHASTIC, dropout=0),
+    with_rule(changed(SPEC, rounding=Rounding.STOCHASTIC), NamedRule.PAPER),
 ], ids=["wide membrane", "narrow weights", "few steps", "one neuron", "membrane below the threshold",
         "stochastic rounding, dropout",
         "stochastic rounding, narrow weights", "stochastic rounding, paper's rule"])
@@ -176,11 +190,13 @@ def check_random_network(data: st.DataObject) -> None:
     """Random shapes, weights up to their extremes, blank and saturated images, every label."""
     hidden = data.draw(st.lists(st.integers(1, 12), max_size=2))
     classes = data.draw(st.integers(1, 5))
-    spec = NetworkSpec(sizes=(data.draw(st.integers(1, 20)), *hidden, classes), steps=data.draw(st.integers(5, 20)),
+    spec = flat_network(sizes=(data.draw(st.integers(1, 20)), *hidden, classes), steps=data.draw(st.integers(5, 20)),
                        dropout=data.draw(st.sampled_from([0, 50])))
-    spec = spec.with_rule(data.draw(st.sampled_from([Rule.PAPER, Rule.GRADED])))
-    geometry = Geometry(lanes=data.draw(st.integers(1, 12)), window=data.draw(st.integers(1, 5)),
-                        unroll=data.draw(st.integers(1, 4)))
+    spec = with_rule(spec, data.draw(st.sampled_from([NamedRule.PAPER, NamedRule.GRADED])))
+    layers = [None] * len(spec.layers)
+    geometry = Geometry(lanes=tuple(data.draw(st.integers(1, 12)) for _ in layers),
+                        pixels_per_clock=data.draw(st.integers(1, 5)),
+                        unroll=tuple(data.draw(st.integers(1, 4)) for _ in layers))
     result = cosim(spec, geometry, training=True, scale=data.draw(st.sampled_from([0.5, 2.0, 50.0])),
                    stalls=data.draw(st.sampled_from(Stalls)), seed=data.draw(st.integers(1, 1000)))
     assert result.bit_exact, result.message
@@ -194,8 +210,8 @@ def test_batches_run_on_without_a_reset(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 # Two groups and two folds in a layer, and memories so small that simulators record them.
-TINY = NetworkSpec(sizes=(7, 13, 3), steps=5, dropout=0, output_threshold=3)
-TINY_COMPETING = replace(plastic((7, 13, 4)), steps=5)
+TINY = flat_network(sizes=(7, 13, 3), steps=5, dropout=0, output_threshold=3)
+TINY_COMPETING = changed(plastic((7, 13, 4)), steps=5)
 TINY_GEOMETRY = Geometry(lanes=9)
 
 
@@ -208,7 +224,7 @@ def recorded(spec: NetworkSpec, emission: Emission, folder: Path, fault: Fault |
              ) -> tuple[CosimResult, Waveform]:
     """A run of :func:`cosim` and its waveform."""
     result = cosim(spec, TINY_GEOMETRY, training=True, emission=emission, fault=fault, seed=seed,
-                   waves=folder / "waves.vcd")
+                   recording=Recording(waves=folder / "waves.vcd"))
     return result, Waveform(folder / "waves.vcd")
 
 
@@ -230,7 +246,7 @@ def shown(waves: Waveform, spec: NetworkSpec, description: dict[str, Any], diver
     path, clock, image, step = (divergence[name] for name in ("path", "clock", "image", "step"))
     layer, neuron = (divergence[name] or 0 for name in ("layer", "neuron"))
     if divergence["quantity"] == "weight":
-        return signed(waves.at(path, waves.clocks), spec.weight_bits)
+        return signed(waves.at(path, waves.clocks), spec.layers[0].formats.weight_bits)
     if divergence["quantity"] == "adaptive threshold":
         return waves.at(path, waves.clocks)
     assert divergence["time_ns"] == 10 * clock
@@ -304,7 +320,8 @@ def test_a_wrong_label_has_no_place_in_the_waveform(tiny: dict[NetworkSpec, Emis
     """The host computes it, from spike counts that have been compared."""
     segment = Segment(split="test", order=np.arange(36) % 12, label=True)
     result = cosimulate(model(TINY_COMPETING), {"test": split(7, 4)}, [segment], verilog=tiny[TINY_COMPETING].verilog,
-                        description=tiny[TINY_COMPETING].description, fault=Fault.LABEL, waves=tmp_path / "w.vcd")
+                        description=tiny[TINY_COMPETING].description, surroundings=Surroundings(fault=Fault.LABEL),
+                        recording=Recording(waves=tmp_path / "w.vcd"))
     assert result.divergence is not None
     assert result.divergence["quantity"].startswith("vote for class")
     assert result.divergence["clock"] is result.divergence["path"] is None
@@ -321,8 +338,8 @@ def test_all_that_is_learnt_is_counted_and_stands_where_its_path_says(
     for layer, matrix in enumerate(network.weights):
         for (row, column), weight in np.ndenumerate(matrix):
             path = weight_path(description, layer, row, column)
-            assert signed(waves.at(path, waves.clocks), spec.weight_bits) == weight, path
-    for layer, thresholds in enumerate(network.thresholds):
+            assert signed(waves.at(path, waves.clocks), spec.layers[0].formats.weight_bits) == weight, path
+    for layer, thresholds in enumerate(network.state.get("thresholds", [])):
         for neuron, threshold in enumerate(thresholds):
             assert waves.at(threshold_path(description, layer, neuron), waves.clocks) == threshold
 
@@ -330,7 +347,7 @@ def test_all_that_is_learnt_is_counted_and_stands_where_its_path_says(
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
 @pytest.mark.parametrize("stalls", [Stalls.RANDOM, pytest.param(Stalls.NONE, marks=pytest.mark.regress)])
 def test_second_simulator_agrees(stalls: Stalls) -> None:
-    spec = replace(SPEC, sizes=(23, 7, 3))
+    spec = changed(SPEC, sizes=(23, 7, 3))
     result = cosim(spec, Geometry(lanes=3), training=True, simulator=Simulator.ICARUS, stalls=stalls)
     assert result.bit_exact, result.message
     assert not cosim(spec, Geometry(lanes=3), simulator=Simulator.ICARUS, fault=Fault.WEIGHT).bit_exact
@@ -344,8 +361,8 @@ def test_waves_are_of_the_format_their_name_says(simulator: Simulator, ending: W
     except InputError as missing:
         pytest.skip(str(missing))
     waves = tmp_path / f"waves.{ending}"
-    result = cosim(NetworkSpec(sizes=(23, 3), steps=5), Geometry(lanes=3), waves=waves, folder=tmp_path / "run",
-                   simulator=simulator)
+    result = cosim(flat_network(sizes=(23, 3), steps=5), Geometry(lanes=3), simulator=simulator,
+                   recording=Recording(waves=waves, folder=tmp_path / "run"))
     assert result.bit_exact
     content = waves.read_bytes()
     if ending is WaveFormat.VCD:
@@ -358,7 +375,7 @@ def test_waves_are_of_the_format_their_name_says(simulator: Simulator, ending: W
 
 def test_waves_of_no_known_format(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"w\.lxt: a waveform's name ends in \.vcd or \.fst"):
-        cosim(NetworkSpec(sizes=(23, 3), steps=5), Geometry(lanes=3), waves=tmp_path / "w.lxt")
+        cosim(flat_network(sizes=(23, 3), steps=5), Geometry(lanes=3), recording=Recording(waves=tmp_path / "w.lxt"))
 
 
 def test_missing_libraries_of_fst_waves(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -446,21 +463,21 @@ def test_an_interrupted_build_leaves_nothing_behind(tmp_path: Path, monkeypatch:
 
 def test_model_of_another_contract() -> None:
     emission = emit_network(spec=SPEC, geometry=Geometry(lanes=5))
-    other = replace(SPEC, steps=13)
+    other = changed(SPEC, steps=13)
     stranger = Model(network=Network.initial(spec=other, seed=1), preset="test", dataset="none")
     with pytest.raises(InputError, match=f"{SPEC.digest()}, the model's {other.digest()}"):
         cosimulate(stranger, {}, [], verilog=emission.verilog, description=emission.description)
 
 
 def test_a_checkpoint_of_other_images(tmp_path: Path) -> None:
-    spec = NetworkSpec(sizes=(23, 3), steps=5)
+    spec = flat_network(sizes=(23, 3), steps=5)
     emission = emit_network(spec=spec, geometry=Geometry(lanes=3))
     images = split(23, 3)
 
-    def play(images: Split, **options: Any) -> CosimResult:
+    def play(images: Split, *, resume: bool = False) -> CosimResult:
         return cosimulate(model(spec), {"test": images}, [Segment(split="test", order=np.arange(12), rate_shift=11)],
-                          verilog=emission.verilog, description=emission.description, checkpoint=tmp_path / "c.npz",
-                          **options)
+                          verilog=emission.verilog, description=emission.description,
+                          continuation=Continuation(checkpoint=tmp_path / "c.npz", resume=resume))
 
     assert play(images).bit_exact
     assert play(images, resume=True).bit_exact
@@ -483,7 +500,7 @@ def test_missing_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_failed_build_names_its_log_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner.platformdirs, "user_cache_dir", lambda _: str(tmp_path))
-    emission = emit_network(spec=NetworkSpec(sizes=(4, 2)), geometry=Geometry(lanes=2))
+    emission = emit_network(spec=flat_network(sizes=(4, 2)), geometry=Geometry(lanes=2))
     harness = write_harness(emission.description, samples=1, stimulus_depth=8, capture_depth=8)
     with pytest.raises(InputError, match=r"could not build.*failed-.*\.log"):
         runner.build(verilog="module top; syntax error", harness=harness, description=emission.description)
@@ -492,5 +509,5 @@ def test_failed_build_names_its_log_and_leaves_nothing(tmp_path: Path, monkeypat
 
 def test_the_cases_tell_the_gate_of_deep_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     gated = golden_digest(SPEC)
-    monkeypatch.setattr("lifstream.golden.desire.passes_back", lambda *_: None)
+    monkeypatch.setattr("lifstream.golden.model.rules.desire.passes_back", lambda *_: None)
     assert golden_digest(SPEC) != gated

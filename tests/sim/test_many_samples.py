@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
-from lifstream.golden.datasets import Split
-from lifstream.golden.learning import learn
-from lifstream.golden.model import Model
-from lifstream.golden.network import Network
-from lifstream.golden.spec import NetworkSpec
+from lifstream.golden.contract.flat import changed, flat_network
+from lifstream.golden.contract.network import NetworkSpec
+from lifstream.golden.model.learning import learn
+from lifstream.golden.model.network import Network
+from lifstream.golden.study.datasets import Split
+from lifstream.golden.study.model_files import Model
 from lifstream.hdl.emit import emit_network
 from lifstream.hdl.geometry import Geometry
 from lifstream.sim.cosim import Segment, cosimulate
-from tests.conftest import random_network
+from tests.conftest import flat, random_network
 from tests.golden.test_stdp import plastic
 
 pytestmark = pytest.mark.simulation
@@ -38,16 +37,16 @@ def images() -> Split:
 
 
 def network(spec: NetworkSpec) -> Network:
-    if spec.stdp is None:
+    if flat(spec).stdp is None:
         return random_network(spec, 3)
     weights = Network.initial(spec=spec, seed=1).weights
-    weights[0][:] = spec.one // 2
+    weights[0][:] = spec.layers[0].formats.one // 2
     return Network(spec=spec, weights=weights)
 
 
 @pytest.mark.parametrize(("spec", "rate_shift"), [
-    (NetworkSpec(sizes=(PIXELS, 3), steps=6, desire_margin=0), 12),
-    (replace(plastic((PIXELS, 4, 3), threshold_rise=5, weight_sum=0, presynaptic_target=2), steps=6), 12),
+    (flat_network(sizes=(PIXELS, 3), steps=6, desire_margin=0), 12),
+    (changed(plastic((PIXELS, 4, 3), threshold_rise=5, weight_sum=0, presynaptic_target=2), steps=6), 12),
 ], ids=["rows of those that fired", "every row"])
 def test_sample_numbers_repeat(spec: NetworkSpec, rate_shift: int) -> None:
     data = images()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +11,27 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lifstream.golden.datasets import Split
-from lifstream.golden.learning import learn
-from lifstream.golden.model import Model
-from lifstream.golden.network import Network
-from lifstream.golden.packets import (
+from lifstream.golden.contract.flat import NamedRule, changed, flat_network, with_rule
+from lifstream.golden.contract.formats import Rounding
+from lifstream.golden.contract.network import NetworkSpec
+from lifstream.golden.contract.protocol import Command, Status
+from lifstream.golden.contract.rules import Bounds
+from lifstream.golden.model.learning import learn
+from lifstream.golden.model.network import Network
+from lifstream.golden.model.packets import (
     decode_replies,
-    decode_thresholds,
-    encode_thresholds,
-    encode_weights,
+    decode_state,
+    encode_state,
     expect,
     image_packets,
     packet,
 )
-from lifstream.golden.protocol import Command, Status
-from lifstream.golden.spec import Bounds, NetworkSpec, Rounding, Rule
-from lifstream.hdl.core import Core
+from lifstream.golden.study.datasets import Split
+from lifstream.golden.study.model_files import Model
 from lifstream.hdl.emit import Emission, emit_network
 from lifstream.hdl.geometry import Geometry
-from lifstream.sim.cosim import CosimResult, Segment, Stalls, cosimulate
+from lifstream.hdl.host.core import Core
+from lifstream.sim.cosim import Continuation, CosimResult, Segment, Stalls, Surroundings, cosimulate
 from lifstream.sim.faults import Fault
 from lifstream.sim.runner import Simulator
 from tests.conftest import random_images
@@ -40,7 +41,7 @@ from tests.sim.blocks import simulate
 pytestmark = pytest.mark.simulation
 
 SIZES = (21, 13, 4)
-SPEC = replace(plastic(SIZES), steps=11)
+SPEC = changed(plastic(SIZES), steps=11)
 RATE_SHIFT = 9
 
 
@@ -54,18 +55,18 @@ def data(pixels: int) -> Split:
 def start(spec: NetworkSpec) -> Network:
     """Random weights over the whole range, thresholds and votes of every kind."""
     random = np.random.default_rng(4)
-    network = Network.initial(spec=spec, seed=2)
+    network, one = Network.initial(spec=spec, seed=2), spec.layers[0].formats.one
     for matrix in network.weights[:-1]:
-        matrix[:] = np.where(random.random(matrix.shape) < 0.1, random.integers(0, spec.one, matrix.shape), matrix)
-        matrix[0, 0], matrix[-1, -1] = 0, spec.one - 1
-    for thresholds in network.thresholds:
-        thresholds[:] = random.integers(0, 4 * spec.one, thresholds.shape)
+        matrix[:] = np.where(random.random(matrix.shape) < 0.1, random.integers(0, one, matrix.shape), matrix)
+        matrix[0, 0], matrix[-1, -1] = 0, one - 1
+    for thresholds in network.state["thresholds"]:
+        thresholds[:] = random.integers(0, 4 * spec.layers[0].formats.one, thresholds.shape)
     network.weights[-1][:] = random.integers(0, 4, network.weights[-1].shape)
     return network
 
 
 def cosim(spec: NetworkSpec, geometry: Geometry, *, emission: Emission | None = None, check_every: int = 5,
-          **options: Any) -> CosimResult:
+          stalls: Stalls = Stalls.NONE, seed: int = 1, fault: Fault | None = None, **options: Any) -> CosimResult:
     """Classify, learn from all images twice, label the neurons, classify again."""
     emission = emission or emit_network(spec=spec, geometry=geometry)
     order = np.arange(14)
@@ -74,14 +75,15 @@ def cosim(spec: NetworkSpec, geometry: Geometry, *, emission: Emission | None = 
                 Segment(split="all", order=order[::-1], rate_shift=RATE_SHIFT + 2, check_every=100),
                 Segment(split="all", order=order, label=True), Segment(split="all", order=order)]
     return cosimulate(Model(network=start(spec), preset="test", dataset="none"), {"all": data(spec.inputs)}, segments,
-                      verilog=emission.verilog, description=emission.description, **options)
+                      verilog=emission.verilog, description=emission.description,
+                      surroundings=Surroundings(stalls=stalls, seed=seed, fault=fault), **options)
 
 
-@pytest.mark.parametrize(("lanes", "window", "unroll"), [
+@pytest.mark.parametrize(("lanes", "pixels_per_clock", "unroll"), [
     pytest.param(1, 1, 1, marks=pytest.mark.regress), pytest.param(3, 2, 5, marks=pytest.mark.regress), (8, 4, 3),
     pytest.param(13, 4, 2, marks=pytest.mark.regress)])
-def test_geometry_changes_nothing(lanes: int, window: int, unroll: int) -> None:
-    geometry = Geometry(lanes=lanes, window=window, unroll=unroll)
+def test_geometry_changes_nothing(lanes: int, pixels_per_clock: int, unroll: int) -> None:
+    geometry = Geometry(lanes=lanes, pixels_per_clock=pixels_per_clock, unroll=unroll)
     emission = emit_network(spec=SPEC, geometry=geometry)
     digests = set()
     for stalls in (Stalls.NONE, Stalls.RANDOM, Stalls.POLITE) if lanes == 8 else (Stalls.RANDOM,):
@@ -97,9 +99,9 @@ def test_geometry_changes_nothing(lanes: int, window: int, unroll: int) -> None:
     plastic(SIZES, depression_shift=1, presynaptic_target=4),
     plastic(SIZES, bounds=Bounds.SATURATE, depression_shift=0, weight_sum=0, threshold_leak_shift=3),
     plastic((21, 9, 12, 4)),
-    plastic(SIZES, rule=Rule.REWARD_STDP),
-    plastic((21, 9, 12, 4), rule=Rule.REWARD_STDP, rounding=Rounding.STOCHASTIC, weight_sum=20_000, punishment_shift=2,
-            bounds=Bounds.SATURATE),
+    plastic(SIZES, rule=NamedRule.REWARD_STDP),
+    plastic((21, 9, 12, 4), rule=NamedRule.REWARD_STDP, rounding=Rounding.STOCHASTIC, weight_sum=20_000,
+            punishment_shift=2, bounds=Bounds.SATURATE),
     plastic(SIZES, rounding=Rounding.STOCHASTIC, inhibition=0),
     plastic((1, 1, 4)),
 ], ids=["depression", "saturating", "two layers", "rewarded", "rewarded, two layers, stochastic", "stochastic",
@@ -127,14 +129,16 @@ def test_many_random_networks(drawn: st.DataObject) -> None:
 def check_random_network(drawn: st.DataObject) -> None:
     """Random shapes and constants, random spike trains, blank and saturated images."""
     sizes = (drawn.draw(st.integers(1, 20)), *drawn.draw(st.lists(st.integers(1, 14), min_size=1, max_size=2)), 4)
-    spec = plastic(sizes, rule=drawn.draw(st.sampled_from([Rule.STDP, Rule.REWARD_STDP])),
+    spec = plastic(sizes, rule=drawn.draw(st.sampled_from([NamedRule.STDP, NamedRule.REWARD_STDP])),
                    bounds=drawn.draw(st.sampled_from(Bounds)), inhibition=drawn.draw(st.integers(0, 40_000)),
                    weight_sum=drawn.draw(st.sampled_from([0, 3_000])),
                    depression_shift=drawn.draw(st.sampled_from([None, 0, 2])),
                    presynaptic_target=drawn.draw(st.integers(0, 60)))
-    spec = replace(spec, steps=drawn.draw(st.integers(5, 20)))
-    geometry = Geometry(lanes=drawn.draw(st.integers(1, 15)), window=drawn.draw(st.integers(1, 5)),
-                        unroll=drawn.draw(st.integers(1, 4)))
+    spec = changed(spec, steps=drawn.draw(st.integers(5, 20)))
+    layers = [None] * len(spec.layers)
+    geometry = Geometry(lanes=tuple(drawn.draw(st.integers(1, 15)) for _ in layers),
+                        pixels_per_clock=drawn.draw(st.integers(1, 5)),
+                        unroll=tuple(drawn.draw(st.integers(1, 4)) for _ in layers))
     result = cosim(spec, geometry, stalls=drawn.draw(st.sampled_from(Stalls)), seed=drawn.draw(st.integers(1, 1000)))
     assert result.bit_exact, result.message
 
@@ -159,10 +163,10 @@ def test_every_planted_fault_is_caught_and_named(fault: Fault, quantity: str) ->
 
 @pytest.mark.regress
 def test_a_run_resumes_where_it_was_equal(tmp_path: Path) -> None:
-    whole = cosim(SPEC, Geometry(lanes=13), checkpoint=tmp_path / "c")
-    broken = cosim(SPEC, Geometry(lanes=13), checkpoint=tmp_path / "d", fault=Fault.LABEL)
+    whole = cosim(SPEC, Geometry(lanes=13), continuation=Continuation(checkpoint=tmp_path / "c"))
+    broken = cosim(SPEC, Geometry(lanes=13), continuation=Continuation(checkpoint=tmp_path / "d"), fault=Fault.LABEL)
     assert not broken.bit_exact
-    resumed = cosim(SPEC, Geometry(lanes=13), checkpoint=tmp_path / "d", resume=True)
+    resumed = cosim(SPEC, Geometry(lanes=13), continuation=Continuation(checkpoint=tmp_path / "d", resume=True))
     assert resumed.bit_exact, resumed.message
     assert (resumed.digest, resumed.images) == (whole.digest, whole.images)
     assert (resumed.predictions == whole.predictions).all()
@@ -179,8 +183,8 @@ def test_conversation_about_thresholds(tmp_path: Path) -> None:
     """Load and read adaptive thresholds, whole, cut short, too long; they change only where they should."""
     network = start(SPEC)
     image = data(21).images[1:2]  # all white: a neuron fires
-    load = packet(Command.LOAD_WEIGHTS, encode_weights(SPEC, network.weights))
-    thresholds = encode_thresholds(network.thresholds)
+    load = packet(Command.LOAD_WEIGHTS, encode_state(SPEC, "weights", network.weights))
+    thresholds = encode_state(SPEC, "thresholds", network.state["thresholds"])
     packets = [load, packet(Command.LOAD_THRESHOLDS, thresholds), packet(Command.READ_THRESHOLDS),
                packet(Command.SET_RATE_SHIFT, [RATE_SHIFT]), image_packets(image, np.array([1], dtype=np.uint8)),
                packet(Command.READ_THRESHOLDS), packet(Command.LOAD_THRESHOLDS, thresholds[:8]),
@@ -194,16 +198,16 @@ def test_conversation_about_thresholds(tmp_path: Path) -> None:
     replies = decode_replies(np.array(result["replies"]), np.array(result["replies.cycles"]))
     assert [reply.status for reply in replies if reply.command != Command.TRAIN] == [Status.OK] * 5 + [
         Status.BAD_LENGTH, Status.OK, Status.BAD_LENGTH, Status.OK, Status.BAD_LENGTH, Status.BAD_LENGTH]
-    read = [decode_thresholds(SPEC, expect(replies[index], SPEC, Command.READ_THRESHOLDS).payload)[0].tolist()
+    read = [decode_state(SPEC, "thresholds", expect(replies[index], SPEC, Command.READ_THRESHOLDS).payload)[0].tolist()
             for index in (2, 5, 7, 9)]
-    before = network.thresholds[0].tolist()
+    before = network.state["thresholds"][0].tolist()
     learn(network, image[0], 1, rate_shift=RATE_SHIFT)
-    assert read == [before, network.thresholds[0].tolist(), [*before[:2], *([0] * 11)], before]
+    assert read == [before, network.state["thresholds"][0].tolist(), [*before[:2], *([0] * 11)], before]
     assert read[0] != read[1]
 
 
 def test_a_network_without_plasticity_knows_no_thresholds(tmp_path: Path) -> None:
-    core = Core(spec=NetworkSpec(sizes=(5, 3)), geometry=Geometry(lanes=3))
+    core = Core(spec=flat_network(sizes=(5, 3)), geometry=Geometry(lanes=3))
     commands = np.concatenate([packet(Command.READ_THRESHOLDS), packet(Command.LOAD_THRESHOLDS, [1, 2, 3, 4])])
     result = simulate(core, [{"stimuli": {"commands": commands.tolist()}, "expected": {"replies": 4}}], tmp_path,
                       stalls=Stalls.NONE)[0]
@@ -217,8 +221,8 @@ def test_the_competition_costs_little() -> None:
     With a few dozen spikes per step, that is: the tree works while the next step's events are added.
     """
     cycles = []
-    plastic_spec = replace(SPEC, sizes=(90, 13, 4))
-    for spec in (plastic_spec, plastic_spec.with_rule(Rule.GRADED)):
+    plastic_spec = changed(SPEC, sizes=(90, 13, 4))
+    for spec in (plastic_spec, with_rule(plastic_spec, NamedRule.GRADED)):
         emission = emit_network(spec=spec, geometry=Geometry(lanes=13))
         network = start(plastic_spec)
         if spec is not plastic_spec:
@@ -232,11 +236,11 @@ def test_the_competition_costs_little() -> None:
 
 
 def test_a_sample_from_which_only_a_hidden_layer_learns_is_counted() -> None:
-    spec = replace(plastic((21, 9, 12, 4)), steps=11)
+    spec = changed(plastic((21, 9, 12, 4)), steps=11)
     network = start(spec)
-    network.thresholds[1][:] = spec.adaptive_threshold_max(1)  # the second layer is silent
+    network.state["thresholds"][1][:] = spec.at(1).state_array("thresholds").high  # the second layer is silent
     images = data(21)
-    golden = Network(spec=spec, weights=network.weights, thresholds=network.thresholds)
+    golden = Network(spec=spec, weights=network.weights, thresholds=network.state["thresholds"])
     records = [learn(golden, image, int(label), rate_shift=RATE_SHIFT)
                for image, label in zip(images.images, images.labels, strict=True)]
     learned = sum(bool(record.teaching) for record in records)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lifstream.golden.datasets import Split
-from lifstream.golden.model import Model
-from lifstream.golden.spec import Bounds, Rounding, Rule
+from lifstream.golden.contract.flat import NamedRule
+from lifstream.golden.contract.formats import Rounding
+from lifstream.golden.contract.rules import Bounds
+from lifstream.golden.study.datasets import Split
+from lifstream.golden.study.model_files import Model
 from lifstream.hdl.emit import emit_network
 from lifstream.hdl.geometry import Geometry
 from lifstream.sim.cosim import Segment, cosimulate
@@ -22,8 +24,8 @@ SPECS = {
     "paper": golden.SPECS["paper, half-up, F = 4, X = 8"],
     "graded": golden.SPECS["graded, stochastic, F = 22, X = 0"],
     "stdp": plastic(SIZES, depression_shift=4, rounding=Rounding.STOCHASTIC, threshold_rise=20),
-    "rstdp": plastic(SIZES, rule=Rule.REWARD_STDP, punishment_shift=4, threshold_rise=20),
-    "rstdp, saturating": plastic(SIZES, rule=Rule.REWARD_STDP, punishment_shift=1, threshold_rise=20,
+    "rstdp": plastic(SIZES, rule=NamedRule.REWARD_STDP, punishment_shift=4, threshold_rise=20),
+    "rstdp, saturating": plastic(SIZES, rule=NamedRule.REWARD_STDP, punishment_shift=1, threshold_rise=20,
                                  bounds=Bounds.SATURATE, rounding=Rounding.STOCHASTIC),
 }
 

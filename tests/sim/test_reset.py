@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,47 +11,48 @@ import numpy as np
 import pytest
 
 from lifstream.boards.top import LinkedCore
-from lifstream.golden.draws import DrawGenerator
-from lifstream.golden.learning import learn
-from lifstream.golden.link import Frame, FrameDecoder, encode_frame
-from lifstream.golden.network import Network
-from lifstream.golden.packets import (
+from lifstream.golden.contract.flat import NamedRule, changed, flat_network, with_rule
+from lifstream.golden.contract.formats import Rounding
+from lifstream.golden.contract.network import NetworkSpec
+from lifstream.golden.contract.protocol import END, Command, FrameKind, Status, reply_bytes
+from lifstream.golden.contract.rules import Bounds
+from lifstream.golden.model.draws import DrawGenerator
+from lifstream.golden.model.frames import Frame, FrameDecoder, encode_frame
+from lifstream.golden.model.learning import learn
+from lifstream.golden.model.network import Network
+from lifstream.golden.model.packets import (
     LAST,
     Reply,
     decode_replies,
-    decode_thresholds,
-    decode_weights,
-    encode_thresholds,
-    encode_weights,
+    decode_state,
+    encode_state,
     expect,
     image_packets,
     packet,
 )
-from lifstream.golden.protocol import END, Command, FrameKind, Status, reply_bytes
-from lifstream.golden.spec import Bounds, NetworkSpec, Rounding, Rule
-from lifstream.hdl.axi import Register
-from lifstream.hdl.core import Core
 from lifstream.hdl.emit import emit_axi
 from lifstream.hdl.geometry import Geometry
+from lifstream.hdl.host.axi import Register
+from lifstream.hdl.host.core import Core
 from lifstream.sim.cosim import Stalls
 from lifstream.sim.harness import write_pin_harness
 from lifstream.sim.runner import build, run_bench
-from tests.conftest import random_images, random_network
+from tests.conftest import flat, random_images, random_network
 from tests.golden.test_stdp import plastic
 from tests.sim.blocks import simulate
 
 pytestmark = pytest.mark.simulation
 
-DESIRE = NetworkSpec(sizes=(5, 4, 3), steps=6, dropout=40)
-PLASTIC = replace(plastic((5, 4, 3)), steps=6)
+DESIRE = flat_network(sizes=(5, 4, 3), steps=6, dropout=40)
+PLASTIC = changed(plastic((5, 4, 3)), steps=6)
 SPECS = {
     "graded": DESIRE,
-    "paper, two hidden layers, stochastic": replace(replace(
-        DESIRE, sizes=(5, 4, 3, 3), rounding=Rounding.STOCHASTIC).with_rule(Rule.PAPER), output_threshold=1),
+    "paper, two hidden layers, stochastic": changed(with_rule(changed(
+        DESIRE, sizes=(5, 4, 3, 3), rounding=Rounding.STOCHASTIC), NamedRule.PAPER), output_threshold=1),
     "stdp": PLASTIC,
-    "rewarded, two layers, stochastic": replace(plastic(
-        (5, 4, 3, 3), rule=Rule.REWARD_STDP, rounding=Rounding.STOCHASTIC, weight_sum=9_000, bounds=Bounds.SATURATE,
-        depression_shift=1), steps=6),
+    "rewarded, two layers, stochastic": changed(plastic(
+        (5, 4, 3, 3), rule=NamedRule.REWARD_STDP, rounding=Rounding.STOCHASTIC, weight_sum=9_000,
+        bounds=Bounds.SATURATE, depression_shift=1), steps=6),
 }
 GEOMETRIES = {"one fold": Geometry(lanes=4), "folded": Geometry(lanes=2, unroll=4)}
 IMAGES = random_images(3, 5, 12)
@@ -60,13 +60,13 @@ IMAGES = random_images(3, 5, 12)
 
 def network(spec: NetworkSpec) -> Network:
     """Weights with which neurons fire and learn."""
-    if spec.stdp is None:
+    if flat(spec).stdp is None:
         return random_network(spec, 2, scale=2.5)
     random = np.random.default_rng(4)
     start = Network.initial(spec=spec, seed=2)
     for matrix in start.weights[:-1]:
-        matrix[:] = random.integers(0, spec.one, matrix.shape)
-    for thresholds in start.thresholds:
+        matrix[:] = random.integers(0, spec.layers[0].formats.one, matrix.shape)
+    for thresholds in start.state.get("thresholds", []):
         thresholds[:] = random.integers(0, 900, thresholds.shape)
     start.weights[-1][:] = random.integers(0, 4, start.weights[-1].shape)
     return start
@@ -75,15 +75,15 @@ def network(spec: NetworkSpec) -> Network:
 def opening(spec: NetworkSpec) -> list[np.ndarray]:
     """A conversation with everything that a reset could cut off: loading, classifying, learning."""
     start = network(spec)
-    packets = [packet(Command.LOAD_WEIGHTS, encode_weights(spec, start.weights))]
-    if start.thresholds:
-        packets.append(packet(Command.LOAD_THRESHOLDS, encode_thresholds(start.thresholds)))
+    packets = [packet(Command.LOAD_WEIGHTS, encode_state(spec, "weights", start.weights))]
+    if "thresholds" in start.state:
+        packets.append(packet(Command.LOAD_THRESHOLDS, encode_state(spec, "thresholds", start.state["thresholds"])))
     return [*packets, image_packets(IMAGES[:1], None), image_packets(IMAGES[1:2], np.array([1], dtype=np.uint8))]
 
 
 def questions(spec: NetworkSpec) -> list[np.ndarray]:
     """What the core is asked afterwards: its state, an image, to learn from another, its state again."""
-    state = [packet(Command.READ_WEIGHTS), *([packet(Command.READ_THRESHOLDS)] if spec.stdp is not None else [])]
+    state = [packet(Command.READ_WEIGHTS), *([packet(Command.READ_THRESHOLDS)] if flat(spec).stdp is not None else [])]
     return [*state, image_packets(IMAGES[2:], None), image_packets(IMAGES[:1], np.array([2], dtype=np.uint8)), *state]
 
 
@@ -94,19 +94,19 @@ def answer_bytes(spec: NetworkSpec) -> list[int]:
 
 def check(spec: NetworkSpec, replies: Sequence[Reply], where: str) -> tuple[bool, ...]:
     """The answers are those of the golden model, freshly started with the weights that were read back."""
-    state = 1 if spec.stdp is None else 2
+    state = 1 if flat(spec).stdp is None else 2
     commands = [Command(int(words[0]) & ~LAST) for words in questions(spec)]
     assert [reply.command for reply in replies] == commands, where
     for reply, command in zip(replies, commands, strict=True):
         expect(reply, spec, command)
 
     def held(parts: Sequence[Reply]) -> Network:
-        return Network(spec=spec, weights=decode_weights(spec, parts[0].payload),
-                       thresholds=decode_thresholds(spec, parts[1].payload) if len(parts) > 1 else None)
+        return Network(spec=spec, weights=decode_state(spec, "weights", parts[0].payload),
+                       thresholds=decode_state(spec, "thresholds", parts[1].payload) if len(parts) > 1 else None)
 
     golden, after = held(replies[:state]), held(replies[-state:])
     found = golden.digest()
-    record = golden.forward(IMAGES[2])
+    record = golden.classify(IMAGES[2])
     learnt = learn(golden, IMAGES[0], 2, rate_shift=spec.rate_shift_range[0] + 2,
                    **DrawGenerator(spec).draw()._asdict())
     for reply, wanted in ((replies[state], record), (replies[state + 1], learnt.forward)):
@@ -167,7 +167,8 @@ def test_no_memory_need_hold_anything_at_power_up(tmp_path: Path, name: str) -> 
     assert filled > 10
     replies = decode_replies(np.array(result["replies"]), np.array(result["replies.cycles"]))
     check(spec, replies[len(opening(spec)[:-2]):], name)
-    assert replies[len(opening(spec)[:-2])].payload.tolist() == encode_weights(spec, network(spec).weights).tolist()
+    weights = encode_state(spec, "weights", network(spec).weights)
+    assert replies[len(opening(spec)[:-2])].payload.tolist() == weights.tolist()
 
 
 def framed(sequence: int, words: np.ndarray) -> list[int]:
@@ -253,13 +254,13 @@ def test_the_check_can_fail() -> None:
     """One weight read back differs from the one that answered."""
     spec = DESIRE
     golden = network(spec)
-    before = encode_weights(spec, golden.weights).astype(np.int64)
-    record = golden.forward(IMAGES[2])
+    before = encode_state(spec, "weights", golden.weights).astype(np.int64)
+    record = golden.classify(IMAGES[2])
     learnt = learn(golden, IMAGES[0], 2, rate_shift=12, **DrawGenerator(spec).draw()._asdict())
     answers = [Reply(np.array([command, Status.OK if forward.prediction >= 0 else Status.TIE,
                                int(forward.prediction) & 0xFF, *forward.counts.tolist()]), 0)
                for command, forward in ((Command.INFER, record), (Command.TRAIN, learnt.forward))]
-    after = encode_weights(spec, golden.weights).astype(np.int64)
+    after = encode_state(spec, "weights", golden.weights).astype(np.int64)
     state = [Reply(np.array([Command.READ_WEIGHTS, Status.OK, *values]), 0) for values in (before, after)]
     check(spec, [state[0], *answers, state[1]], "")
     state[1].payload[0] ^= 1

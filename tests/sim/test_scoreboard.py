@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lifstream.golden.network import ForwardRecord
-from lifstream.golden.spec import NetworkSpec
+from lifstream.golden.contract.flat import flat_network
+from lifstream.golden.model.protocols import ForwardRecord
 from lifstream.sim.bench import BenchError, read_words, undisturbed, word_fields
 from lifstream.sim.scoreboard import (
     MISMATCHES_MAX,
@@ -18,17 +18,16 @@ from lifstream.sim.scoreboard import (
     Divergence,
     label_mismatches,
     mismatches,
-    threshold_mismatches,
-    weight_mismatches,
+    state_mismatches,
 )
 from tests.conftest import random_images, random_network
 
-SPEC = NetworkSpec(sizes=(9, 6, 4), steps=7)
+SPEC = flat_network(sizes=(9, 6, 4), steps=7)
 
 
 @pytest.fixture
 def golden() -> ForwardRecord:
-    return random_network(SPEC, 5, scale=2.0).forward(random_images(4, 9, 2))
+    return random_network(SPEC, 5, scale=2.0).classify(random_images(4, 9, 2))
 
 
 def captured(golden: ForwardRecord) -> Captured:
@@ -103,12 +102,13 @@ def test_ten_mismatches_are_named_and_no_more(golden: ForwardRecord) -> None:
     assert len(found) == MISMATCHES_MAX
     weights = [np.zeros((3, 2), dtype=np.int32), np.zeros((4, 5), dtype=np.int32)]
     wrong = [matrix + 1 for matrix in weights]
-    assert [(each.layer, each.row, each.column) for each in weight_mismatches(weights, wrong, image=7)] == [
+    found = state_mismatches(weights, wrong, quantity="weight", image=7)
+    assert [(each.layer, each.row, each.column) for each in found] == [
         *((0, row, column) for row in range(3) for column in range(2)), *((1, 0, column) for column in range(4))]
     thresholds = [np.arange(4), np.arange(8)]
     raised = [array + 1 for array in thresholds]
     assert [(each.layer, each.neuron, each.expected, each.got)
-            for each in threshold_mismatches(thresholds, raised, image=7)] == [
+            for each in state_mismatches(thresholds, raised, quantity="adaptive threshold", image=7)] == [
         *((0, neuron, neuron, neuron + 1) for neuron in range(4)),
         *((1, neuron, neuron, neuron + 1) for neuron in range(6))]
     votes = label_mismatches(weights[1], wrong[1], image=7)

@@ -1,0 +1,7 @@
+"""Neurons: the state each keeps, and what a step does with it. A kind per file."""
+
+from lifstream.golden.contract.neurons.base import Neuron, Population
+from lifstream.golden.contract.neurons.competing import CompetingLif
+from lifstream.golden.contract.neurons.lif import Lif, Reset
+
+__all__ = ["CompetingLif", "Lif", "Neuron", "Population", "Reset"]

@@ -1,0 +1,121 @@
+"""Desire backpropagation (D. Gerlinghoff, T. Luo, R. S. M. Goh, W.-F. Wong, arXiv 2211.05412)."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import ClassVar
+
+from lifstream.golden.contract.declaration import require_integer
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.formats import Formats, Rounding
+from lifstream.golden.contract.neurons import Neuron
+from lifstream.golden.contract.readout import Readout, SpikeCounts
+from lifstream.golden.contract.rules.base import Rule
+
+__all__ = ["DESIRE_EXPONENT_MIN", "HIDDEN_THRESHOLD_FRACTION", "DesireBackpropagation", "Eligibility", "Magnitude"]
+
+DESIRE_EXPONENT_MIN = -10
+"""Smallest exponent of a graded desire: magnitudes are powers of two from 2**-10 to 1."""
+
+HIDDEN_THRESHOLD_FRACTION = 16
+"""Fraction bits of a hidden threshold."""
+
+
+class Eligibility(enum.StrEnum):
+    """When a neuron's synapses take part in a weight update."""
+
+    SPIKE = "spike"
+    """At steps where the neuron fired (the paper's rule)."""
+    MEMBRANE = "membrane"
+    """At steps where the membrane reached half the threshold; always, for the output layer."""
+
+
+class Magnitude(enum.StrEnum):
+    """How large a desire is."""
+
+    TERNARY = "ternary"
+    """-1, 0 or 1 in the update; the exact spike-count error when passed back (the paper's rule)."""
+    GRADED = "graded"
+    """The largest power of two not above the error, in both places: shifts, no multiplication."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DesireBackpropagation(Rule, kind="desire"):
+    """Output neurons are wanted to fire more or less; hidden ones as it would have helped those behind them.
+
+    Parameters
+    ----------
+    eligibility, magnitude
+        The form of the rule; see the enums.
+    desire_margin
+        The label neuron is wanted to spike ``D = T - desire_margin`` times; 0..T-1.
+    output_threshold
+        Smallest spike-count error (counts) that gives a neuron of the last layer a desire, 1..T.
+    hidden_threshold
+        Smallest absolute weighted sum, in units of 2**-16, that gives a neuron of another layer a desire, 1..2**24.
+    trace_fraction, trace_leak_shift, rounding
+        See :class:`Rule`.
+    """
+
+    readout: ClassVar[type[Readout]] = SpikeCounts
+
+    eligibility: Eligibility = Eligibility.MEMBRANE
+    magnitude: Magnitude = Magnitude.GRADED
+    desire_margin: int = 4
+    output_threshold: int = 1
+    hidden_threshold: int = 655
+    trace_fraction: int = 4
+    trace_leak_shift: int = 2
+    rounding: Rounding = Rounding.HALF_UP
+
+    def __post_init__(self) -> None:
+        self._check_shared()
+        for name, kind in (("eligibility", Eligibility), ("magnitude", Magnitude)):
+            if not isinstance(getattr(self, name), kind):
+                raise InputError(f"{name}: {getattr(self, name)!r} is not a {kind.__name__}")
+        require_integer("hidden_threshold", self.hidden_threshold, 1, 1 << 24)
+
+    def check(self, *, formats: Formats, neuron: Neuron, steps: int) -> None:
+        super().check(formats=formats, neuron=neuron, steps=steps)
+        require_integer("desire_margin", self.desire_margin, 0, steps - 1)
+        require_integer("output_threshold", self.output_threshold, 1, steps)
+
+    def magnitude_max(self, steps: int) -> int:
+        """Of a graded desire the negated exponent, of a ternary one the distance in spike counts."""
+        return -DESIRE_EXPONENT_MIN if self.magnitude is Magnitude.GRADED else steps
+
+    def check_network(self, rules: tuple[Rule, ...]) -> None:
+        for index, rule in enumerate(rules):
+            for name in ("eligibility", "magnitude", "desire_margin"):
+                if getattr(rule, name) != getattr(self, name):
+                    raise InputError(f"layers[{index}].rule.{name}: {getattr(rule, name)}, the first layer's is "
+                                     f"{getattr(self, name)}; desires travel between layers of one form")
+
+    def desired_count(self, steps: int) -> int:
+        """``D``: spikes wanted of the label neuron."""
+        return steps - self.desire_margin
+
+    @property
+    def hidden_threshold_real(self) -> float:
+        """The hidden threshold as a real number."""
+        return self.hidden_threshold / (1 << HIDDEN_THRESHOLD_FRACTION)
+
+    def hidden_threshold_raw(self, *, fraction: int, steps: int) -> int:
+        """The hidden threshold in the units of the weighted sum it is compared with.
+
+        Graded: LSBs of the weights behind, which have ``fraction`` fraction bits, times 2**-10 (exponents carry 10
+        fraction bits). Ternary: these LSBs times spike counts, that is, the real sum times ``D``. Rounded up:
+        ``sum >= real`` is the same statement.
+        """
+        if self.magnitude is Magnitude.GRADED:
+            scaled = self.hidden_threshold << (fraction - DESIRE_EXPONENT_MIN)
+        else:
+            scaled = (self.hidden_threshold * self.desired_count(steps)) << fraction
+        return -(-scaled >> HIDDEN_THRESHOLD_FRACTION)
+
+    def correlation_range(self, steps: int) -> tuple[int, int]:
+        return 0, steps * self.trace_max(steps)
+
+    def extra_shift(self, formats: Formats) -> int:
+        return -DESIRE_EXPONENT_MIN

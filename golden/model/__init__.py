@@ -1,0 +1,1 @@
+"""The definition in NumPy: what a network does with its spikes, bit by bit."""

@@ -1,0 +1,1 @@
+"""Neurons, a kind per file: what a step does."""

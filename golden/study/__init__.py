@@ -1,0 +1,1 @@
+"""What is done with networks: data sets, presets, training, comparisons, figures, model files."""

@@ -1,0 +1,240 @@
+"""Named networks: a numeric contract, the data set it is meant for, and how it is trained."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+from typing import Any, cast
+
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.flat import (
+    NamedRule,
+    flat_network,
+    flattened,
+    with_rule,
+)
+from lifstream.golden.contract.formats import Overflow, Rounding
+from lifstream.golden.contract.network import NetworkSpec
+from lifstream.golden.contract.rules import Modulation
+
+__all__ = ["PRESETS", "Preset", "TrainingPlan", "preset_by_name"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan:
+    """How a network is trained; no part of the numeric contract.
+
+    Parameters
+    ----------
+    epochs
+        Passes over the training images, at least 1.
+    rate_shift
+        Learning rate 2**-rate_shift in the first epoch.
+    rate_shift_end
+        Learning rate 2**-rate_shift_end in the last epochs; the shift grows from the one to the other in
+        steps of 1 at equal distances.
+    validation
+        Training images held out for validation; 0 learns from all of them.
+    shift
+        Augmentation: each presentation is shifted by up to this many pixels in each direction, 0..4.
+    patience
+        Early stopping: end after this many epochs without a better validation accuracy, and take the
+        weights of the best one; 0 runs all epochs and takes the last weights.
+    """
+
+    epochs: int
+    rate_shift: int
+    rate_shift_end: int
+    validation: int = 5_000
+    shift: int = 0
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("epochs", 1, 10_000), ("rate_shift", 0, 63),
+                                ("rate_shift_end", self.rate_shift, 63),
+                                ("validation", 0, 1_000_000), ("shift", 0, 4), ("patience", 0, 10_000)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise InputError(f"{name}: {value!r} is not an integer")
+            if not low <= value <= high:
+                raise InputError(f"{name}: {value} is out of bounds, must be {low}..{high}")
+        if self.patience and not self.validation:
+            raise InputError("patience: early stopping needs validation images; give --validation")
+
+    @classmethod
+    def from_json(cls, data: object) -> TrainingPlan:
+        """A plan from plain JSON values, as ``dataclasses.asdict`` makes them.
+
+        Raises
+        ------
+        InputError
+            A field is unknown, missing, or out of bounds.
+        """
+        if not isinstance(data, dict):
+            raise InputError(f"plan: expected a JSON object, got {type(data).__name__}")
+        if unknown := sorted(set(data) - {field.name for field in fields(cls)}):
+            raise InputError(f"plan: unknown field {unknown[0]!r}; was it made by a newer version?")
+        if missing := {"epochs", "rate_shift", "rate_shift_end"} - set(data):
+            raise InputError(f"plan: field {min(missing)!r} is missing")
+        return cls(**data)
+
+    def with_rate_offset(self, offset: int) -> TrainingPlan:
+        """The same plan with all rates divided by 2**offset."""
+        return replace(self, rate_shift=self.rate_shift + offset, rate_shift_end=self.rate_shift_end + offset)
+
+    def rate_shift_at(self, epoch: int) -> int:
+        """Rate shift of an epoch, counted from 0; that of the last one for any later epoch."""
+        levels = self.rate_shift_end - self.rate_shift + 1
+        return self.rate_shift + levels * min(epoch, self.epochs - 1) // self.epochs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A network by name."""
+
+    name: str
+    dataset: str
+    spec: NetworkSpec
+    training: TrainingPlan
+    paper_rate_offset: int = 3
+    """How much larger the rate shifts of the paper's form are: its desires are not scaled down."""
+
+    def with_rule(self, rule: NamedRule) -> Preset:
+        """The same network under a named form of the rule.
+
+        The learning rates follow by ``paper_rate_offset``; the paper's own rate is 1e-5, about 2**-17.
+        """
+        spec = with_rule(self.spec, rule)
+        if spec == self.spec:
+            return self
+        if type(spec.layers[0].rule) is type(self.spec.layers[0].rule) and rule in _DESIRE_FORMS:
+            offset = self.paper_rate_offset if rule is NamedRule.PAPER else -self.paper_rate_offset
+            return replace(self, spec=spec, training=self.training.with_rate_offset(offset))
+        # Between desires and plasticity rates do not carry over.
+        first = 12 if rule in _DESIRE_FORMS else _PLASTIC_RATE
+        return replace(self, spec=spec, training=replace(self.training, rate_shift=first, rate_shift_end=first))
+
+    def require_rates(self) -> None:
+        """Raise InputError when the contract's update unit cannot make one of the plan's learning rates."""
+        plan = self.training
+        for rate_shift in sorted({plan.rate_shift_at(epoch) for epoch in range(plan.epochs)}):
+            self.spec.at(0).update_shift(rate_shift)
+
+    def varied(self, *, rule: NamedRule | None = None, weight_bits: int | None = None, steps: int | None = None,
+               hidden: int | None = None, rounding: Rounding | None = None) -> Preset:
+        """The preset with some choices changed; None keeps them.
+
+        Parameters
+        ----------
+        rule
+            See :meth:`with_rule`.
+        weight_bits
+            Width of a weight; fraction bits follow, so that weights still reach from -2 to 2. Below 12 bits
+            the learning rate doubles for every two bits less, or most updates would be rounded away; with
+            stochastic rounding for every four.
+        steps
+            Time steps; the desire margin stays a fifth of them, at least 1, and the learning rate is scaled by the
+            nearest power of two, because correlations grow with the steps.
+        hidden
+            Neurons of the first hidden layer.
+        rounding
+            How weight updates are rounded.
+        """
+        preset = self if rule is None else self.with_rule(rule)
+        plan, choices = preset.training, (rounding, weight_bits, steps, hidden)
+        if all(choice is None for choice in choices):
+            return preset
+        flat = flattened(preset.spec)
+        if flat is None:
+            raise InputError(f"{self.name}: its layers are not all dense and alike; change its JSON")
+        if rounding is not None:
+            flat = replace(flat, rounding=rounding)
+        if weight_bits is not None:
+            flat = flat.with_weight_bits(weight_bits)
+            if preset.spec.at(0).weight_range[0] < 0:  # weights from 0 to 1 change by what counts in their LSBs
+                bits_per_octave = 4 if flat.rounding is Rounding.STOCHASTIC else 2
+                plan = plan.with_rate_offset(-max(0, (13 - weight_bits) // bits_per_octave))
+        if steps is not None:
+            flat, before = flat.with_steps(steps), flat.steps  # steps out of bounds end here
+            plan = plan.with_rate_offset(round(math.log2(steps / before)))
+        if hidden is not None:
+            if len(flat.sizes) < 3:
+                raise InputError(f"hidden: {self.name} has no hidden layer")
+            flat = flat.with_hidden(hidden)
+        return replace(preset, spec=flat.network(), training=plan)
+
+
+_DESIRE_FORMS = (NamedRule.PAPER, NamedRule.GRADED)
+_PLASTIC_RATE = 10
+
+
+def _plastic(sizes: tuple[int, ...], modulation: Modulation, **constants: Any) -> NetworkSpec:
+    rule = NamedRule.STDP if modulation is Modulation.NONE else NamedRule.REWARD_STDP
+    spec = with_rule(flat_network(sizes=sizes), rule)
+    layers = tuple(replace(layer, neuron=replace(cast(Any, layer.neuron), **constants)) for layer in spec.layers)
+    return replace(spec, layers=layers)
+
+
+def _graded(sizes: tuple[int, ...], **choices: Any) -> NetworkSpec:
+    return with_rule(flat_network(sizes=sizes, **choices), NamedRule.GRADED)
+
+
+def _paper(sizes: tuple[int, ...], *, dropout: int) -> NetworkSpec:
+    return with_rule(flat_network(sizes=sizes, dropout=dropout, membrane_overflow=Overflow.WIDE, membrane_clamp=0),
+                     NamedRule.PAPER)
+
+
+PRESETS: dict[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        Preset(name="digits", dataset="digits", spec=_graded((64, 32, 10), dropout=0),
+               training=TrainingPlan(epochs=10, rate_shift=11, rate_shift_end=13, validation=150),
+               paper_rate_offset=0),
+        Preset(name="mnist-128", dataset="mnist", spec=_graded((784, 128, 10), dropout=32),
+               training=TrainingPlan(epochs=12, rate_shift=12, rate_shift_end=15)),
+        Preset(name="mnist-256", dataset="mnist", spec=_graded((784, 256, 10), dropout=16),
+               training=TrainingPlan(epochs=30, rate_shift=12, rate_shift_end=16)),
+        # Learns from nearly half of the samples to the end, at rates at which rounding half up would lose most.
+        Preset(name="fashion-256", dataset="fashion-mnist",
+               spec=_graded((784, 256, 10), dropout=16, rounding=Rounding.STOCHASTIC),
+               training=TrainingPlan(epochs=28, rate_shift=12, rate_shift_end=18)),
+        # The paper's networks under the graded rule. Fan-in is large and hidden desires are small, so weights
+        # are small and updates smaller: two more fraction bits, and stochastic rounding.
+        Preset(name="deep-mnist", dataset="mnist",
+               spec=_graded((784, 1600, 800, 10), dropout=80, weight_fraction=16, rounding=Rounding.STOCHASTIC),
+               training=TrainingPlan(epochs=70, rate_shift=12, rate_shift_end=18)),
+        Preset(name="deep-fashion", dataset="fashion-mnist",
+               spec=_graded((784, 1000, 100, 10), dropout=64, weight_fraction=16, rounding=Rounding.STOCHASTIC),
+               training=TrainingPlan(epochs=50, rate_shift=12, rate_shift_end=18)),
+        Preset(name="paper-mnist", dataset="mnist", spec=_paper((784, 1600, 800, 10), dropout=77),
+               training=TrainingPlan(epochs=150, rate_shift=17, rate_shift_end=17)),
+        Preset(name="paper-fashion", dataset="fashion-mnist", spec=_paper((784, 1000, 100, 10), dropout=102),
+               training=TrainingPlan(epochs=600, rate_shift=17, rate_shift_end=17)),
+        # Competing neurons; the last layer counts their votes.
+        Preset(name="digits-stdp", dataset="digits", spec=_plastic((64, 50, 10), Modulation.NONE, threshold_rise=60),
+               training=TrainingPlan(epochs=2, rate_shift=10, rate_shift_end=10, validation=150)),
+        Preset(name="stdp-100", dataset="mnist", spec=_plastic((784, 100, 10), Modulation.NONE),
+               training=TrainingPlan(epochs=1, rate_shift=10, rate_shift_end=10)),
+        Preset(name="stdp-400", dataset="mnist", spec=_plastic((784, 400, 10), Modulation.NONE),
+               training=TrainingPlan(epochs=1, rate_shift=9, rate_shift_end=9)),
+        Preset(name="stdp-1600", dataset="mnist", spec=_plastic((784, 1600, 10), Modulation.NONE),
+               training=TrainingPlan(epochs=3, rate_shift=9, rate_shift_end=10)),
+        Preset(name="rstdp-200", dataset="mnist", spec=_plastic((784, 200, 10), Modulation.REWARD),
+               training=TrainingPlan(epochs=4, rate_shift=10, rate_shift_end=13)),
+    )
+}
+"""All presets by name."""
+
+
+def preset_by_name(name: str) -> Preset:
+    """The preset called ``name``.
+
+    Raises
+    ------
+    InputError
+        No such preset; the message lists them.
+    """
+    try:
+        return PRESETS[name]
+    except KeyError:
+        raise InputError(f"preset {name!r} is unknown, choose one of: {', '.join(PRESETS)}") from None

@@ -1,0 +1,91 @@
+"""The compiler, and the model's operations as compiled code knows them.
+
+Functions are compiled for the numbers they are called with: integers, equal bit for bit to the model, whose very
+operations and steps are what is compiled; and real numbers, the float model that the integers are compared with. What
+differs between the two, decay and the scaling of an update, is chosen by type.
+
+Compiled code is kept in the user's cache folder, under a hash of the sources it was made from, because
+numba notices a change of one file only, not of the functions it takes from others.
+"""
+
+# The functions are typed by numba from their arguments; annotations would say less than the docstrings do.
+# mypy: disallow-untyped-defs=false, disallow-incomplete-defs=false
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import platformdirs
+from numba import types
+from numba.extending import overload
+
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.files import digest_of_files, make_folder
+from lifstream.golden.model import operations
+
+__all__ = ["jit", "rounding_word", "scaled"]
+
+
+def _compiler() -> Callable[[Callable[..., Any]], Any]:
+    """numba's decorator, with a cache folder of its own for each state of the sources that are compiled."""
+    twin = Path(__file__).parent  # compiled are its own functions and the model's, which is all it may import
+    sources = digest_of_files(sorted(path for room in (twin, twin.with_name("model")) for path in room.rglob("*.py")))
+    try:
+        folder = make_folder(Path(platformdirs.user_cache_dir("lifstream")) / "kernels" / sources)
+    except InputError:  # without a place for a cache, compile anew in each process
+        return numba.njit(nogil=True)
+    numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
+    return numba.njit(cache=True, nogil=True)
+
+
+jit = _compiler()
+
+_leak = numba.njit(operations.leak)
+_half_up, _random = numba.njit(operations.round_shift), numba.njit(operations.round_shift_random)
+_xorshift32 = numba.njit(operations.xorshift32)
+
+
+@overload(operations.leak)
+def _compiled_leak(value, leak_shift):  # noqa: ARG001
+    if isinstance(value, types.Integer):
+        return lambda value, leak_shift: _leak(value, leak_shift)
+    return lambda value, leak_shift: value * (1 - 2.0**-leak_shift)
+
+
+@overload(operations.clamp)
+def _compiled_clamp(value, low, high):  # noqa: ARG001
+    return lambda value, low, high: min(max(value, low), high)
+
+
+@overload(operations.at_least)
+def _compiled_at_least(value, low):  # noqa: ARG001
+    return lambda value, low: max(value, low)
+
+
+def scaled(value, shift, word):
+    """``value * 2**-shift`` for a weight change, rounded half up or, with a word of at least 0, at random."""
+    return _integer_scaled(value, shift, word)
+
+
+@jit
+def _integer_scaled(value, shift, word):
+    return _half_up(value, shift) if word < 0 else _random(value, shift, word)
+
+
+@overload(scaled)
+def _compiled_scaled(value, shift, word):  # noqa: ARG001
+    if isinstance(value, types.Integer):
+        return lambda value, shift, word: _integer_scaled(value, shift, word)
+    return lambda value, shift, word: value * 2.0**-shift  # noqa: ARG005
+
+
+@jit
+def rounding_word(state, row):
+    """:func:`lifstream.golden.model.draws.rounding_words` for one row, in 64 bits; no word at all (-1) is -1."""
+    if state < 0:
+        return np.int64(-1)
+    return _xorshift32(np.int64(state) ^ np.int64(row))

@@ -1,0 +1,212 @@
+"""Compiled kernels that all networks share: currents, the forward pass, readout, and the loop over images."""
+
+# The kernels are typed by numba from their arguments; annotations would say less than the docstrings do.
+# mypy: disallow-untyped-defs=false, disallow-incomplete-defs=false
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import literal_unroll
+from numba.extending import overload
+from numpy.typing import NDArray
+
+from lifstream.golden.model.operations import leak
+from lifstream.golden.twin.compiling import jit
+from lifstream.golden.twin.neurons import run, settle
+
+__all__ = ["LEARN", "InputSpikes", "LayerTwin", "Scratch", "State", "column_excess", "infer_all", "learn_all",
+           "spike_traces"]
+
+LEARN: dict[type, Callable[..., Any]] = {}
+"""What learns from a sample that has just run, by the class of a rule's constants: returns whether there was something
+to learn, and how many weights were visited."""
+
+
+class InputSpikes(NamedTuple):
+    """How often and when pixels spike."""
+
+    counts: NDArray[np.int64]
+    """(256,): spikes of each pixel intensity."""
+    steps: NDArray[np.int64]
+    """(256, T): the steps at which they fall, the first ``counts`` entries of a row."""
+
+
+class LayerTwin(NamedTuple):
+    """A layer's neurons as the kernels read them."""
+
+    constants: tuple[Any, Any]
+    """Named tuples of the neurons' constants in inference and in training."""
+    states: tuple[NDArray[Any], ...]
+    """Working memory: see :func:`lifstream.golden.twin.neurons.run`."""
+    resets: tuple[Any, ...]
+
+
+class State(NamedTuple):
+    """What learning changes, a tuple holding an array per layer."""
+
+    weights: tuple[NDArray[Any], ...]
+    thresholds: tuple[NDArray[np.int64], ...]
+    """Adaptive thresholds, (n,), or (0,) where there are none."""
+    excess: tuple[NDArray[np.int64], ...]
+    """What each neuron's weights sum to above the wanted sum, (n,); all zero without one."""
+    weight_sums: NDArray[np.int64]
+    """(layers,): the wanted sums, 0 where none is."""
+    votes: NDArray[np.int32]
+    """(n, classes), or (0, classes) where spikes are counted."""
+
+
+class Scratch(NamedTuple):
+    """What the kernels leave of the last image; a tuple holds an array per layer."""
+
+    current: tuple[NDArray[Any], ...]
+    """(T, n): synaptic currents, then membrane potentials before the reset."""
+    spikes: tuple[NDArray[np.uint8], ...]
+    """(T, n)."""
+    counts: tuple[NDArray[np.int64], ...]
+    """(n,): spikes over the sample."""
+    totals: NDArray[np.int64]
+    """(classes,): scores."""
+
+
+@jit
+def input_current(image, weights, inputs, current):
+    """Synaptic current of layer 0: every active pixel's row, at each step it spikes."""
+    current[:] = 0
+    for pixel in np.flatnonzero(inputs.counts[image]):
+        row = weights[pixel]
+        for index in range(inputs.counts[image[pixel]]):
+            total = current[inputs.steps[image[pixel], index]]
+            for neuron in range(len(row)):
+                total[neuron] += row[neuron]
+    return inputs.counts[image].sum()
+
+
+@jit
+def hidden_current(spikes, counts, weights, current):
+    """Synaptic current of a later layer: the row of every neuron that fired, at each of its spikes."""
+    current[:] = 0
+    for source in np.flatnonzero(counts):
+        row = weights[source]
+        for step in range(len(spikes)):
+            if spikes[step, source]:
+                total = current[step]
+                for neuron in range(len(row)):
+                    total[neuron] += row[neuron]
+
+
+@jit
+def forward(image, layers, state, masks, sample, phase, inputs, scratch, spike_totals):
+    """Run one image; fills ``scratch`` and the spike totals (input and each layer)."""
+    spike_totals[0] = input_current(image, state.weights[0], inputs, scratch.current[0])
+    index = 0
+    for layer in literal_unroll(layers):
+        if index > 0:
+            hidden_current(scratch.spikes[index - 1], scratch.counts[index - 1], state.weights[index],
+                           scratch.current[index])
+        run(layer.constants[phase], scratch.current[index], masks[index][sample % len(masks[index])], layer.states,
+            layer.resets, state.thresholds[index], state.excess[index], scratch.spikes[index], scratch.counts[index])
+        spike_totals[index + 1] = scratch.counts[index].sum()
+        index += 1  # noqa: SIM113
+
+
+@jit
+def predict(state, scratch):
+    """The class of the unique largest score, or -1."""
+    totals, counts = scratch.totals, scratch.counts[len(scratch.counts) - 1]
+    if len(state.votes) == 0:
+        totals[:] = counts
+    else:
+        totals[:] = 0
+        for neuron in np.flatnonzero(counts):
+            for category in range(len(totals)):
+                totals[category] += counts[neuron] * state.votes[neuron, category]
+    best, ties = 0, 0
+    for category in range(1, len(totals)):
+        if totals[category] > totals[best]:
+            best, ties = category, 0
+        elif totals[category] == totals[best]:
+            ties += 1
+    return best if ties == 0 else -1
+
+
+@jit
+def column_excess(weights, column, weight_sum):
+    """What a neuron's weights sum to above the wanted sum; zero without one."""
+    if weight_sum == 0:
+        return np.int64(0)
+    total = np.int64(-weight_sum)
+    for row in range(len(weights)):
+        total += np.int64(weights[row, column])
+    return total
+
+
+@jit
+def _sum_weights(state):
+    for index in range(len(state.weights)):
+        for column in range(len(state.excess[index])):
+            state.excess[index][column] = column_excess(state.weights[index], column, state.weight_sums[index])
+
+
+@jit
+def _settle(layers, state):
+    index = 0
+    for layer in literal_unroll(layers):
+        settle(layer.constants[1], state.thresholds[index])
+        index += 1  # noqa: SIM113
+
+
+@jit
+def spike_traces(spikes, counts, constants):
+    """Neurons that spiked and their traces."""
+    rows = np.flatnonzero(counts)
+    steps = spikes.shape[0]
+    traces = np.empty((len(rows), steps), dtype=constants.pixel_trace.dtype)
+    for row, source in enumerate(rows):
+        value = constants.spike_unit * 0
+        for step in range(steps):
+            value = leak(value, constants.trace_leak_shift) + constants.spike_unit * spikes[step, source]
+            traces[row, step] = value
+    return rows, traces
+
+
+def _learn(rules, sample, image, label, prediction, state, masks, rounding, rate_shift, inputs, scratch):
+    raise NotImplementedError  # compiled code takes the overload
+
+
+@overload(_learn)
+def _compiled_learn(rules, sample, image, label, prediction, state, masks, rounding, rate_shift, inputs, scratch):  # noqa: ARG001
+    learn = LEARN[rules[0].instance_class]
+    return lambda rules, sample, image, label, prediction, state, masks, rounding, rate_shift, inputs, scratch: learn(
+        rules, sample, image, label, prediction, state, masks, rounding, rate_shift, inputs, scratch)
+
+
+@jit
+def infer_all(images, layers, state, masks, inputs, scratch, predictions, spike_totals, responses):
+    """Classify uint8 (count, inputs) images; fills predictions (count,), spike totals (count, layers + 1) and
+    responses (count, n), spike counts of the last layer."""
+    _sum_weights(state)
+    for index in range(len(images)):
+        forward(images[index], layers, state, masks, 0, 0, inputs, scratch, spike_totals[index])
+        responses[index] = scratch.counts[len(scratch.counts) - 1]
+        predictions[index] = predict(state, scratch)
+
+
+@jit
+def learn_all(images, labels, layers, rules, state, masks, rounding, rate_shift, inputs, scratch, predictions,
+              spike_totals, responses, learned, updates):
+    """Learn from images one after the other.
+
+    ``masks`` holds a uint8 (count, n) array per layer, or (1, n) to use one mask for all images;
+    ``rounding`` int64 (count, layers) the rounding states, -1 to round half up.
+    """
+    _sum_weights(state)
+    for index in range(len(images)):
+        forward(images[index], layers, state, masks, index, 1, inputs, scratch, spike_totals[index])
+        responses[index] = scratch.counts[len(scratch.counts) - 1]
+        predictions[index] = predict(state, scratch)
+        learned[index], updates[index] = _learn(rules, index, images[index], labels[index], predictions[index], state,
+                                                masks, rounding[index], rate_shift, inputs, scratch)
+        _settle(layers, state)

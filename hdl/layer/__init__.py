@@ -1,0 +1,1 @@
+"""A layer: its frame, its groups of lanes, and what neurons and learning rules add. Start with :mod:`.layer`."""

@@ -1,0 +1,109 @@
+"""Neurons whose step depends on their own potential and current alone: each fires as soon as it has been served."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.lib import data, memory
+from amaranth.lib.wiring import In, Out
+
+from lifstream.golden.contract.formats import Phase, signed_bits
+from lifstream.golden.contract.network import PlacedLayer
+from lifstream.hdl.events import EventKind, bits_for_index
+from lifstream.hdl.layer.membrane import NeuronUnit, TagLayout
+
+__all__ = ["Elementwise", "ElementwiseUnit"]
+
+
+class Elementwise:
+    """A neuron's step, stated in Amaranth; a derived class says how it fires and what is left for the next step.
+
+    Parameters
+    ----------
+    spec
+        The numeric contract.
+    """
+
+    def __init__(self, at: PlacedLayer) -> None:
+        self.at = at
+
+    def integrate(self, potential: Value, current: Value) -> Value:
+        """What potential and current come to, before the clamp."""
+        return potential + current
+
+    def fire(self, potential: Value, threshold: Value) -> tuple[Value, Value]:
+        """Whether the neuron fires, and its potential if it has."""
+        raise NotImplementedError
+
+    def decay(self, potential: Value) -> Value:
+        """What is left of the potential for the next step."""
+        raise NotImplementedError
+
+
+class ElementwiseUnit(NeuronUnit):
+    """Has elementwise neurons fire, unless they are dropped.
+
+    Latency: 1 clock from the potential to spike and reset. Adders: those of the neuron, of the membrane's width. No
+    multiplier. Memory: with dropout, two sets of a bit per neuron.
+    """
+
+    neuron: ClassVar[type[Elementwise]]
+    recall_stages = 0
+    store_stages = 1
+
+    @property
+    def _dropped(self) -> bool:
+        """Whether dropout applies to the layer."""
+        return self._at.neuron.dropout > 0
+
+    def layer_ports(self) -> tuple[str, ...]:
+        """Spikes go out, dropout masks come in."""
+        return ("spike", "slice_marker", *(("mask",) if self._dropped else ()))
+
+    def _tag(self) -> TagLayout:
+        return TagLayout(self._geometry, ("address", "marker", "masks"), {})
+
+    def _own_ports(self) -> dict[str, Any]:
+        masks = bits_for_index(2 * self._geometry.folds * self._geometry.lanes_per_group)
+        return {
+            "fired": Out(1),            # with the potential; a clock later ...
+            "spike": Out(1),            # ... the same ...
+            "slice_marker": Out(EventKind),     # ... and the marker that follows
+            **({"mask": In(data.StructLayout({"enable": 1, "kept": 1, "address": masks}))} if self._dropped else {}),
+        }
+
+    def integrate(self, potential: Value, current: Value) -> Value:
+        """As its neuron does."""
+        return self.neuron(self._at).integrate(potential, current)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        at, geometry, (firing, fired) = self._at, self._geometry, self.tags[-2:]
+        neuron = self.neuron(at)
+        # `learn` is constant while a sample is under way, so it need not travel with the tags.
+        learn = self.serving_slot.learn
+        inference, training = (at.neuron.threshold_in(phase) for phase in Phase)
+        highest = max(inference, training)
+        threshold = Signal(range(highest + 1), reset_less=True)
+        m.d.sync += threshold.eq(Mux(learn, training, inference))
+        # A wide membrane may be too narrow to reach the threshold at all.
+        potential = Signal(signed(max(len(self.integrated), signed_bits(0, highest))))
+        m.d.comb += potential.eq(self.integrated)
+        fires, reset = neuron.fire(potential, threshold)
+        kept: Value | int = 1
+        if self._dropped:
+            addresses = geometry.folds * geometry.lanes_per_group
+            m.submodules.masks = masks = memory.Memory(shape=1, depth=2 * addresses, init=[])
+            put, get = masks.write_port(), masks.read_port(domain="comb")
+            m.d.comb += [put.addr.eq(self.mask.address), put.data.eq(self.mask.kept), put.en.eq(self.mask.enable),
+                         get.addr.eq(firing.address + Mux(firing.masks, addresses, 0))]
+            kept = get.data | ~learn
+        after = Signal.like(self.integrated, name="after", reset_less=True)
+        spike = Signal()
+        m.d.sync += [spike.eq(self.fired), after.eq(Mux(self.fired, reset, self.integrated))]
+        m.d.comb += [
+            self.driven.eq(self.recalled), self.fired.eq(fires & kept), self.spike.eq(spike),
+            self.slice_marker.eq(fired.marker), self.stored.eq(neuron.decay(after)), self.stores.eq(1),
+        ]
+        return m

@@ -1,0 +1,256 @@
+"""A layer of spiking neurons: its parts, and how they are joined.
+
+::
+
+    events -> fetch -> frame ── slots ──> copies -> groups of lanes -> emission -> output -> spikes
+                         ^                              ^
+             loader ─────┤                              │
+             teaching ───┤                              │
+             update ─────┴── learning steps ──> copies ─┘
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from amaranth.hdl import Const, Module, signed
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect
+
+from lifstream.golden.contract.network import PlacedLayer
+from lifstream.hdl.events import EventKind, spike_stream
+from lifstream.hdl.geometry import LayerGeometry
+from lifstream.hdl.layer.dropout import LayerDropout
+from lifstream.hdl.layer.fan_out import FanOut
+from lifstream.hdl.layer.fetch import EventFetch
+from lifstream.hdl.layer.frame import Frame
+from lifstream.hdl.layer.history import SpikeHistory
+from lifstream.hdl.layer.join import drive, join, outputs
+from lifstream.hdl.layer.lanes import LaneGroup, LaneRule
+from lifstream.hdl.layer.loader import WeightLoader
+from lifstream.hdl.layer.membrane import NeuronUnit
+from lifstream.hdl.layer.output import SpikeOutput
+from lifstream.hdl.layer.part import Emission, LayerPart, Teaching
+from lifstream.hdl.layer.phases import LayerPhase
+from lifstream.hdl.layer.update import WeightUpdate
+
+__all__ = ["LifLayer", "NeuronKind", "RuleKind"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeuronKind:
+    """A kind of neuron, as hardware."""
+
+    unit: type[NeuronUnit]
+    """In each group of lanes."""
+    emission: type[Emission]
+    """How the groups' spikes become slices."""
+    further: dict[str, type[LayerPart]] = field(default_factory=dict)
+    """Further parts of a layer, by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleKind:
+    """A learning rule, as hardware."""
+
+    lanes: type[LaneRule]
+    """In each group of lanes."""
+    teaching: type[Teaching]
+    """In the layer."""
+
+
+class LifLayer(wiring.Component):
+    """``n_out`` neurons, folded onto the geometry's lanes.
+
+    **Forward.** A spike event reads one weight row in every group and adds it to the synaptic
+    currents, ``folds`` clocks each. A step's end hands the currents to the membrane units, which
+    serve ``groups`` neurons per clock; the next step's events are added meanwhile. Firing neurons
+    leave as events. A LEARN event makes the sample one to learn from: the histories the rule needs are
+    recorded, and after the sample the layer awaits what it is to learn.
+
+    **Update.** Row by row: fetch the presynaptic train, rebuild its trace, accumulate the rule's sums in all
+    lanes, shift them serially, round once, add, write the row once.
+
+    Latency: about 20 clocks from a step's end to its first output spike. Throughput: one spike event
+    per ``folds`` clocks, and a clock more after a marker; one step per ``max(lanes_per_group, 5 / folds) x folds``
+    clocks at the most. Update: ``folds x max(T / unroll + 2, shifts + 4)`` clocks per row. Back-pressure on
+    ``spikes`` stalls the layer before a slice could be lost. Weights may be loaded and read between samples. Adders
+    and memory: those of its parts. No multiplier, but for ternary desires that travel back.
+
+    Parameters
+    ----------
+    at
+        The layer at its place in the network.
+    geometry
+        Its folding.
+    neuron
+        The kind of its neurons.
+    rule
+        What it learns by.
+    """
+
+    def __init__(self, *, at: PlacedLayer, geometry: LayerGeometry, neuron: NeuronKind,
+                 rule: RuleKind) -> None:
+        self.at, self.geometry, self._neuron = at, geometry, neuron
+        self._groups = [LaneGroup(at=at, geometry=geometry, index=index, neuron=neuron.unit,
+                                  rule=rule.lanes) for index in range(geometry.groups)]
+        parts: dict[str, type[LayerPart]] = neuron.further | ({"dropout": LayerDropout} if self.has_dropout else {})
+        self._teaching = rule.teaching(at=at, geometry=geometry)
+        self._emission = neuron.emission(at=at, geometry=geometry)
+        self._further = {name: part(at=at, geometry=geometry) for name, part in parts.items()}
+        self._parts: list[LayerPart] = [self._teaching, self._emission, *self._further.values()]
+        weights = stream.Signature(signed(at.formats.weight_bits))
+        members = {
+            "events": In(spike_stream(geometry.n_in)),
+            "spikes": Out(spike_stream(geometry.n_out)),
+            "weights": In(weights),
+            "read": In(1),          # pulse: send all weights on `readback`
+            "readback": Out(weights),
+            "rate": In(5),          # right shift from correlation to weight LSBs, for a desire of magnitude 1
+            "phase": Out(LayerPhase),
+            "working": Out(1),      # a sample is under way
+            "idle": Out(1),         # neither that, nor are weights loaded or read
+        }
+        if self.has_dropout or self.rounds_at_random:
+            members["reseed"] = In(1)   # pulse: set the generators to their states; only while idle
+        if self.rounds_at_random:
+            members["rounding_state"] = In(32)
+        super().__init__(members | {name: part.signature.members[name]
+                                    for part in self._parts for name in part.outer})
+
+    @property
+    def has_dropout(self) -> bool:
+        """Whether this layer draws dropout masks."""
+        return self.at.neuron.dropout > 0
+
+    @property
+    def rounds_at_random(self) -> bool:
+        """Whether weight updates are rounded by random words."""
+        return self.at.rounds_at_random
+
+    @property
+    def tapped(self) -> frozenset[str]:
+        """Streams that benches tap, at its end or the other."""
+        return frozenset({"events", "spikes", "back"}) | self._teaching.tapped
+
+    @property
+    def taught_phases(self) -> tuple[LayerPhase, ...]:
+        """Phases between the sample and the update."""
+        return self._teaching.phases
+
+    @property
+    def state_items(self) -> dict[str, int]:
+        """Items of each kind of state (:class:`lifstream.hdl.registry.StateKind`) it holds."""
+        items = {"weights": self.geometry.n_in * self.geometry.n_out}
+        for part in self._parts:
+            items |= part.state_items
+        return items
+
+    @property
+    def memories(self) -> list[dict[str, Any]]:
+        """Memories of what it has learnt, as the emitted description lists them: one signal per group.
+
+        A weight stands in word ``fold * fold_words + row``, the field of its lane, ``width`` bits wide.
+        """
+        weights = {"quantity": "weight", "signals": [f"group_{group}.weights" for group in range(self.geometry.groups)],
+                   "lanes_per_group": self.geometry.lanes_per_group, "fold_words": self.geometry.n_in,
+                   "width": self.at.formats.weight_bits}
+        return [weights, *(memory for part in self._parts for memory in part.memories)]
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        at, geometry, groups, teaching = self.at, self.geometry, self._groups, self._teaching
+        slot_fields = self._neuron.unit.slot_fields(geometry)
+        m.submodules.fetch = fetch = EventFetch(geometry=geometry)
+        m.submodules.frame = frame = Frame(
+            at=at, geometry=geometry, slot_fields=slot_fields, own_slot=teaching.slot_kind,
+            every_row=teaching.every_row)
+        m.submodules.output = output = SpikeOutput(geometry=geometry, emission=self._emission)
+        m.submodules.update = update = WeightUpdate(at=at, geometry=geometry, teaching=teaching,
+                                                    learn=groups[0].learn.shape())
+        m.submodules.teaching, m.submodules.emission = teaching, self._emission
+        for name, part in self._further.items():
+            m.submodules[name] = part
+        for index, group in enumerate(groups):
+            m.submodules[f"group_{index}"] = group
+        connect(m, wiring.flipped(self.events), fetch.events)
+        connect(m, self._emission.slices, output.slices)
+        connect(m, output.spikes, wiring.flipped(self.spikes))
+        parts = [fetch, frame, output, update, *self._parts]
+        told = outputs(parts)
+        loader = self._load(m, told)
+        history = self._record(m, told)
+        join(m, parts, {
+            **loader, **history, **self._gathered(), **self._own_inputs(),
+            "masks_current": Const(0), "masks_ready": Const(1), "kept": Const(1),
+            "spike_leaves": self.spikes.valid & self.spikes.ready & (self.spikes.p.kind == EventKind.SPIKE),
+            "leaving": self.spikes.p.neuron} | told)
+        self._send(m, told)
+        self._show(m, told)
+        return m
+
+    def _load(self, m: Module, told: dict[str, Any]) -> dict[str, Any]:
+        """The loader of the weights; returns what it tells the other parts."""
+        m.submodules.loader = loader = WeightLoader(geometry=self.geometry, weight_bits=self.at.formats.weight_bits,
+                                                    refresh=self._teaching.keeps_sums)
+        connect(m, wiring.flipped(self.weights), loader.weights)
+        connect(m, loader.readback, wiring.flipped(self.readback))
+        m.d.comb += [loader.read.eq(self.read), loader.hold_off.eq(told["learning"]),
+                     loader.grant.eq(told["load_grant"])]
+        m.submodules.load_copies = copies = FanOut(shape=self._groups[0].load.shape(), groups=self.geometry.groups,
+                                                   select=True)
+        m.d.comb += [copies.source.weight.eq(loader.load), copies.select.eq(loader.enable)]
+        for index, group in enumerate(self._groups):
+            m.d.comb += [group.load.eq(copies.copies[index]), loader.unload[index].eq(group.unload)]
+        m.d.comb += self.idle.eq(~self.working & ~loader.active)
+        return {"load_request": loader.request, "load_write": loader.writing, "load_row": loader.row,
+                "load_fold": loader.fold, "load_first": loader.first, "loading": loader.active,
+                "refreshing": loader.refreshing}
+
+    def _record(self, m: Module, told: dict[str, Any]) -> dict[str, Any]:
+        """The history of presynaptic spikes; returns what it tells the other parts."""
+        m.submodules.history = history = SpikeHistory(neurons=self.geometry.n_in, steps=self.at.steps,
+                                                      every=self._teaching.every_row)
+        m.d.comb += [
+            history.begin.eq(told["begin"]), history.step.eq(told["step"]), history.spike.eq(told["record"]),
+            history.spiking.eq(told["neuron"]), history.index.eq(told["train_index"]),
+        ]
+        return {"history_busy": history.busy, "train_count": history.count, "train_neuron": history.neuron,
+                "train": history.train}
+
+    def _gathered(self) -> dict[str, Any]:
+        """What the groups tell, an array each."""
+        names = ["slice_valid", *(name for name, member in self._groups[0].layer_ports.items() if member.flow is Out)]
+        return {name: [getattr(group, name) for group in self._groups] for name in names}
+
+    def _own_inputs(self) -> dict[str, Any]:
+        """What the layer itself is told."""
+        return {name: getattr(self, name) for name, member in self.signature.members.items()
+                if member.flow is In and not member.is_signature}
+
+    def _send(self, m: Module, told: dict[str, Any]) -> None:
+        """What all groups are told, or some of them, goes through copies."""
+        own = [name for name, member in self._groups[0].layer_ports.items() if member.flow is In]
+        for name in ("slot", "learn", *own):
+            select = told.get(f"{name}_group")
+            copies = FanOut(shape=told[name].shape(), groups=len(self._groups), select=select is not None)
+            m.submodules[f"{name}_copies"] = copies
+            m.d.comb += copies.source.eq(told[name])
+            if select is not None:
+                m.d.comb += copies.select.eq(select)
+            for group, copy in zip(self._groups, copies.copies, strict=True):
+                m.d.comb += getattr(group, name).eq(copy)
+
+    def _show(self, m: Module, told: dict[str, Any]) -> None:
+        """Ports of parts that are the layer's; what the layer is doing."""
+        for part in self._parts:
+            for name in part.outer:
+                port, own = getattr(part, name), getattr(self, name)
+                member = part.signature.members[name]
+                if member.is_signature:
+                    connect(m, wiring.flipped(own), port)
+                elif member.flow is Out:
+                    drive(m, own, port)
+        m.d.comb += [self.phase.eq(told["phase"]),
+                     self.working.eq(told["occupied"] | ~told["drained"] | told["learning"])]

@@ -1,0 +1,208 @@
+"""The update of a layer's weights, row by row."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from lifstream.golden.contract.network import PlacedLayer
+from lifstream.hdl.arithmetic import leak, xorshift32
+from lifstream.hdl.events import bits_for_index
+from lifstream.hdl.geometry import LayerGeometry
+from lifstream.hdl.layer.history import SpikeHistory
+from lifstream.hdl.layer.part import Teaching
+from lifstream.hdl.layer.phases import LayerPhase
+from lifstream.hdl.layer.slots import LearnLayout, SlotKind
+
+__all__ = ["WeightUpdate"]
+
+
+class WeightUpdate(wiring.Component):
+    """Fetches a presynaptic train, rebuilds its trace, has all lanes accumulate the rule's sums and shift them
+    serially, then add them to the row, rounded once, and write it once; three rows are under way at a time.
+
+    Latency: ``T / unroll + 8`` clocks from the phase's start to the first shift, and the rule's ``lead``. Throughput:
+    ``max(T / unroll + 2, shifts + 4)`` clocks per row and fold, and the ``lead``. Adders: ``unroll`` of the trace's
+    width, two of a row's index, three counters. No multiplier, no memory.
+
+    Parameters
+    ----------
+    at
+        The layer at its place in the network.
+    geometry
+        Its folding.
+    teaching
+        What the learning rule does in the layer.
+    learn
+        Layout of what the groups are told.
+    """
+
+    def __init__(self, *, at: PlacedLayer, geometry: LayerGeometry, teaching: Teaching,
+                 learn: LearnLayout) -> None:
+        self._at, self._geometry, self._teaching, self._learn = at, geometry, teaching, learn
+        self._stochastic = at.rounds_at_random
+        row, neuron = bits_for_index(geometry.rows), bits_for_index(geometry.n_in)
+        super().__init__({
+            "phase": In(LayerPhase),
+            "finish": Out(1),           # pulse: the update is over
+            "shift_rate": In(teaching.rate_bits),           # right shift of every lane ...
+            "deepest": In(teaching.deepest_bits),     # ... and the most by which a lane's exceeds that
+            "train_index": Out(neuron),                 # ask for this train ...
+            "train_count": In(bits_for_index(geometry.n_in + 1)),   # ... out of so many
+            "train_neuron": In(neuron),
+            "train": In(at.steps),
+            "learn": Out(learn),
+            "update_slot": Out(SlotKind),               # the slot that it wants
+            "update_row": Out(row),
+            **({"update_fold": Out(bits_for_index(geometry.folds)), "update_first": Out(1)}
+               if teaching.every_row else {}),
+            **({"begin": In(1), "reseed": In(1), "rounding_state": In(32)} if self._stochastic else {}),
+            **{name: In(learn[name].shape) for name in learn.held},
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        learn = Signal(self._learn, name="learn_now")
+        take_fetched, take = Signal(), Signal()
+        complete = Signal()     # sums wait to be taken
+        m.d.comb += self.learn.eq(learn)
+        m.d.sync += learn.eq(self._learn.const({}))
+        fetched, waiting, left = self._fetch(m, take_fetched)
+        correlating, fold, row, neuron = self._correlate(m, learn, fetched, take_fetched, take, complete)
+        changing = self._change(m, learn, take, complete, fold, row, neuron)
+        busy = fetched | correlating | complete | changing
+        m.d.comb += self.finish.eq((self.phase == LayerPhase.UPDATE) & ~left & ~busy & ~waiting)
+        m.d.sync += [learn[name].eq(getattr(self, name)) for name in self._learn.held]
+        return m
+
+    def _fetch(self, m: Module, take: Signal) -> tuple[Signal, Value, Value]:
+        """The train of the next neuron on the list; returns whether it is there, awaited, and any is left."""
+        latency = SpikeHistory.latency
+        fetched = Signal()
+        wait = Signal(range(latency + 1))
+        index = Signal(bits_for_index(self._geometry.n_in + 1))
+        left = index != self.train_count
+        m.d.comb += self.train_index.eq(index)
+        with m.If((self.phase == LayerPhase.UPDATE) & ~fetched & left):
+            m.d.sync += wait.eq(wait + 1)
+            with m.If(wait == latency):
+                m.d.sync += fetched.eq(1)
+        with m.If(take):
+            m.d.sync += [fetched.eq(0), wait.eq(0), index.eq(index + 1)]
+        with m.If(self.finish):
+            m.d.sync += index.eq(0)
+        return fetched, wait != 0, left
+
+    def _correlate(self, m: Module, learn: Signal, fetched: Signal, take_fetched: Signal, take: Signal,
+                   complete: Signal) -> tuple[Signal, Signal, Value, Signal]:
+        """Rebuild the trace, ``unroll`` steps per clock, once per fold.
+
+        Returns whether that is under way, the fold, its row, and the presynaptic neuron.
+        """
+        at, geometry = self._at, self._geometry
+        folds, unroll, blocks, rule = geometry.folds, geometry.unroll, geometry.blocks(at.steps), at.rule
+        correlating = Signal()
+        block = Signal(bits_for_index(blocks))
+        fold = Signal(bits_for_index(folds))
+        fold_row = Signal(bits_for_index(geometry.rows))
+        remaining = Signal(blocks * unroll)
+        neuron = Signal(bits_for_index(geometry.n_in))
+        trace = Signal(range(at.trace_max + 1))
+        traces = []
+        value: Value = trace
+        for place in range(unroll):
+            following = Signal(range(at.trace_max + 1), name=f"trace_{place}")
+            spiked = remaining[place] << rule.trace_fraction
+            m.d.comb += following.eq(leak(value, rule.trace_leak_shift) + spiked)
+            traces.append(following)
+            value = following
+        # Decided a clock before: what it starts lies far apart.
+        m.d.sync += take_fetched.eq(fetched & ~correlating & ~complete & ~take_fetched)
+        with m.If(take_fetched):
+            m.d.sync += [correlating.eq(1), block.eq(0), fold.eq(0), fold_row.eq(0), trace.eq(0),
+                         remaining.eq(self.train), neuron.eq(self.train_neuron)]
+        with m.If(correlating):
+            m.d.sync += [
+                learn.correlate.eq(1), learn.fresh.eq(block == 0), learn.block.eq(block), learn.fold.eq(fold),
+                trace.eq(value), remaining.eq(remaining.rotate_right(unroll)), block.eq(block + 1),
+            ]
+            for place in range(unroll):
+                beyond = block == blocks - 1 if (blocks - 1) * unroll + place >= at.steps else None
+                told = self._learn.encode(place, trace=traces[place], spiked=remaining[place], beyond=beyond)
+                m.d.sync += [learn[name][index].eq(field) for (name, index), field in told.items()]
+            with m.If(block == blocks - 1):
+                m.d.sync += [correlating.eq(0), complete.eq(1)]
+        with m.If(take):
+            m.d.sync += complete.eq(0)
+            if folds > 1:
+                with m.If(fold != folds - 1):
+                    m.d.sync += [correlating.eq(1), block.eq(0), fold.eq(fold + 1), trace.eq(0),
+                                 fold_row.eq(fold_row + geometry.n_in)]  # the train has come full circle
+        return correlating, fold, fold_row + neuron, neuron
+
+    def _change(self, m: Module, learn: Signal, take: Signal, complete: Signal, fold: Signal, row: Value,
+                neuron: Signal) -> Value:
+        """Shift, add, write; returns whether any of that is under way.
+
+        The row is read while the sums are shifted, or before.
+        """
+        shifts_max, lead = self._teaching.shifts_max, self._teaching.lead
+        shifting, adding, writing = Signal(), Signal(), Signal()
+        settling = Signal()  # the sum is saturated
+        aiming = Signal(range(lead + 1)) if lead else None
+        count = Signal(range(shifts_max + 1))
+        shift_fold = Signal.like(fold)
+        last_shift = Signal()
+        busy = shifting | adding | settling | writing
+        if aiming is not None:
+            busy = busy | (aiming != 0)
+        m.d.comb += take.eq(complete & ~busy)
+        # The row needs two clocks more than a shift of none would leave it.
+        deepest = Signal(range(64))
+        m.d.sync += deepest.eq(self.shift_rate + self.deepest)
+        m.d.comb += last_shift.eq((count == shifts_max - 1) | ((count + 1 >= deepest) & (count >= 2)))
+        m.d.sync += learn.shift_fold.eq(shift_fold)
+        with m.If(take):
+            m.d.comb += [self.update_slot.eq(SlotKind.HOLD), self.update_row.eq(row)]
+            m.d.sync += [learn.take.eq(1), count.eq(0), shift_fold.eq(fold), learn.shift_fold.eq(fold)]
+            m.d.sync += shifting.eq(1) if aiming is None else aiming.eq(lead)
+        if aiming is not None:
+            with m.Elif(aiming != 0):
+                m.d.sync += [aiming.eq(aiming - 1), learn.aim.eq(aiming == 1), shifting.eq(aiming == 1)]
+        if self._stochastic:
+            self._random_bits(m, learn, take, shifting, neuron)
+        write_row = Signal.like(self.update_row)
+        with m.If(take):
+            m.d.sync += write_row.eq(self.update_row)
+        if self._teaching.every_row:
+            write_first = Signal()
+            with m.If(take):
+                m.d.sync += write_first.eq(neuron == 0)
+            m.d.comb += [self.update_fold.eq(shift_fold), self.update_first.eq(write_first)]
+        with m.If(shifting):
+            m.d.sync += [learn.shift.eq(1), learn.everyone.eq(count < self.shift_rate),
+                         learn.excess.eq(count - self.shift_rate), count.eq(count + 1)]
+            with m.If(last_shift):
+                m.d.sync += [shifting.eq(0), adding.eq(1)]
+        with m.If(adding):
+            m.d.sync += [learn.apply.eq(1), adding.eq(0), settling.eq(1)]
+        with m.If(settling):
+            m.d.sync += [settling.eq(0), writing.eq(1)]
+        with m.If(writing):
+            m.d.comb += [self.update_slot.eq(SlotKind.WRITE), self.update_row.eq(write_row)]
+            m.d.sync += writing.eq(0)
+        return busy
+
+    def _random_bits(self, m: Module, learn: Signal, take: Signal, shifting: Signal, neuron: Signal) -> None:
+        """A word per row, of which every shift takes a bit; the generator steps once per sample."""
+        state = Signal(32, init=self._at.rounding_seed)
+        with m.If(self.begin):
+            m.d.sync += state.eq(xorshift32(state))
+        with m.If(self.reseed):
+            m.d.sync += state.eq(self.rounding_state)
+        word = Signal(32)
+        with m.If(take):
+            m.d.sync += word.eq(xorshift32(state ^ neuron))
+        with m.If(shifting):
+            m.d.sync += [learn.random.eq(word[0]), word.eq(word >> 1)]
