@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.flat import NamedRule, changed, flat_network, flattened, with_rule
@@ -97,6 +99,34 @@ def test_every_part_is_in_the_digest(name: str, field: str) -> None:
     slower = replace(last, rule=replace(last.rule, trace_leak_shift=5))
     other: dict[str, Any] = {"layers": (*spec.layers[:-1], slower), "steps": 13, "seed": 8}
     assert replace(spec, **{field: other[field]}).digest() != spec.digest()
+
+
+@st.composite
+def unlike_networks(draw: st.DrawFn) -> NetworkSpec:
+    """Contracts of one to three layers with formats, leaks, traces, dropout and rounding of their own."""
+    steps = draw(st.integers(2, 12))
+    sizes = [draw(st.integers(1, 12)), *(draw(st.integers(1, 12)) for _ in range(draw(st.integers(1, 3))))]
+    form = {"eligibility": draw(st.sampled_from(Eligibility)), "magnitude": draw(st.sampled_from(Magnitude)),
+            "desire_margin": draw(st.integers(0, steps - 1))}
+    layers = []
+    for index, (n_in, n_out) in enumerate(pairwise(sizes)):
+        fraction = draw(st.integers(4, 14))
+        wide = draw(st.booleans())
+        threshold = draw(st.integers(1, 2 << fraction))
+        rule = DesireBackpropagation(
+            **form, output_threshold=draw(st.integers(1, min(3, steps))),
+            hidden_threshold=draw(st.integers(1, 3000)), trace_fraction=draw(st.integers(0, 6)),
+            trace_leak_shift=draw(st.integers(1, 5)), rounding=draw(st.sampled_from(Rounding)))
+        layers.append(Layer(
+            synapses=Dense(inputs=n_in, outputs=n_out), rule=rule,
+            neuron=Lif(threshold=threshold, leak_shift=draw(st.integers(1, 5)),
+                       training_threshold=draw(st.none() | st.integers(1, 2 << fraction)),
+                       dropout=draw(st.sampled_from([0, 0, 60])) if index < len(sizes) - 2 else 0),
+            formats=Formats(weight_bits=draw(st.integers(max(2, fraction - 3), min(20, fraction + 5))),
+                            weight_fraction=fraction, membrane_overflow=Overflow.WIDE if wide else Overflow.SATURATE,
+                            membrane_clamp=0 if wide else draw(st.integers(2, 6)))))
+    return NetworkSpec(input=Pixels(count=sizes[0]), layers=tuple(layers), readout=SpikeCounts(), steps=steps,
+                       seed=draw(st.integers(0, 2**32 - 1)))
 
 
 def start(spec: NetworkSpec) -> Network:
