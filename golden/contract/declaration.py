@@ -67,7 +67,7 @@ class Declaration:
         found: Any = cls
         if cls._family:
             kind = values.pop("kind", None)
-            if kind not in cls._kinds:
+            if not isinstance(kind, str) or kind not in cls._kinds:
                 raise InputError(f"{where}.kind: {kind!r} is no {cls._family}, must be one of {', '.join(cls._kinds)}")
             found = cls._kinds[kind]
         known = get_type_hints(found)

@@ -303,7 +303,7 @@ def flattened(spec: NetworkSpec) -> FlatNetwork | None:
         "dropout_seed": spec.seed, **_fields_of(Formats, first.formats), **dict(spec.carried)}
     rule, kinds = first.rule, (type(first.neuron), type(first.rule), type(spec.readout))
     values |= {"leak_shift": rule.trace_leak_shift, "trace_fraction": rule.trace_fraction, "rounding": rule.rounding}
-    if kinds not in _FORMS:
+    if kinds not in _FORMS or not {name for name, _ in spec.carried} <= {field.name for field in fields(FlatNetwork)}:
         return None
     try:
         flat = FlatNetwork(**_FORMS[kinds](spec, values))

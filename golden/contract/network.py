@@ -253,6 +253,9 @@ class NetworkSpec(Declaration):
             raise InputError(f"layers: {len(self.layers)} of them, must be 1..{_LAYERS_MAX}")
         require_integer("steps", self.steps, 1, 64)
         require_integer("seed", self.seed, 0, _MASK32)
+        for index, entry in enumerate(self.carried):
+            if not isinstance(entry, tuple) or len(entry) != 2 or not isinstance(entry[0], str):
+                raise InputError(f"carried[{index}]: {entry!r} is no name with its value")
         presynaptic = self.input.neurons
         for index, layer in enumerate(self.layers):
             where = f"layers[{index}]"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import gzip
 import io
 import json
@@ -30,6 +32,7 @@ from lifstream.golden.study.model_files import Model, find_model, load_model, sa
 from lifstream.golden.study.presets import PRESETS, TrainingPlan
 from lifstream.golden.study.training import Trainer
 from tests.conftest import random_network, write_idx
+from tests.golden.test_layers import SPECS as UNLIKE_SPECS
 
 SPEC = flat_network(sizes=(6, 4, 3))
 LONG = "n" * 300
@@ -285,6 +288,32 @@ def test_header_fields_of_wrong_types(model_file: Path, field: str) -> None:
             load_model(model_file)
         else:
             refused(model_file)
+
+
+def places(data: object, above: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Where in plain JSON values something stands."""
+    inside = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    for name, value in inside:
+        yield (*above, name)
+        yield from places(value, (*above, name))
+
+
+@pytest.mark.parametrize("name", ["unlike", "competing"])
+def test_nested_fields_of_wrong_types(name: str) -> None:
+    """A contract whose layers differ is refused in one line, or is one."""
+    plain = json.loads(json.dumps(UNLIKE_SPECS[name].to_json()))
+    further = [{"kind": "lif"}, {"kind": []}, [[1, 2]], [["a"]], [["a", 1]], [["a", 1, 2]], [None], 1 << 70]
+    for *above, last in places(plain):
+        for value in [*JUNK[::3], *further]:
+            changed = copy.deepcopy(plain)
+            container: Any = changed
+            for step in above:
+                container = container[step]
+            container[last] = value
+            with contextlib.suppress(InputError):
+                spec = NetworkSpec.from_json(changed)
+                assert NetworkSpec.from_json(spec.to_json()) == spec
+                assert len(spec.digest()) == 16
 
 
 @pytest.mark.parametrize("rule", [NamedRule.GRADED, NamedRule.STDP])
