@@ -248,8 +248,7 @@ def _title(name: str, spec: NetworkSpec, geometry: Geometry, layers: list[LayerG
     return [f"Module {name}: a spiking network that learns on chip, {spec.summary}, "
             f"preset {comment(preset)}.",
             f"Contract {spec.digest()}; geometry: {geometry}.",
-            *(f"Layer {layer.n_in} -> {layer.n_out}: {layer.lanes} lanes in {layer.groups} groups, "
-              f"{layer.folds} clocks per spike." for layer in layers)]
+            *(f"{layer}." for layer in layers)]
 
 
 def emit_axi(*, spec: NetworkSpec, geometry: Geometry, width: int = 4, preset: str = "custom",
@@ -364,7 +363,9 @@ def emit_network(*, spec: NetworkSpec, geometry: Geometry, preset: str = "custom
              "valid": f"network.layer_{index}.group_0.slice_valid",
              "signals": [f"network.layer_{index}.group_{group}.membrane" for group in range(layer.geometry.groups)],
              "width": spec.at(index).membrane_bits,
-             "slices": layer.geometry.lanes_per_group * layer.geometry.folds}
+             "slices": layer.geometry.lanes_per_group * layer.geometry.folds,
+             **({"columns": layer.geometry.columns, "positions": layer.geometry.positions}
+                if layer.geometry.positions > 1 else {})}
             for index, layer in enumerate(layers)
         ],
         "memories": _state_memories(core),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.network import NetworkSpec
+from lifstream.golden.contract.synapses import Dense, Synapses
 
 __all__ = ["Geometry", "LayerGeometry", "PerLayer", "balanced_lanes", "per_layer_text"]
 
@@ -14,6 +16,9 @@ PerLayer = int | tuple[int, ...]
 """A number for all layers of a network, or a tuple with one for each of its layers, the first layer first."""
 
 LANES_PER_GROUP_MAX = 8
+
+_SPIKING = 8
+"""One of so many inputs of a map is taken to spike in a step."""
 
 
 def _ceil_div(a: int, b: int) -> int:
@@ -24,9 +29,10 @@ def _ceil_div(a: int, b: int) -> int:
 class LayerGeometry:
     """One layer's lanes, arranged in groups that share a membrane unit.
 
-    Neuron ``i`` lives in fold ``i // lanes``; within a fold, position ``p`` is lane ``p // groups``
-    of group ``p % groups``, so that the groups together deliver ``groups`` consecutive neurons per
-    clock. The last fold, and the last lane of some groups, may be padding.
+    Neuron ``i`` is column ``i % columns`` of position ``i // columns``. Column ``c`` lives in fold ``c // lanes``
+    of its position's ``row_folds``; within a fold, place ``p`` is lane ``p // groups`` of group ``p % groups``, so
+    that the groups together deliver ``groups`` consecutive neurons per clock. A position's last fold, and the last
+    lane of some groups, may be padding. Dense layers have one position.
     """
 
     n_in: int
@@ -34,6 +40,36 @@ class LayerGeometry:
     groups: int
     lanes_per_group: int
     unroll: int = 1
+    positions: int = 1
+    """Runs of neurons that a row of weights reaches."""
+    weight_rows: int | None = None
+    """Rows of the weight matrix where targets are looked up (:mod:`lifstream.hdl.layer.targets`). None: every
+    presynaptic neuron has a row of its own, which reaches all."""
+
+    @property
+    def walked(self) -> bool:
+        """Whether a presynaptic neuron's targets are looked up."""
+        return self.weight_rows is not None
+
+    @property
+    def columns(self) -> int:
+        """Of the weight matrix: neurons of a position."""
+        return self.n_out // self.positions
+
+    @property
+    def matrix_rows(self) -> int:
+        """Rows of the weight matrix."""
+        return self.n_in if self.weight_rows is None else self.weight_rows
+
+    @property
+    def row_folds(self) -> int:
+        """Clocks to go through a row of the weight matrix."""
+        return _ceil_div(self.columns, self.lanes)
+
+    @property
+    def padded_columns(self) -> int:
+        """Places for the neurons of a position."""
+        return self.row_folds * self.lanes
 
     @property
     def lanes(self) -> int:
@@ -42,23 +78,30 @@ class LayerGeometry:
 
     @property
     def folds(self) -> int:
-        """Clocks per spike event."""
-        return _ceil_div(self.n_out, self.lanes)
+        """Clocks to go through all neurons; of a dense layer, per spike event."""
+        return self.positions * self.row_folds
 
     @property
     def rows(self) -> int:
-        """Words of each group's weight memory; row ``fold * n_in + j`` serves presynaptic ``j``."""
-        return self.n_in * self.folds
+        """Words of each group's weight memory: row ``r`` of the matrix is in words ``fold * matrix_rows + r``."""
+        return self.matrix_rows * self.row_folds
 
     def blocks(self, steps: int) -> int:
         """Clocks to go through ``steps`` time steps, ``unroll`` at a time."""
         return _ceil_div(steps, self.unroll)
 
+    def __str__(self) -> str:
+        clocks = f"{self.row_folds} clocks per spike"
+        if self.walked:
+            clocks += f" and position it reaches, out of {self.positions}"
+        return f"Layer {self.n_in} -> {self.n_out}: {self.lanes} lanes in {self.groups} groups, {clocks}"
+
     def to_json(self) -> dict[str, int]:
         """Plain values for ``NAME.v.json``."""
         return {"n_in": self.n_in, "n_out": self.n_out, "groups": self.groups,
                 "lanes_per_group": self.lanes_per_group, "lanes": self.lanes, "folds": self.folds,
-                "unroll": self.unroll}
+                "unroll": self.unroll,
+                **({"positions": self.positions, "weight_rows": self.matrix_rows} if self.walked else {})}
 
 
 def per_layer_text(value: PerLayer) -> str:
@@ -79,6 +122,10 @@ class Geometry:
         Pixels the encoder examines per clock, 1..16.
     unroll
         Time steps a weight update goes through per clock, 1..8, for all layers or for each.
+    neurons_per_unit
+        Lanes that share a membrane unit, 1..8, for all layers or for each; None: 8, and in layers of maps, where a step
+        serves all positions however few spikes there are, as many as keep that from taking longer than half of what
+        the spikes take, if an eighth of the inputs spike.
 
     Raises
     ------
@@ -89,11 +136,14 @@ class Geometry:
     lanes: PerLayer
     pixels_per_clock: int = 4
     unroll: PerLayer = 2
+    neurons_per_unit: PerLayer | None = None
 
     def __post_init__(self) -> None:
         _check_bounds("lanes", self.lanes, 1, 65_536)
         _check_bounds("pixels_per_clock", (self.pixels_per_clock,), 1, 16)
         _check_bounds("unroll", self.unroll, 1, 8)
+        if self.neurons_per_unit is not None:
+            _check_bounds("neurons-per-unit", self.neurons_per_unit, 1, LANES_PER_GROUP_MAX)
 
     def layer(self, spec: NetworkSpec, layer: int) -> LayerGeometry:
         """Geometry of one layer of ``spec``.
@@ -103,11 +153,19 @@ class Geometry:
         InputError
             There are numbers for another number of layers.
         """
-        n_in, n_out = spec.layers[layer].n_in, spec.layers[layer].n_out
-        lanes = min(_of_layer("lanes", self.lanes, spec, layer), n_out)
-        groups = _ceil_div(lanes, LANES_PER_GROUP_MAX)
-        return LayerGeometry(n_in=n_in, n_out=n_out, groups=groups, lanes_per_group=_ceil_div(lanes, groups),
-                             unroll=_of_layer("unroll", self.unroll, spec, layer))
+        synapses = spec.layers[layer].synapses
+        rows, columns = synapses.weight_shape
+        walked = not isinstance(synapses, Dense)
+        lanes = min(_of_layer("lanes", self.lanes, spec, layer), columns)
+        if self.neurons_per_unit is not None:
+            most = _of_layer("neurons-per-unit", self.neurons_per_unit, spec, layer)
+        else:
+            most = _neurons_per_unit(synapses) if walked else LANES_PER_GROUP_MAX
+        groups = _ceil_div(lanes, most)
+        return LayerGeometry(n_in=synapses.n_in, n_out=synapses.n_out, groups=groups,
+                             lanes_per_group=_ceil_div(lanes, groups),
+                             unroll=_of_layer("unroll", self.unroll, spec, layer),
+                             positions=synapses.n_out // columns, weight_rows=rows if walked else None)
 
     def layers(self, spec: NetworkSpec) -> list[LayerGeometry]:
         """Geometry of every layer of ``spec``; raises as :meth:`layer`."""
@@ -115,18 +173,22 @@ class Geometry:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for ``NAME.v.json``; what differs between layers is a list."""
+        chosen = {} if self.neurons_per_unit is None else {"neurons_per_unit": _plain(self.neurons_per_unit)}
         return {"lanes": _plain(self.lanes), "pixels_per_clock": self.pixels_per_clock,
-                "unroll": _plain(self.unroll)}
+                "unroll": _plain(self.unroll), **chosen}
 
     def __str__(self) -> str:
         return (f"lanes {per_layer_text(self.lanes)}, pixels per clock {self.pixels_per_clock}, "
-                f"unroll {per_layer_text(self.unroll)}")
+                f"unroll {per_layer_text(self.unroll)}"
+                + ("" if self.neurons_per_unit is None else
+                   f", neurons per membrane unit {per_layer_text(self.neurons_per_unit)}"))
 
 
 def balanced_lanes(spec: NetworkSpec, *, most: int) -> tuple[int, ...]:
     """Lanes per layer: as few as keep every layer from being slower than the slowest one is with ``most`` lanes.
 
-    Layers are compared by their synaptic clocks, ``n_in x folds``, the clocks of a step in which every input spikes.
+    Layers are compared by their synaptic clocks, those of a step in which every input spikes: ``n_in x folds`` of a
+    dense layer.
     So the layer that decides is the same whatever spikes, as long as the same share of each layer's inputs does.
 
     Parameters
@@ -142,8 +204,22 @@ def balanced_lanes(spec: NetworkSpec, *, most: int) -> tuple[int, ...]:
         ``most`` is out of bounds.
     """
     layers = Geometry(lanes=most).layers(spec)
-    slowest = max(layer.n_in * layer.folds for layer in layers)
-    return tuple(min(most, _ceil_div(layer.n_out, slowest // layer.n_in)) for layer in layers)
+    reached = [_targets(layer.synapses) for layer in spec.layers]
+    slowest = max(targets * layer.row_folds for targets, layer in zip(reached, layers, strict=True))
+    return tuple(min(most, _ceil_div(layer.columns, max(1, slowest // max(1, targets))))
+                 for targets, layer in zip(reached, layers, strict=True))
+
+
+def _neurons_per_unit(synapses: Synapses) -> int:
+    """Lanes of a layer of maps that share a membrane unit, unless chosen."""
+    positions = synapses.n_out // synapses.weight_shape[1]
+    return max(1, min(LANES_PER_GROUP_MAX, _targets(synapses) // (2 * _SPIKING * positions)))
+
+
+@lru_cache(maxsize=64)
+def _targets(synapses: Synapses) -> int:
+    """Targets of all presynaptic neurons together."""
+    return sum(1 for presynaptic in range(synapses.n_in) for _ in synapses.targets(presynaptic))
 
 
 def _check_bounds(name: str, value: object, low: int, high: int) -> None:

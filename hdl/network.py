@@ -133,7 +133,7 @@ class Network(wiring.Component):
 def _rate_offset(spec: NetworkSpec, layer: int) -> int:
     """What is taken off a rate shift to get the right shift of a layer's updates."""
     at = spec.at(layer)
-    return at.formats.weight_fraction - at.rule.trace_fraction
+    return -at.rule.update_shift(0, at.formats)
 
 
 def least_rate_offset(spec: NetworkSpec) -> int:

@@ -17,16 +17,19 @@ from lifstream.golden.contract.neurons import CompetingLif, Lif
 from lifstream.golden.contract.protocol import STATE_ACCESS, Command, item_bytes
 from lifstream.golden.contract.readout import SpikeCounts, Votes
 from lifstream.golden.contract.rules import DesireBackpropagation, PairStdp
+from lifstream.golden.contract.synapses import Conv, Dense, Local, SumPool
 from lifstream.hdl.geometry import Geometry
 from lifstream.hdl.layer.competing import CompetingUnit
 from lifstream.hdl.layer.competition import Competition, ThresholdAccess
 from lifstream.hdl.layer.desire_lanes import DesireLanes
 from lifstream.hdl.layer.desire_teaching import DesireTeaching
+from lifstream.hdl.layer.fetch import EventFetch
 from lifstream.hdl.layer.layer import LifLayer, NeuronKind, RuleKind
 from lifstream.hdl.layer.output import SliceCollector
 from lifstream.hdl.layer.soft_reset import SoftResetUnit
 from lifstream.hdl.layer.stdp_lanes import StdpLanes
 from lifstream.hdl.layer.stdp_teaching import StdpTeaching
+from lifstream.hdl.layer.targets import TargetFetch
 from lifstream.hdl.readout import Readout
 from lifstream.hdl.votes import VoteReadout
 
@@ -68,6 +71,10 @@ def _state_kind(spec: NetworkSpec, name: str) -> StateKind:
 
 
 PARTS: dict[type[Declaration], Any] = {
+    Dense: EventFetch,
+    Conv: TargetFetch,
+    Local: TargetFetch,
+    SumPool: TargetFetch,
     Lif: NeuronKind(unit=SoftResetUnit, emission=SliceCollector),
     CompetingLif: NeuronKind(unit=CompetingUnit, emission=Competition,
                              further={"threshold_access": ThresholdAccess}),
@@ -82,7 +89,7 @@ def make_layer(*, spec: NetworkSpec, geometry: Geometry, layer: int) -> LifLayer
     """A layer of the network."""
     at = spec.at(layer)
     return LifLayer(at=at, geometry=geometry.layer(spec, layer), neuron=PARTS[type(at.neuron)],
-                    rule=PARTS[type(at.rule)])
+                    rule=PARTS[type(at.rule)], fetch=PARTS[type(at.synapses)])
 
 
 def readout_class(spec: NetworkSpec) -> type[Readout | VoteReadout]:

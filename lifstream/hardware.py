@@ -120,7 +120,8 @@ def verilog(
         written.append(out / file)
     for layer in emission.description["layers"]:
         output.say(f"layer {layer['n_in']} -> {layer['n_out']}: {layer['lanes']} lanes in {layer['groups']} groups, "
-                   f"{layer['folds']} clocks per spike")
+                   f"{layer['folds'] // layer.get('positions', 1)} clocks per spike"
+                   + (f" and position it reaches, out of {layer['positions']}" if "positions" in layer else ""))
     output.say(f"wrote {', '.join(map(str, written))}")
     if bench is None:
         output.say("wrote no bench: so many weights are no text for a Verilog simulator; "

@@ -101,6 +101,10 @@ class GeometryOptions:
     unroll: Annotated[str | None, typer.Option(
         "--unroll", metavar="N|N,N,...", help="Time steps a weight update goes through per clock, in every layer, or "
                                               "an N for each. Default: the board's, or 2.")] = None
+    neurons_per_unit: Annotated[str | None, typer.Option(
+        "--neurons-per-unit", metavar="N|N,N,...",
+        help="Lanes that share a membrane unit, in every layer, or an N for each: fewer make steps shorter. "
+             "Default: 8; in layers of maps as many as keep steps short beside spikes.")] = None
 
     def geometry(self, spec: NetworkSpec, *, target: Target | None = None) -> Geometry:
         """The geometry asked for; where nothing was, the board's, or as many lanes as neurons.
@@ -108,7 +112,7 @@ class GeometryOptions:
         Raises
         ------
         InputError
-            ``lanes`` or ``unroll`` is no number, out of bounds, or for another number of layers.
+            ``lanes``, ``unroll`` or ``neurons_per_unit`` is no number, out of bounds, or for another number of layers.
         """
         from lifstream.hdl.geometry import Geometry
 
@@ -120,6 +124,8 @@ class GeometryOptions:
                 geometry = replace(geometry, pixels_per_clock=self.pixels_per_clock)
             if self.unroll is not None:
                 geometry = replace(geometry, unroll=_per_layer("unroll", self.unroll))
+            if self.neurons_per_unit is not None:
+                geometry = replace(geometry, neurons_per_unit=_per_layer("neurons-per-unit", self.neurons_per_unit))
             geometry.layers(spec)
         except InputError as error:
             raise InputError(f"--{error}") from None

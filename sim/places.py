@@ -6,7 +6,7 @@ from typing import Any
 
 from lifstream.sim.harness import DUT
 
-__all__ = ["REPLIES", "membrane_path", "payload_path", "threshold_path", "weight_path"]
+__all__ = ["REPLIES", "membrane_path", "payload_path", "slice_of", "threshold_path", "weight_path"]
 
 REPLIES = "harness.replies_payload"
 """The bytes that the design answers."""
@@ -19,7 +19,20 @@ def payload_path(path: str) -> str:
 
 def membrane_path(membrane: dict[str, Any], neuron: int) -> str:
     """The membrane potential of a neuron, by its layer's entry in the description."""
-    return f"{DUT}.{membrane['signals'][neuron % len(membrane['signals'])]}"
+    _, column = _position_and_column(membrane, neuron)
+    return f"{DUT}.{membrane['signals'][column % len(membrane['signals'])]}"
+
+
+def slice_of(membrane: dict[str, Any], neuron: int) -> int:
+    """The slice, out of a step's, that has a neuron's membrane potential."""
+    position, column = _position_and_column(membrane, neuron)
+    each: int = membrane["slices"] // membrane.get("positions", 1)
+    return position * each + column // len(membrane["signals"])
+
+
+def _position_and_column(membrane: dict[str, Any], neuron: int) -> tuple[int, int]:
+    """Layers that are no maps have one position."""
+    return divmod(neuron, membrane["columns"]) if "columns" in membrane else (0, neuron)
 
 
 def weight_path(description: dict[str, Any], layer: int, row: int, column: int) -> str:

@@ -38,9 +38,13 @@ class Divergence:
     expected: int
     got: int
     row: int | None = None
-    """Presynaptic neuron, for weights."""
+    """For weights: presynaptic neuron, or tap of a convolution."""
     column: int | None = None
-    """Postsynaptic neuron, for weights."""
+    """For weights: postsynaptic neuron, or channel of a map."""
+    position: int | None = None
+    """Of the neuron, in a map: ``y * width + x``."""
+    channel: int | None = None
+    """Of the neuron, in a map."""
     clock: int | None = None
     """Clock in which the design shows what it ``got``, counted from the simulation's start; for a spike, that of the
     marker which ends its step. None for what is read back after a sample."""
@@ -58,7 +62,8 @@ class Divergence:
         if self.layer is not None:
             where.append("encoder" if self.layer == INPUT_LAYER else f"layer {self.layer}")
         if self.neuron is not None:
-            where.append(f"neuron {self.neuron}")
+            where.append(f"neuron {self.neuron}" if self.position is None else
+                         f"neuron {self.neuron} (position {self.position}, channel {self.channel})")
         if self.row is not None:
             where += [f"row {self.row}", f"column {self.column}"]
         seen = []

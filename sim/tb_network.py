@@ -44,7 +44,7 @@ from lifstream.sim.faults import (
     plant_state,
     plant_weight,
 )
-from lifstream.sim.places import REPLIES, membrane_path, payload_path, threshold_path, weight_path
+from lifstream.sim.places import REPLIES, membrane_path, payload_path, slice_of, threshold_path, weight_path
 from lifstream.sim.scoreboard import (
     Captured,
     CapturedDesire,
@@ -159,7 +159,9 @@ class _Session:
                 raise BenchError(f"layer {layer}: {len(words)} membrane slices, expected "
                                  f"{images * spec.steps * membrane['slices']}")
             values = word_fields(words, membrane["width"], signed=True)
-            membranes.append(values.reshape(images, spec.steps, -1)[:, :, :spec.layers[layer].n_out])
+            positions = membrane.get("positions", 1)    # each with neurons that are padding
+            values = values.reshape(images, spec.steps, positions, -1)[..., :spec.layers[layer].n_out // positions]
+            membranes.append(values.reshape(images, spec.steps, -1))
         return membranes
 
     def _desires(self, images: int, masks: list[list[Any]]) -> list[CapturedDesire]:
@@ -201,7 +203,12 @@ class _Session:
     def _located(self, found: list[Divergence], *, first_image: int = 0) -> list[Divergence]:
         """The mismatches with their clocks and paths; ``first_image`` is the number of the batch's first."""
         located = []
+        maps = {index: layer["n_out"] // layer["positions"]
+                for index, layer in enumerate(self.driver.description["layers"]) if layer.get("positions", 1) > 1}
         for each in found:
+            if each.layer in maps and each.neuron is not None:
+                position, channel = divmod(each.neuron, maps[each.layer])
+                each = replace(each, position=position, channel=channel)
             clocks, path = self._place(each, each.image - first_image)
             if clocks is not None:
                 first, last = clocks
@@ -224,7 +231,7 @@ class _Session:
                 membrane = description["membranes"][layer]
                 groups = len(membrane["signals"])
                 clocks = self.driver.capture_clocks(f"membrane_{layer}", membrane["width"] * groups)
-                word = (image * steps + step) * membrane["slices"] + neuron // groups
+                word = (image * steps + step) * membrane["slices"] + slice_of(membrane, neuron)
                 path = membrane_path(membrane, neuron)
             case "spike" | "prediction":  # a count's byte, behind command, status and prediction
                 _, cycles = self.driver.output("replies")

@@ -95,6 +95,8 @@ def test_lanes(refuses: object, command: tuple[str, ...], lanes: str, naming: st
     ("--unroll", "9", "--unroll: 9 is out of bounds, must be 1..8"),
     ("--unroll", "2,4,2", "--unroll: '2,4,2' is for 3 layers"),
     ("--unroll", "balanced", "--unroll: 'balanced' is no"), ("--unroll", "2,", "--unroll: '2,' is no whole number"),
+    ("--neurons-per-unit", "9", "--neurons-per-unit: 9 is out of bounds, must be 1..8"),
+    ("--neurons-per-unit", "1,2,4", "--neurons-per-unit: '1,2,4' is for 3 layers"),
     ("--pixels-per-clock", "17", "'--pixels-per-clock'"), ("--pixels-per-clock", "4,4", "'--pixels-per-clock'")])
 def test_rest_of_a_geometry(refuses: object, option: str, value: str, naming: str) -> None:
     for command in (("cosim",), ("verilog", "--out", "v"), ("build", "--board", "icebreaker", "--out", "b")):

@@ -29,6 +29,8 @@ class Declaration:
     """
 
     kind: ClassVar[str] = ""
+    added: ClassVar[tuple[str, ...]] = ()
+    """Fields that were added later: left out of JSON at their defaults, so that digests stay."""
     _kinds: ClassVar[dict[str, type[Declaration]]] = {}
     _family: ClassVar[str] = ""
 
@@ -42,7 +44,8 @@ class Declaration:
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain JSON values, the kind first where there are several."""
-        plain = {entry.name: _plain(getattr(self, entry.name)) for entry in fields(cast(Any, self))}
+        plain = {entry.name: _plain(value) for entry in fields(cast(Any, self))
+                 if (value := getattr(self, entry.name)) != entry.default or entry.name not in self.added}
         return {"kind": self.kind, **plain} if self.kind else plain
 
     @classmethod

@@ -189,7 +189,9 @@ class PlacedLayer:
         return self.rule.weight_range(self.formats)
 
     def update_shift(self, rate_shift: int) -> int:
-        """Right shift from a correlation to weight LSBs: ``X + rate_shift - F``; the step is C / 2**X * 2**-rate_shift.
+        """Right shift from a correlation to weight LSBs: ``X + rate_shift + rate_offset - F``.
+
+        The step is ``C / 2**X * 2**-(rate_shift + rate_offset)``.
 
         Raises
         ------
@@ -198,7 +200,7 @@ class PlacedLayer:
         """
         low, high = self.network.rate_shift_range
         require_integer("rate shift", rate_shift, low, high)
-        return self.rule.trace_fraction + rate_shift - self.formats.weight_fraction
+        return self.rule.update_shift(rate_shift, self.formats)
 
     @property
     def rounds_at_random(self) -> bool:
@@ -264,7 +266,7 @@ class NetworkSpec(Declaration):
             presynaptic = layer.n_out
             try:
                 layer.neuron.check(layer.formats)
-                layer.rule.check(formats=layer.formats, neuron=layer.neuron, steps=self.steps)
+                layer.rule.check(synapses=layer.synapses, formats=layer.formats, neuron=layer.neuron, steps=self.steps)
             except InputError as error:
                 raise InputError(f"{where}: {error}") from None
             if type(layer.rule) is not type(self.layers[0].rule):
@@ -412,7 +414,10 @@ class NetworkSpec(Declaration):
             return FlatNetwork.from_json(data).network()
         if data["format"] != FORMAT:
             raise InputError(f"{where}.format: {data['format']!r} is unknown; was it made by a newer version?")
-        return super().from_json({name: value for name, value in data.items() if name != "format"}, where)
+        try:
+            return super().from_json({name: value for name, value in data.items() if name != "format"}, where)
+        except RecursionError:
+            raise InputError(f"{where}: synapses are nested too deeply") from None
 
     def digest(self) -> str:
         """16 hexadecimal digits that identify the contract (SHA-256 of the canonical JSON)."""

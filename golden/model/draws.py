@@ -81,11 +81,14 @@ class DrawGenerator:
         return kept
 
 
-def rounding_words(state: int, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Random words of the presynaptic neurons ``rows``: ``xorshift32(state ^ row)``, int64 (rows,), 32 bits each.
+def rounding_words(state: int, presynaptic: NDArray[np.int64],
+                   position: NDArray[np.int64] | int = 0) -> NDArray[np.int64]:
+    """Random words of presynaptic neurons and the positions they reach, int64, 32 bits each.
 
-    One word serves all synapses of its neuron in a sample, whatever order rows are visited in; each
-    weight's rounding is unbiased over the samples.
+    The word is ``xorshift32(state ^ presynaptic ^ (position << 16))``: ``state`` is the layer's rounding state in this
+    sample, ``presynaptic`` the index of the neuron that spiked (below 2**16), and ``position`` the index of the
+    postsynaptic position (``y * width + x``, below 2**16; dense synapses have one, 0). It serves all synapses between
+    the two in a sample, whatever order they are visited in; each weight's rounding is unbiased over the samples.
     """
-    words: NDArray[np.int64] = xorshift32(state ^ rows.astype(np.int64))
+    words: NDArray[np.int64] = xorshift32(state ^ presynaptic.astype(np.int64) ^ (position << 16))
     return words

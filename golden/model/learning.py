@@ -1,8 +1,9 @@
 """Learning from one image: what every rule shares.
 
 After the forward pass a rule says what the teaching signal tells each layer. Then every layer changes its
-weights by itself, row by row: a row is the presynaptic neuron's weights to all neurons of the layer, read
-once, changed by one rounded amount per weight, clipped, and written once. ``docs/add-a-rule.md`` builds one.
+weights by itself, row by row: a row holds a presynaptic neuron's weights to a run of neurons, is read, changed by one
+rounded amount per weight, clipped, and written. In which order, say the synapses
+(:func:`lifstream.golden.model.synapses.change_weights`). ``docs/add-a-rule.md`` builds a rule.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from lifstream.golden.contract.formats import Phase
 from lifstream.golden.model.draws import rounding_words
 from lifstream.golden.model.network import Network
 from lifstream.golden.model.protocols import Block, ForwardRecord, LearningRule, Mask
-from lifstream.golden.model.registry import neuron_model, rule_model
+from lifstream.golden.model.registry import neuron_model, rule_model, synapses_model
+from lifstream.golden.model.synapses import positions_of
 
 __all__ = ["LearnRecord", "learn"]
 
@@ -32,7 +34,7 @@ class LearnRecord:
     """One message per layer (with desire backpropagation a :class:`lifstream.golden.model.rules.desire.Desire`);
     empty when there was nothing to learn."""
     updates: int = 0
-    """Weights the sample visited, over all layers."""
+    """Weights the sample visited, each as often as it did, over all layers."""
 
 
 def learn(network: Network, image: NDArray[np.uint8], label: int, *, rate_shift: int,
@@ -72,14 +74,13 @@ def learn(network: Network, image: NDArray[np.uint8], label: int, *, rate_shift:
     updates = 0
     for at, message in zip(spec.placed, teaching, strict=bool(teaching)):
         block = Block(*rule.visited(at, forward, message))
-        if not len(block.rows) or not len(block.columns):
+        if not len(block.presynaptic) or not len(block.postsynaptic):
             continue
         state = None if rounding is None else rounding[at.index]
-        words = None if state is None else rounding_words(state, block.rows)
+        words = None if state is None else rounding_words(
+            state, block.presynaptic[:, None], positions_of(at.synapses, block.postsynaptic))
         changes = rule.changes(network, at, forward, message, block, rate_shift=rate_shift, words=words)
-        weights, place = network.weights[at.index], np.ix_(block.rows, block.columns)
-        weights[place] = np.clip(weights[place] + changes, *at.weight_range)
-        updates += changes.size
+        updates += synapses_model(at.synapses).change(at, network.weights[at.index], block, changes)
     for at in spec.placed:
         neuron_model(at.neuron).settle(at, forward.layers[at.index], network.layer_state(at.index))
     return LearnRecord(forward=forward, teaching=teaching, updates=updates)

@@ -45,8 +45,8 @@ class Network:
     spec
         The contract.
     weights
-        A matrix of integers per layer, and the readout's if it has one, in weight LSBs; row ``j`` of a dense layer
-        belongs to presynaptic neuron ``j``. Copied.
+        A matrix of integers per layer, of the shape its synapses declare, and the readout's if it has one, in weight
+        LSBs. Copied.
     further
         Other arrays that :attr:`NetworkSpec.learnt_state` declares, by name, as ``thresholds=[...]``; at their reset
         values where they are not given, or None. Copied.

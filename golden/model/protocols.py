@@ -55,12 +55,12 @@ class ForwardRecord:
 
 
 class Block(NamedTuple):
-    """The part of a layer's matrix that a sample changes."""
+    """The neurons between which a sample changes weights."""
 
-    rows: IntArray
-    """Rows, ascending."""
-    columns: IntArray
-    """Columns, ascending."""
+    presynaptic: IntArray
+    """Ascending."""
+    postsynaptic: IntArray
+    """Ascending."""
 
 
 class LearntNetwork(Protocol):
@@ -76,10 +76,16 @@ class LearntNetwork(Protocol):
 
 
 class SynapsesModel(Protocol):
-    """How spikes become current."""
+    """How spikes become current, and how weights change."""
 
     def current(self, at: PlacedLayer, spikes: NDArray[np.bool_], weights: NDArray[np.int32]) -> IntArray:
         """Exact synaptic current, int64 (..., T, n_out), of spikes, bool (..., T, n_in)."""
+
+    def change(self, at: PlacedLayer, weights: NDArray[np.int32], block: Block, changes: IntArray) -> int:
+        """Change the weights of a block in place, see :func:`lifstream.golden.model.synapses.change_weights`.
+
+        Returns how many were visited.
+        """
 
 
 class NeuronModel(Protocol):
@@ -138,11 +144,11 @@ class LearningRule(Protocol):
         """What each layer is told after the forward pass, with the old weights; empty: nothing to learn."""
 
     def visited(self, at: PlacedLayer, forward: ForwardRecord, message: Any) -> tuple[IntArray, IntArray]:
-        """Rows and columns of the layer's matrix that change."""
+        """Presynaptic and postsynaptic neurons of the layer between which weights change, ascending."""
 
     def changes(self, network: LearntNetwork, at: PlacedLayer, forward: ForwardRecord, message: Any, block: Block, *,
                 rate_shift: int, words: IntArray | None) -> IntArray:
-        """Rounded weight changes in LSBs, int64 (rows, columns), from the layer's histories.
+        """Rounded weight changes in LSBs, int64 (presynaptic, postsynaptic), from the layer's histories.
 
-        ``words``, int64 (rows,), holds the rows' random words, or is None to round half up.
+        ``words``, int64 of the same shape, holds random words to round by, or is None to round half up.
         """

@@ -12,19 +12,22 @@ from lifstream.golden.contract.declaration import Declaration
 from lifstream.golden.contract.neurons import CompetingLif, Lif, Neuron
 from lifstream.golden.contract.readout import Readout, SpikeCounts, Votes
 from lifstream.golden.contract.rules import DesireBackpropagation, PairStdp, Rule
-from lifstream.golden.contract.synapses import Dense, Synapses
+from lifstream.golden.contract.synapses import Conv, Dense, Local, SumPool, Synapses
 from lifstream.golden.model.neurons.competing import CompetingNeurons
 from lifstream.golden.model.neurons.lif import LIF
 from lifstream.golden.model.protocols import LearningRule, NeuronModel, ReadoutModel, SynapsesModel
 from lifstream.golden.model.readouts import SpikeCountReadout, VoteReadout
 from lifstream.golden.model.rules.desire import DesireModel
 from lifstream.golden.model.rules.stdp import StdpModel
-from lifstream.golden.model.synapses import DenseSynapses
+from lifstream.golden.model.synapses import DenseSynapses, StructuredSynapses
 
 __all__ = ["MODELS", "neuron_model", "readout_model", "rule_model", "synapses_model"]
 
 MODELS: dict[type[Declaration], Any] = {
     Dense: DenseSynapses(),
+    Conv: StructuredSynapses(),
+    Local: StructuredSynapses(),
+    SumPool: StructuredSynapses(),
     Lif: LIF,
     CompetingLif: CompetingNeurons(),
     DesireBackpropagation: DesireModel(),

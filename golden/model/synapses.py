@@ -1,14 +1,53 @@
-"""Synaptic currents."""
+"""Synapses: how spikes become current, how a layer's messages travel back, and in which order weights change.
+
+All three follow from what the declaration reaches (:meth:`Synapses.targets`), and nothing here asks for more: a
+connection is a presynaptic neuron, the position that it reaches, and the row of weights by which it does.
+"""
 
 from __future__ import annotations
+
+from functools import lru_cache
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lifstream.golden.contract.network import PlacedLayer
-from lifstream.golden.model.protocols import IntArray
+from lifstream.golden.contract.synapses import Synapses
+from lifstream.golden.model.protocols import Block, IntArray
 
-__all__ = ["DenseSynapses", "synaptic_current"]
+__all__ = ["Connections", "DenseSynapses", "StructuredSynapses", "change_weights", "connections", "passed_back",
+           "positions_of", "synaptic_current"]
+
+
+class Connections(NamedTuple):
+    """All connections of a layer in the order in which weights are updated: presynaptic neurons ascending, and of each
+    its positions ascending. Arrays are int64 (connections,) unless said."""
+
+    presynaptic: IntArray
+    row: IntArray
+    """Of the weight matrix."""
+    position: IntArray
+    """Postsynaptic neurons ``position * columns`` to ``position * columns + columns - 1``."""
+    start: IntArray
+    """(n_in + 1,): the connections of presynaptic neuron j are ``start[j]`` to ``start[j + 1] - 1``."""
+
+
+@lru_cache(maxsize=64)
+def connections(synapses: Synapses) -> Connections:
+    """The connections of a layer."""
+    columns = synapses.weight_shape[1]
+    targets = [tuple(synapses.targets(presynaptic)) for presynaptic in range(synapses.n_in)]
+    fan_out = np.array([len(reached) for reached in targets], dtype=np.int64)
+    flat = np.array([target for reached in targets for target in reached], dtype=np.int64).reshape(-1, 2)
+    return Connections(presynaptic=np.repeat(np.arange(synapses.n_in), fan_out), row=flat[:, 0],
+                       position=flat[:, 1] // columns, start=np.concatenate([[0], fan_out.cumsum()]))
+
+
+def positions_of(synapses: Synapses, postsynaptic: IntArray) -> IntArray:
+    """Positions of postsynaptic neurons; of dense synapses, which have one, 0."""
+    return postsynaptic // synapses.weight_shape[1]
 
 
 def synaptic_current(spikes: NDArray[np.bool_], weights: NDArray[np.int32]) -> IntArray:
@@ -33,8 +72,93 @@ def synaptic_current(spikes: NDArray[np.bool_], weights: NDArray[np.int32]) -> I
     return current.astype(np.int64)
 
 
+def passed_back(synapses: Synapses, weights: NDArray[np.int32], values: IntArray) -> IntArray:
+    """``sum_i w_ij * values_i`` over all that each presynaptic neuron reaches, exact in integers.
+
+    Parameters
+    ----------
+    weights
+        int32, of the shape that the synapses declare.
+    values
+        int64 (n_out,).
+
+    Returns
+    -------
+    int64 (n_in,); 0 for a neuron that reaches nothing.
+    """
+    table, by_position = connections(synapses), values.reshape(-1, weights.shape[1])
+    columns = np.flatnonzero(by_position.any(axis=0))
+    used = np.isin(table.position, np.flatnonzero(by_position.any(axis=1)))
+    terms = weights[np.ix_(table.row[used], columns)] * by_position[np.ix_(table.position[used], columns)]
+    totals = np.zeros(synapses.n_in, dtype=np.int64)
+    np.add.at(totals, table.presynaptic[used], terms.sum(axis=1, dtype=np.int64))
+    return totals
+
+
+def change_weights(synapses: Synapses, weights: NDArray[np.int32], block: Block, changes: IntArray,
+                   limits: tuple[int, int]) -> int:
+    """Change the weights between the neurons of a block, in place.
+
+    Presynaptic neurons ascending, and for each the positions it reaches, ascending: the row is read, the changes of
+    that neuron and that position are added, the sums are clipped, and the row is written, before the next. Where
+    positions share a row it changes several times in a sample, and each change was rounded by itself.
+
+    Parameters
+    ----------
+    weights
+        int32, of the shape that the synapses declare.
+    block
+        Presynaptic and postsynaptic neurons.
+    changes
+        int64 (presynaptic, postsynaptic) of the block, weight LSBs; those of pairs that are not connected have no
+        effect.
+    limits
+        Smallest and largest weight.
+
+    Returns
+    -------
+    Weights visited, each as often as it was.
+    """
+    table, columns = connections(synapses), weights.shape[1]
+    position, column = np.divmod(block.postsynaptic, columns)
+    at_position = {int(each): np.flatnonzero(position == each) for each in np.unique(position)}
+    visited = 0
+    for presynaptic, change in zip(block.presynaptic, changes, strict=True):
+        for connection in range(table.start[presynaptic], table.start[presynaptic + 1]):
+            chosen = at_position.get(int(table.position[connection]))
+            if chosen is None:
+                continue
+            row = weights[table.row[connection]]
+            row[column[chosen]] = np.clip(row[column[chosen]] + change[chosen], *limits)
+            visited += len(chosen)
+    return visited
+
+
+class StructuredSynapses:
+    """Any synapses, by their connections alone."""
+
+    def current(self, at: PlacedLayer, spikes: NDArray[np.bool_], weights: NDArray[np.int32]) -> IntArray:
+        table, columns = connections(at.synapses), weights.shape[1]
+        current = np.zeros((*spikes.shape[:-1], at.n_out), dtype=np.int64)
+        order = np.argsort(table.position, kind="stable")
+        ends = np.searchsorted(table.position[order], np.arange(at.synapses.positions + 1))
+        for position, (start, end) in enumerate(pairwise(ends)):
+            chosen = order[start:end]
+            current[..., position * columns:(position + 1) * columns] = synaptic_current(
+                spikes[..., table.presynaptic[chosen]], weights[table.row[chosen]])
+        return current
+
+    def change(self, at: PlacedLayer, weights: NDArray[np.int32], block: Block, changes: IntArray) -> int:
+        return change_weights(at.synapses, weights, block, changes, at.weight_range)
+
+
 class DenseSynapses:
-    """All to all."""
+    """All to all: the same, in one operation each."""
 
     def current(self, at: PlacedLayer, spikes: NDArray[np.bool_], weights: NDArray[np.int32]) -> IntArray:
         return synaptic_current(spikes, weights)
+
+    def change(self, at: PlacedLayer, weights: NDArray[np.int32], block: Block, changes: IntArray) -> int:
+        place = np.ix_(block.presynaptic, block.postsynaptic)
+        weights[place] = np.clip(weights[place] + changes, *at.weight_range)
+        return changes.size

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lifstream.golden.contract.network import NetworkSpec
+from lifstream.golden.model.synapses import connections
 
 __all__ = ["ecp5_block_rams", "synaptic_operations", "weight_memory_bits"]
 
@@ -36,6 +37,10 @@ def synaptic_operations(spec: NetworkSpec, spikes: Sequence[float]) -> float:
     Parameters
     ----------
     spikes
-        Spikes per image of what stands before each weight matrix: the input, then the layers.
+        Spikes per image of what stands before each weight matrix: the input, then the layers. Where presynaptic
+        neurons reach unlike many others, as at the edges of a map, all are taken to spike alike.
     """
-    return sum(count * array.shape[1] for count, array in zip(spikes, spec.learnt_state["weights"], strict=False))
+    reached = [len(connections(layer.synapses).row) * layer.synapses.weight_shape[1] / layer.n_in
+               for layer in spec.layers]
+    reached += [array.shape[1] for array in spec.learnt_state["weights"][len(spec.layers):]]
+    return sum(count * fan_out for count, fan_out in zip(spikes, reached, strict=False))

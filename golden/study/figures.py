@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
+from lifstream.golden.contract.synapses import Map
 from lifstream.golden.files import replace_file
 from lifstream.golden.model.network import NO_PREDICTION, Network
 from lifstream.golden.model.protocols import ForwardRecord
@@ -60,19 +61,27 @@ def _draw_raster(axes: Axes, spikes: NDArray[np.bool_], title: str) -> None:
              xlim=(-0.7, spikes.shape[0] - 0.3), ylim=(-1, spikes.shape[1]))
 
 
+def _weight_tiles(weights: NDArray[np.integer], patch: Map) -> NDArray[np.int64]:
+    """Weights as images (tiles, height, width): by position where each has its own, neuron, and presynaptic channel."""
+    by_position = weights.reshape(-1, patch.height, patch.width, patch.channels, weights.shape[1])
+    return np.transpose(by_position, (0, 4, 3, 1, 2)).reshape(-1, *patch.size).astype(np.int64)
+
+
 def _draw_weights(axes: Axes, network: Network, height: int, width: int) -> None:
-    """The first layer's weights, a tile per neuron, at most 64 of them."""
-    count = min(64, network.spec.layers[0].n_out)
+    """The first layer's weights, a tile per neuron or, of each channel before, per kernel; at most 64 of them."""
+    layer = network.spec.layers[0]
+    fields = _weight_tiles(network.weights[0], layer.synapses.patch or Map(height=height, width=width))
+    count, (height, width) = min(64, len(fields)), fields.shape[1:]
     columns = int(np.ceil(np.sqrt(2 * count)))
     rows = -(-count // columns)
     tiles = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1), np.nan)
     for index in range(count):
         top, left = index // columns * (height + 1) + 1, index % columns * (width + 1) + 1
-        tiles[top:top + height, left:left + width] = \
-            network.weights[0][:, index].reshape(height, width) / network.spec.layers[0].formats.one
+        tiles[top:top + height, left:left + width] = fields[index] / layer.formats.one
     limit = float(np.nanpercentile(np.abs(tiles), 99.5)) or 1.0
     image = axes.imshow(tiles, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
-    axes.set(title=f"weights of layer 0, neurons 0 to {count - 1}", xticks=[], yticks=[])
+    shown = f"neurons 0 to {count - 1}" if layer.synapses.patch is None else f"{count} of {len(fields)} kernels"
+    axes.set(title=f"weights of layer 0, {shown}", xticks=[], yticks=[])
     colorbar = axes.figure.colorbar(image, ax=axes, fraction=0.046, pad=0.02)
     colorbar.set_label("weight / threshold")
 

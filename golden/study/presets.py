@@ -13,9 +13,13 @@ from lifstream.golden.contract.flat import (
     flattened,
     with_rule,
 )
-from lifstream.golden.contract.formats import Overflow, Rounding
-from lifstream.golden.contract.network import NetworkSpec
-from lifstream.golden.contract.rules import Modulation
+from lifstream.golden.contract.formats import Formats, Overflow, Rounding
+from lifstream.golden.contract.input import Pixels
+from lifstream.golden.contract.network import Layer, NetworkSpec
+from lifstream.golden.contract.neurons import Lif
+from lifstream.golden.contract.readout import SpikeCounts
+from lifstream.golden.contract.rules import DesireBackpropagation, Modulation
+from lifstream.golden.contract.synapses import Conv, Dense, Local, Map, SumPool, Synapses
 
 __all__ = ["PRESETS", "Preset", "TrainingPlan", "preset_by_name"]
 
@@ -141,12 +145,14 @@ class Preset:
             How weight updates are rounded.
         """
         preset = self if rule is None else self.with_rule(rule)
-        plan, choices = preset.training, (rounding, weight_bits, steps, hidden)
-        if all(choice is None for choice in choices):
+        choices = {"rounding": rounding, "weight bits": weight_bits, "steps": steps, "hidden": hidden}
+        plan, chosen = preset.training, [name for name, choice in choices.items() if choice is not None]
+        if not chosen:
             return preset
         flat = flattened(preset.spec)
         if flat is None:
-            raise InputError(f"{self.name}: its layers are not all dense and alike; change its JSON")
+            raise InputError(f"{chosen[0]}: the layers of {self.name} are not all dense and alike, so this cannot be "
+                             "changed in one word; change its JSON")
         if rounding is not None:
             flat = replace(flat, rounding=rounding)
         if weight_bits is not None:
@@ -184,6 +190,30 @@ def _paper(sizes: tuple[int, ...], *, dropout: int) -> NetworkSpec:
                      NamedRule.PAPER)
 
 
+def _learning(synapses: Synapses, *, rate_offset: int = 0) -> Layer:
+    """A layer that learns by the graded rule, with stochastic rounding: shared weights change often, and by little."""
+    formats = Formats()
+    return Layer(synapses=synapses, neuron=Lif(threshold=formats.one), formats=formats,
+                 rule=DesireBackpropagation(rounding=Rounding.STOCHASTIC, rate_offset=rate_offset))
+
+
+def _structured(*patches: Conv | Local, rate_offsets: tuple[int, ...], pool: int | None = None) -> NetworkSpec:
+    """Layers of patches, one after the other, with their rate offsets, and ten neurons behind, or behind sums."""
+    layers = [_learning(synapses, rate_offset=offset) for synapses, offset in zip(patches, rate_offsets, strict=True)]
+    before = patches[-1].outputs
+    last: Synapses = Dense(inputs=before.neurons // ((pool or 1)**2), outputs=10)
+    if pool is not None:
+        last = SumPool(inputs=before, size=pool, synapses=last)
+    return NetworkSpec(input=Pixels(count=patches[0].n_in), layers=(*layers, _learning(last)), readout=SpikeCounts())
+
+
+_DIGITS_EDGES = Conv(inputs=Map(height=8, width=8), channels=12, kernel=(3, 3))
+_SMALL_EDGES = Conv(inputs=Map(height=28, width=28), channels=16, kernel=(5, 5), stride=(2, 2), padding=(2, 2))
+_SMALL_SHAPES = Conv(inputs=_SMALL_EDGES.outputs, channels=32, kernel=(3, 3), stride=(2, 2), padding=(1, 1))
+_LARGE_EDGES = replace(_SMALL_EDGES, channels=24)
+_LARGE_SHAPES = Conv(inputs=_LARGE_EDGES.outputs, channels=48, kernel=(3, 3))
+_LOCAL_EDGES = Local(inputs=Map(height=28, width=28), channels=8, kernel=(7, 7), stride=(3, 3))
+
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
@@ -210,6 +240,19 @@ PRESETS: dict[str, Preset] = {
                training=TrainingPlan(epochs=150, rate_shift=17, rate_shift_end=17)),
         Preset(name="paper-fashion", dataset="fashion-mnist", spec=_paper((784, 1000, 100, 10), dropout=102),
                training=TrainingPlan(epochs=600, rate_shift=17, rate_shift_end=17)),
+        # Maps. Kernels change at many positions per sample and go on gaining while the rate falls slowly; a map of
+        # few channels in front of sums wants half the rate of the dense layer behind.
+        Preset(name="conv-digits", dataset="digits",
+               spec=_structured(_DIGITS_EDGES, rate_offsets=(1,), pool=2),
+               training=TrainingPlan(epochs=10, rate_shift=11, rate_shift_end=13, validation=150)),
+        Preset(name="conv-small", dataset="mnist",
+               spec=_structured(_SMALL_EDGES, _SMALL_SHAPES, rate_offsets=(0, -1)),
+               training=TrainingPlan(epochs=11, rate_shift=12, rate_shift_end=14, shift=1)),
+        Preset(name="conv-mnist", dataset="mnist",
+               spec=_structured(_LARGE_EDGES, _LARGE_SHAPES, rate_offsets=(0, -1)),
+               training=TrainingPlan(epochs=12, rate_shift=12, rate_shift_end=15, shift=1)),
+        Preset(name="local-mnist", dataset="mnist", spec=_structured(_LOCAL_EDGES, rate_offsets=(-1,)),
+               training=TrainingPlan(epochs=12, rate_shift=11, rate_shift_end=14)),
         # Competing neurons; the last layer counts their votes.
         Preset(name="digits-stdp", dataset="digits", spec=_plastic((64, 50, 10), Modulation.NONE, threshold_rise=60),
                training=TrainingPlan(epochs=2, rate_shift=10, rate_shift_end=10, validation=150)),

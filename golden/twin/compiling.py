@@ -84,8 +84,8 @@ def _compiled_scaled(value, shift, word):  # noqa: ARG001
 
 
 @jit
-def rounding_word(state, row):
-    """:func:`lifstream.golden.model.draws.rounding_words` for one row, in 64 bits; no word at all (-1) is -1."""
+def rounding_word(state, presynaptic, position):
+    """:func:`lifstream.golden.model.draws.rounding_words` for one pair, in 64 bits; no word at all (-1) is -1."""
     if state < 0:
         return np.int64(-1)
-    return _xorshift32(np.int64(state) ^ np.int64(row))
+    return _xorshift32(np.int64(state) ^ np.int64(presynaptic) ^ (np.int64(position) << 16))

@@ -18,6 +18,7 @@ from lifstream.golden.model.rules.desire import output_neuron_desire
 from lifstream.golden.model.trace import trace
 from lifstream.golden.twin.compiling import jit, rounding_word, scaled
 from lifstream.golden.twin.kernels import LEARN, spike_traces
+from lifstream.golden.twin.synapses import passed_back, position_starts
 
 __all__ = ["DesireConstants", "integer_constants", "real_constants"]
 
@@ -83,7 +84,7 @@ def integer_constants(at: PlacedLayer, value: type[np.generic]) -> DesireConstan
         eligible_from=value(at.neuron.threshold_in(Phase.TRAINING) >> 1), weight_min=formats.weight_min,
         weight_max=formats.weight_max, spike_unit=1 << rule.trace_fraction,
         pixel_trace=np.ascontiguousarray(trace(rule, spike_patterns(at.steps)).T.astype(np.int32)),
-        shift=rule.trace_fraction - formats.weight_fraction,
+        shift=rule.update_shift(0, formats),
         hidden_threshold=rule.hidden_threshold_raw(fraction=fraction, steps=at.steps),
         exponent_from=np.int64(1) << (exponents - DESIRE_EXPONENT_MIN + fraction), **_shared(at))
 
@@ -102,7 +103,7 @@ def real_constants(at: PlacedLayer) -> DesireConstants:
     threshold = at.neuron.threshold_in(Phase.TRAINING) / at.formats.one
     return DesireConstants(
         eligible_from=np.float32(threshold / 2), weight_min=-np.inf, weight_max=np.inf, spike_unit=1.0,
-        pixel_trace=traces, shift=0, hidden_threshold=rule.hidden_threshold_real * unit,
+        pixel_trace=traces, shift=rule.rate_offset, hidden_threshold=rule.hidden_threshold_real * unit,
         exponent_from=2.0**(exponents - DESIRE_EXPONENT_MIN), **_shared(at))
 
 
@@ -136,7 +137,8 @@ def passing_back(rule, sign, potentials):
 
 
 @jit
-def hidden_desire(weights, kept, columns, rule, counts, next_sign, next_exponent, next_error, sign, exponent, error):
+def hidden_desire(synapses, weights, kept, columns, rule, counts, next_sign, next_exponent, next_error, sign, exponent,
+                  error):
     """Desires of a layer from those of its successor's neurons ``columns``."""
     factors = np.empty(len(columns), dtype=np.int64)
     threshold, graded, exponent_from = rule.hidden_threshold, rule.graded, rule.exponent_from
@@ -145,13 +147,13 @@ def hidden_desire(weights, kept, columns, rule, counts, next_sign, next_exponent
             factors[index] = next_sign[column] << (next_exponent[column] - rule.exponent_min)
         else:
             factors[index] = next_sign[column] * next_error[column]
+    totals = np.zeros(len(sign), dtype=exponent_from.dtype)
+    passed_back(synapses, weights, kept, columns, factors, totals)
     for neuron in range(len(sign)):
         sign[neuron] = exponent[neuron] = error[neuron] = 0
         if kept[neuron] == 0:
             continue
-        total = threshold * 0
-        for index in range(len(columns)):
-            total += weights[neuron, columns[index]] * factors[index]
+        total = totals[neuron]
         size = abs(total)
         if size < threshold:
             continue
@@ -165,8 +167,48 @@ def hidden_desire(weights, kept, columns, rule, counts, next_sign, next_exponent
 
 
 @jit
-def update(weights, rows, traces, potentials, spikes, sign, exponent, rate_shift, rounding, rule):
-    """Change the weights from ``rows`` to all neurons with a desire; returns how many those are."""
+def update(synapses, weights, sources, traces, potentials, spikes, sign, exponent, rate_shift, rounding, rule):
+    """Change the weights from ``sources`` to all neurons with a desire; returns how many were visited."""
+    if synapses.dense:
+        return update_dense(weights, sources, traces, potentials, spikes, sign, exponent, rate_shift, rounding, rule)
+    return update_connections(synapses, weights, sources, traces, potentials, spikes, sign, exponent, rate_shift,
+                              rounding, rule)
+
+
+@jit
+def update_connections(synapses, weights, sources, traces, potentials, spikes, sign, exponent, rate_shift, rounding,
+                       rule):
+    """:func:`update` connection by connection: sources ascending, positions ascending."""
+    neurons, columns = np.flatnonzero(sign), weights.shape[1]
+    starts, steps, visited = position_starts(synapses, neurons, columns), len(spikes), 0
+    shift, low, high = rule.shift + rate_shift, rule.weight_min, rule.weight_max
+    eligible_from, by_spike, always = rule.eligible_from, rule.eligible_by_spike, rule.always_eligible
+    connected, rows, positions = synapses.start, synapses.row, synapses.position
+    gates = np.empty((len(neurons), steps), dtype=traces.dtype)
+    for index, neuron in enumerate(neurons):
+        for step in range(steps):
+            eligible = spikes[step, neuron] != 0 if by_spike else always or potentials[step, neuron] >= eligible_from
+            gates[index, step] = eligible
+    for entry, source in enumerate(sources):
+        for connection in range(connected[source], connected[source + 1]):
+            row, position = rows[connection], positions[connection]
+            if starts[position] == starts[position + 1]:
+                continue
+            word = rounding_word(rounding, source, position)
+            for index in range(starts[position], starts[position + 1]):
+                correlation = traces[entry, 0] * 0
+                for step in range(steps):
+                    correlation += traces[entry, step] * gates[index, step]
+                neuron, column = neurons[index], neurons[index] - position * columns
+                change = sign[neuron] * scaled(correlation, shift - exponent[neuron], word)
+                weights[row, column] = min(max(weights[row, column] + change, low), high)
+            visited += starts[position + 1] - starts[position]
+    return visited
+
+
+@jit
+def update_dense(weights, rows, traces, potentials, spikes, sign, exponent, rate_shift, rounding, rule):
+    """:func:`update` a row at a time."""
     columns = np.flatnonzero(sign)
     steps = len(spikes)
     shift, low, high = rule.shift + rate_shift, rule.weight_min, rule.weight_max
@@ -179,7 +221,7 @@ def update(weights, rows, traces, potentials, spikes, sign, exponent, rate_shift
     correlation = np.empty(len(columns), dtype=traces.dtype)
     for row, source in enumerate(rows):
         correlation[:] = 0
-        word = rounding_word(rounding, source)
+        word = rounding_word(rounding, source, 0)
         for step in range(steps):
             trace = traces[row, step]
             if trace != 0:
@@ -199,7 +241,7 @@ def pixel_traces(image, inputs, rule):
 
 
 @jit
-def learn(rules, sample, image, label, prediction, state, masks, rounding, rate_shift, inputs, scratch):  # noqa: ARG001
+def learn(rules, synapses, sample, image, label, prediction, state, masks, rounding, rate_shift, inputs, scratch):  # noqa: ARG001
     """Desires and weight updates of the image that has just run."""
     last = len(rules) - 1
     neurons = 0
@@ -215,9 +257,9 @@ def learn(rules, sample, image, label, prediction, state, masks, rounding, rate_
         kept, width = masks[layer][sample % len(masks[layer])], len(scratch.counts[layer])
         columns = passing_back(rules[layer + 1], sign[layer + 1, :len(scratch.counts[layer + 1])],
                                scratch.current[layer + 1])
-        hidden_desire(state.weights[layer + 1], kept, columns, rules[layer], scratch.counts[layer], sign[layer + 1],
-                      exponent[layer + 1], error[layer + 1], sign[layer, :width], exponent[layer, :width],
-                      error[layer, :width])
+        hidden_desire(synapses[layer + 1], state.weights[layer + 1], kept, columns, rules[layer], scratch.counts[layer],
+                      sign[layer + 1], exponent[layer + 1], error[layer + 1], sign[layer, :width],
+                      exponent[layer, :width], error[layer, :width])
     updates = 0
     for layer in range(len(rules)):
         if layer == 0:
@@ -225,8 +267,9 @@ def learn(rules, sample, image, label, prediction, state, masks, rounding, rate_
         else:
             rows, traces = spike_traces(scratch.spikes[layer - 1], scratch.counts[layer - 1], rules[layer])
         width = len(scratch.counts[layer])
-        updates += update(state.weights[layer], rows, traces, scratch.current[layer], scratch.spikes[layer],
-                          sign[layer, :width], exponent[layer, :width], rate_shift, rounding[layer], rules[layer])
+        updates += update(synapses[layer], state.weights[layer], rows, traces, scratch.current[layer],
+                          scratch.spikes[layer], sign[layer, :width], exponent[layer, :width], rate_shift,
+                          rounding[layer], rules[layer])
     return True, updates
 
 

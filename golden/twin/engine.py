@@ -206,6 +206,7 @@ class _Compiled:
     def __init__(self, network: Network | FloatNetwork) -> None:
         # numba takes a second to import; commands that do not compute need not wait for it.
         from lifstream.golden.twin import desire, kernels, stdp
+        from lifstream.golden.twin.synapses import twin_of
 
         modules: dict[type[Rule], Any] = {DesireBackpropagation: desire, PairStdp: stdp}
         spec = network.spec
@@ -223,6 +224,7 @@ class _Compiled:
         self._rules = tuple(module.real_constants(at) if self._real else module.integer_constants(at, value)
                             for at in spec.placed)
         self._layers = tuple(self._layer(at) for at in spec.placed)
+        self._synapses = tuple(twin_of(at.synapses) for at in spec.placed)
         self._inputs = kernels.InputSpikes(*_input_spikes(spec.steps))
         widths = [layer.n_out for layer in spec.layers]
         self._scratch = kernels.Scratch(
@@ -270,14 +272,14 @@ class _Compiled:
             weight_sums=np.array([at.neuron.weight_sum for at in spec.placed], dtype=np.int64), votes=votes)
 
     def infer(self, images: NDArray[np.uint8], outcome: Outcome) -> None:
-        self._kernels.infer_all(images, self._layers, self._state(), _masks(self._spec, []), self._inputs,
-                                self._scratch, outcome.predictions, outcome.spikes, outcome.responses)
+        self._kernels.infer_all(images, self._layers, self._synapses, self._state(), _masks(self._spec, []),
+                                self._inputs, self._scratch, outcome.predictions, outcome.spikes, outcome.responses)
 
     def learn(self, images: NDArray[np.uint8], labels: NDArray[np.uint8], draws: Sequence[SampleDraws],
               rate_shift: int, outcome: Outcome) -> None:
         if not self._real:
             self._spec.at(0).update_shift(rate_shift)  # raises when no update can be made so
-        self._kernels.learn_all(images, labels, self._layers, self._rules, self._state(), _masks(self._spec, draws),
-                                _rounding_states(self._spec, draws), rate_shift, self._inputs, self._scratch,
-                                outcome.predictions, outcome.spikes, outcome.responses, outcome.learned,
-                                outcome.updates)
+        self._kernels.learn_all(images, labels, self._layers, self._synapses, self._rules, self._state(),
+                                _masks(self._spec, draws), _rounding_states(self._spec, draws), rate_shift,
+                                self._inputs, self._scratch, outcome.predictions, outcome.spikes, outcome.responses,
+                                outcome.learned, outcome.updates)

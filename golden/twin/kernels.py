@@ -1,4 +1,4 @@
-"""Compiled kernels that all networks share: currents, the forward pass, readout, and the loop over images."""
+"""Compiled kernels that all networks share: the forward pass, readout, and the loop over images."""
 
 # The kernels are typed by numba from their arguments; annotations would say less than the docstrings do.
 # mypy: disallow-untyped-defs=false, disallow-incomplete-defs=false
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from lifstream.golden.model.operations import leak
 from lifstream.golden.twin.compiling import jit
 from lifstream.golden.twin.neurons import run, settle
+from lifstream.golden.twin.synapses import hidden_current, input_current
 
 __all__ = ["LEARN", "InputSpikes", "LayerTwin", "Scratch", "State", "column_excess", "infer_all", "learn_all",
            "spike_traces"]
@@ -72,44 +73,19 @@ class Scratch(NamedTuple):
 
 
 @jit
-def input_current(image, weights, inputs, current):
-    """Synaptic current of layer 0: every active pixel's row, at each step it spikes."""
-    current[:] = 0
-    for pixel in np.flatnonzero(inputs.counts[image]):
-        row = weights[pixel]
-        for index in range(inputs.counts[image[pixel]]):
-            total = current[inputs.steps[image[pixel], index]]
-            for neuron in range(len(row)):
-                total[neuron] += row[neuron]
-    return inputs.counts[image].sum()
-
-
-@jit
-def hidden_current(spikes, counts, weights, current):
-    """Synaptic current of a later layer: the row of every neuron that fired, at each of its spikes."""
-    current[:] = 0
-    for source in np.flatnonzero(counts):
-        row = weights[source]
-        for step in range(len(spikes)):
-            if spikes[step, source]:
-                total = current[step]
-                for neuron in range(len(row)):
-                    total[neuron] += row[neuron]
-
-
-@jit
-def forward(image, layers, state, masks, sample, phase, inputs, scratch, spike_totals):
+def forward(image, layers, synapses, state, masks, sample, phase, inputs, scratch, spike_totals):
     """Run one image; fills ``scratch`` and the spike totals (input and each layer)."""
-    spike_totals[0] = input_current(image, state.weights[0], inputs, scratch.current[0])
+    spike_totals[0] = input_current(synapses[0], image, state.weights[0], inputs, scratch.current[0])
     index = 0
     for layer in literal_unroll(layers):
         if index > 0:
-            hidden_current(scratch.spikes[index - 1], scratch.counts[index - 1], state.weights[index],
-                           scratch.current[index])
+            hidden_current(synapses[index], scratch.spikes[index - 1], scratch.counts[index - 1],
+                           state.weights[index], scratch.current[index])
         run(layer.constants[phase], scratch.current[index], masks[index][sample % len(masks[index])], layer.states,
             layer.resets, state.thresholds[index], state.excess[index], scratch.spikes[index], scratch.counts[index])
-        spike_totals[index + 1] = scratch.counts[index].sum()
         index += 1  # noqa: SIM113
+    for each in range(len(scratch.counts)):  # apart: numba unrolls no longer loop over layers of unlike kinds
+        spike_totals[each + 1] = scratch.counts[each].sum()
 
 
 @jit
@@ -172,31 +148,36 @@ def spike_traces(spikes, counts, constants):
     return rows, traces
 
 
-def _learn(rules, sample, image, label, prediction, state, masks, rounding, rate_shift, inputs, scratch):
+def _learn(rules, synapses, sample, image, label, prediction, state, masks, rounding, rate_shift, inputs, scratch):
     raise NotImplementedError  # compiled code takes the overload
 
 
 @overload(_learn)
-def _compiled_learn(rules, sample, image, label, prediction, state, masks, rounding, rate_shift, inputs, scratch):  # noqa: ARG001
+def _compiled_learn(rules, synapses, sample, image, label, prediction, state, masks, rounding, rate_shift,  # noqa: ARG001
+                    inputs, scratch):  # noqa: ARG001
     learn = LEARN[rules[0].instance_class]
-    return lambda rules, sample, image, label, prediction, state, masks, rounding, rate_shift, inputs, scratch: learn(
-        rules, sample, image, label, prediction, state, masks, rounding, rate_shift, inputs, scratch)
+
+    def call(rules, synapses, sample, image, label, prediction, state, masks, rounding, rate_shift, inputs, scratch):
+        return learn(rules, synapses, sample, image, label, prediction, state, masks, rounding, rate_shift, inputs,
+                     scratch)
+
+    return call
 
 
 @jit
-def infer_all(images, layers, state, masks, inputs, scratch, predictions, spike_totals, responses):
+def infer_all(images, layers, synapses, state, masks, inputs, scratch, predictions, spike_totals, responses):
     """Classify uint8 (count, inputs) images; fills predictions (count,), spike totals (count, layers + 1) and
     responses (count, n), spike counts of the last layer."""
     _sum_weights(state)
     for index in range(len(images)):
-        forward(images[index], layers, state, masks, 0, 0, inputs, scratch, spike_totals[index])
+        forward(images[index], layers, synapses, state, masks, 0, 0, inputs, scratch, spike_totals[index])
         responses[index] = scratch.counts[len(scratch.counts) - 1]
         predictions[index] = predict(state, scratch)
 
 
 @jit
-def learn_all(images, labels, layers, rules, state, masks, rounding, rate_shift, inputs, scratch, predictions,
-              spike_totals, responses, learned, updates):
+def learn_all(images, labels, layers, synapses, rules, state, masks, rounding, rate_shift, inputs, scratch,
+              predictions, spike_totals, responses, learned, updates):
     """Learn from images one after the other.
 
     ``masks`` holds a uint8 (count, n) array per layer, or (1, n) to use one mask for all images;
@@ -204,9 +185,10 @@ def learn_all(images, labels, layers, rules, state, masks, rounding, rate_shift,
     """
     _sum_weights(state)
     for index in range(len(images)):
-        forward(images[index], layers, state, masks, index, 1, inputs, scratch, spike_totals[index])
+        forward(images[index], layers, synapses, state, masks, index, 1, inputs, scratch, spike_totals[index])
         responses[index] = scratch.counts[len(scratch.counts) - 1]
         predictions[index] = predict(state, scratch)
-        learned[index], updates[index] = _learn(rules, index, images[index], labels[index], predictions[index], state,
-                                                masks, rounding[index], rate_shift, inputs, scratch)
+        learned[index], updates[index] = _learn(rules, synapses, index, images[index], labels[index],
+                                                predictions[index], state, masks, rounding[index], rate_shift, inputs,
+                                                scratch)
         _settle(layers, state)

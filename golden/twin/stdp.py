@@ -110,7 +110,7 @@ def update(weights, excess, presynaptic, presynaptic_counts, spikes, counts, sig
                 entry += 1
             total *= sign
             further = deficit(weights[row, column], total >= 0, rule.fraction) if rule.soft else 0
-            change = scaled(abs(total), shift + further, rounding_word(rounding, row))
+            change = scaled(abs(total), shift + further, rounding_word(rounding, row, 0))
             moved = weights[row, column] + (change if total >= 0 else -change)
             weights[row, column] = min(max(moved, np.int64(0)), top)
     return len(weights) * len(columns)
@@ -129,7 +129,7 @@ def input_spikes(image, inputs, steps):
 
 
 @jit
-def learn(rules, sample, image, label, prediction, state, masks, rounding, rate_shift, inputs, scratch):  # noqa: ARG001
+def learn(rules, synapses, sample, image, label, prediction, state, masks, rounding, rate_shift, inputs, scratch):  # noqa: ARG001
     """Weight updates of the image that has just run."""
     fired = 0
     for layer in range(len(rules)):

@@ -17,7 +17,7 @@ from lifstream.hdl.events import bits_for_index, magnitude_bits
 from lifstream.hdl.geometry import LayerGeometry
 from lifstream.hdl.layer.lanes import LaneRule, split_step
 from lifstream.hdl.layer.membrane import TagLayout
-from lifstream.hdl.layer.slots import LearnLayout, SlotKind, table
+from lifstream.hdl.layer.slots import LearnLayout, SlotKind, by_fold
 
 __all__ = ["DEFICIT_MAX", "DesireLanes", "DesireLearnLayout", "correlation_bits", "weighted_sum_bits"]
 
@@ -110,7 +110,7 @@ class DesireLanes(LaneRule):
         block, part = split_step(m, slot.step, at.steps, geometry.unroll)
         blocks = geometry.blocks(at.steps)
         m.d.comb += [self.note.part.eq(part), self.note.block.eq(
-            block if geometry.folds == 1 else table(m, slot.fold, geometry.folds, blocks) + block)]
+            block if geometry.folds == 1 else by_fold(m, geometry, slot.fold, blocks) + block)]
         desires, shifted_desires = self._desires(m)
         words, heard = self._eligibility(m)
         changes = self._correlate(m, words, shifted_desires)
@@ -167,7 +167,7 @@ class DesireLanes(LaneRule):
                 put.addr.eq(served.block),
                 put.data.eq(Cat(collected[1:], eligible)),
                 put.en.eq(finished & (served.part == place)),
-                get.addr.eq(learn.block if folds == 1 else table(m, learn.fold, folds, blocks) + learn.block),
+                get.addr.eq(learn.block if folds == 1 else by_fold(m, geometry, learn.fold, blocks) + learn.block),
             ]
             words.append(get.data)
         heard: Value = Const(-1, lanes)
@@ -229,7 +229,10 @@ class DesireLanes(LaneRule):
             scaled = Signal(product.shape(), name=f"scaled_{lane}", reset_less=True)
             active, negative = (Signal(name=f"{name}_{lane}", reset_less=True) for name in ("wanted", "negative"))
             term = Signal(signed(sum_shape.width), name=f"term_{lane}", reset_less=True)
-            m.d.sync += [scaled.eq(product), active.eq(desire.active & heard[lane]), negative.eq(desire.negative),
+            wanted = desire.active & heard[lane]
+            if self._geometry.walked:
+                wanted = wanted & ~self.arriving.void
+            m.d.sync += [scaled.eq(product), active.eq(wanted), negative.eq(desire.negative),
                          term.eq(Mux(active, Mux(negative, -scaled, scaled), 0))]
             terms.append(term)
         scaling, back = Signal(), Signal()

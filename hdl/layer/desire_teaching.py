@@ -32,9 +32,10 @@ class DesireTeaching(Teaching):
     desire cost nothing.
 
     Latency: 2 clocks from the last desire to the phase after. Throughput: a desire per clock, a clock more per fold;
-    back ``n_in x folds`` clocks; update with at most ``log2(T x trace) + 1`` shifts per row (31 with stochastic
-    rounding). Adders: a tree over the groups of the weighted sum's width. No multiplier. Memory: 16 desires; of hidden
-    layers with ternary desires a spike count per neuron.
+    back ``n_in x folds`` clocks, or one per target and fold of the channels; update with at most
+    ``log2(T x trace) + 1`` shifts per row (31 with stochastic rounding). Adders: a tree over the groups of the weighted
+    sum's width. No multiplier. Memory: 16 desires; where synapses have structure, a bit per fold; of hidden layers with
+    ternary desires a spike count per neuron.
     """
 
     tapped = frozenset({"desires"})
@@ -75,10 +76,22 @@ class DesireTeaching(Teaching):
                 "enable": 1, "active": 1, "negative": 1, "magnitude": magnitude_bits(at.network),
                 "store": 1, "fold": bits_for_index(geometry.folds)})),
             "desire_group": Out(groups),
-            **({"own_row": Out(bits_for_index(geometry.n_in)), "sum": In(sums).array(groups),
+            **self._walk_ports(),
+            **({"sum": In(sums).array(groups),
                 "sum_valid": In(1).array(groups), "sum_last": In(1).array(groups)} if not self._at.first else {}),
             **({"spike_leaves": In(1), "leaving": In(neuron)} if self._passes_errors else {}),
         }
+
+    def _walk_ports(self) -> dict[str, Any]:
+        """What it wants from the fetch to go back: a row per neuron, or a walk through its targets."""
+        geometry, source = self._geometry, bits_for_index(self._geometry.n_in)
+        if not geometry.walked:
+            return {"own_row": Out(source)} if not self._at.first else {}
+        back = {"back_asks": Out(1), "back_source": Out(source), "walk_ready": In(1), "walked": In(1),
+                "walked_last": In(1)}
+        return {"walked_fold": In(bits_for_index(geometry.folds)),
+                "walked_wanted": Out(1),    # whether any neuron of that fold has a desire
+                **(back if not self._at.first else {})}
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -106,6 +119,7 @@ class DesireTeaching(Teaching):
         wanted_any = Signal()
         deepest = Signal(4)         # largest deficit of the layer's desires
         received = Signal(range(geometry.lanes * geometry.folds + 1))
+        column = Signal(range(geometry.padded_columns + 1)) if geometry.positions > 1 else received
         turn = Signal(geometry.groups, init=1)
         lane = Signal(bits_for_index(lanes))
         fold = Signal(bits_for_index(geometry.folds))
@@ -117,7 +131,7 @@ class DesireTeaching(Teaching):
         m.d.sync += [group.eq(0), desire.store.eq(0), desire.fold.eq(fold)]
         m.d.sync += [desire.active.eq(0), desire.negative.eq(self.desires.p.negative), desire.magnitude.eq(magnitude)]
         with m.If(phase == LayerPhase.RECEIVE):
-            padding = received >= geometry.n_out
+            padding = column >= geometry.columns
             m.d.comb += self.desires.ready.eq(~padding)
             with m.If(self.desires.valid & self.desires.ready & self.desires.p.skip):
                 m.d.sync += phase.eq(none)
@@ -126,6 +140,8 @@ class DesireTeaching(Teaching):
                 active = self.desires.p.active & self.kept & ~padding
                 m.d.sync += [group.eq(turn), desire.active.eq(active), turn.eq(turn.rotate_left(1)),
                              received.eq(received + 1)]
+                if geometry.positions > 1:
+                    m.d.sync += [column.eq(column + 1), received.eq(received + ~padding)]
                 with m.If(active):
                     m.d.sync += wanted_any.eq(1)
                 with m.If(turn[-1]):
@@ -134,16 +150,32 @@ class DesireTeaching(Teaching):
                         m.d.sync += [lane.eq(0), phase.eq(LayerPhase.STORE)]
         with m.If(phase == LayerPhase.STORE):
             m.d.sync += [desire.store.eq(1), fold.eq(fold + 1), phase.eq(LayerPhase.RECEIVE)]
-            with m.If(received >= geometry.n_out):
+            if geometry.positions > 1:
+                with m.If(column == geometry.padded_columns):
+                    m.d.sync += column.eq(0)
+            with m.If(received >= geometry.n_out if geometry.positions == 1 else fold == geometry.folds - 1):
                 m.d.sync += [received.eq(0), fold.eq(0), phase.eq(next_phase)]
                 m.d.sync += learning.eq(wanted_any) if first_layer else []
         if desire_rule(at).magnitude is Magnitude.GRADED:
             with m.If(desire.active & (desire.magnitude > deepest)):
                 m.d.sync += deepest.eq(desire.magnitude)
+        if geometry.walked:
+            self._mark(m, phase, desire, fold)
         begun = Signal()   # a clock later is early enough, and the way shorter
         m.d.sync += begun.eq(self.begin)
         with m.If(begun):
             m.d.sync += [wanted_any.eq(0), deepest.eq(0)]
+
+    def _mark(self, m: Module, phase: Signal, desire: data.View, fold: Signal) -> None:
+        """Note the folds with a desire, so that updates pass over the others: a bit per fold."""
+        m.submodules.wanted = wanted = memory.Memory(shape=1, depth=max(2, self._geometry.folds), init=[])
+        put, get = wanted.write_port(), wanted.read_port(domain="comb")
+        any_before, found = Signal(), Signal()
+        # The fold's last desire is handed to the lanes in the clock in which the fold is stored.
+        m.d.comb += [found.eq(any_before | desire.active), put.addr.eq(fold), put.data.eq(found),
+                     put.en.eq(phase == LayerPhase.STORE), get.addr.eq(self.walked_fold),
+                     self.walked_wanted.eq(get.data)]
+        m.d.sync += any_before.eq(Mux(phase == LayerPhase.STORE, 0, found))
 
     def _own_error(self, m: Module) -> Value:
         """Distance of the asked neuron's spike count from what its desire wants: |D - n|, or n."""
@@ -221,9 +253,11 @@ class DesireTeaching(Teaching):
 
     def _send(self, m: Module, phase: Signal, answer: Signal, compared: Signal) -> None:
         """Ask for a row as long as there is room for what comes of it, and send the answers."""
-        geometry, slot, last_fold = self._geometry, self.own_slot, self.last_fold
-        row = Signal.like(self.own_row, name="row_now")
-        m.d.comb += self.own_row.eq(row)
+        geometry, slot = self._geometry, self.own_slot
+        last_fold = self.walked_last if geometry.walked else self.last_fold
+        asking = self.back_source if geometry.walked else self.own_row
+        row = Signal.like(asking, name="row_now")
+        m.d.comb += asking.eq(row)
         # The previous layer, if ternary desires go further back, computes errors of its own.
         m.submodules.back_queue = queue = StreamQueue(shape=DesireLayout(self._at.network), depth=_BACK_QUEUE)
         room = Signal(range(_BACK_QUEUE + 1), init=_BACK_QUEUE)
@@ -232,19 +266,23 @@ class DesireTeaching(Teaching):
         rows_done = Signal()
         starting = Signal()  # the row's first fold reserves the room
         mid_row = Signal()
+        there = self.walked if geometry.walked else ~rows_done
         m.d.comb += [
             queue.source.payload.eq(answer), queue.source.valid.eq(compared),
             taken.eq(queue.sink.valid & queue.sink.ready),
-            slot.eq((phase == LayerPhase.BACK) & ~rows_done & (mid_row | (room != 0))),
+            slot.eq((phase == LayerPhase.BACK) & there & (mid_row | (room != 0))),
             starting.eq(slot & ~mid_row),
         ]
         m.d.sync += room.eq(room - starting + taken)
         with m.If(slot):
             m.d.sync += mid_row.eq(~last_fold)
-            with m.If(last_fold):
-                m.d.sync += row.eq(row + 1)
-                with m.If(row == geometry.n_in - 1):
-                    m.d.sync += [row.eq(0), rows_done.eq(1)]
+            if not geometry.walked:
+                with m.If(last_fold):
+                    self._next_row(m, row, rows_done)
+        if geometry.walked:
+            m.d.comb += self.back_asks.eq((phase == LayerPhase.BACK) & ~rows_done)
+            with m.If(self.back_asks & self.walk_ready):
+                self._next_row(m, row, rows_done)
         with m.If(phase == LayerPhase.SKIP):
             m.d.comb += [self.back.valid.eq(1), self.back.p.skip.eq(1)]
         with m.Else():
@@ -254,3 +292,8 @@ class DesireTeaching(Teaching):
             m.d.sync += sent.eq(sent + 1)
             with m.If(sent == geometry.n_in - 1):
                 m.d.sync += [sent.eq(0), rows_done.eq(0), phase.eq(LayerPhase.UPDATE)]
+
+    def _next_row(self, m: Module, row: Signal, rows_done: Signal) -> None:
+        m.d.sync += row.eq(row + 1)
+        with m.If(row == self._geometry.n_in - 1):
+            m.d.sync += [row.eq(0), rows_done.eq(1)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.hdl import Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -82,7 +82,7 @@ class LayerDropout(LayerPart):
     """Draws a layer's masks, writes them into its groups of lanes, and keeps a copy for the learning rule.
 
     Latency: a neuron's mask is in its group 3 clocks after it has been drawn. Throughput: a neuron per clock. Adders:
-    one of an address. No multiplier. Memory: that of :class:`DropoutMasks`.
+    one of an address, in a layer of maps two. No multiplier. Memory: that of :class:`DropoutMasks`.
     """
 
     @property
@@ -129,8 +129,22 @@ class LayerDropout(LayerPart):
             m.d.sync += turn.eq(turn.rotate_left(1))
             with m.If(turn[-1]):
                 m.d.sync += place.eq(place + 1)
+            if geometry.positions > 1:
+                self._next_position(m, masks.drawing, turn, place)
             with m.If(masks.neuron == geometry.n_out - 1):
                 m.d.sync += [turn.eq(1), place.eq(0)]
         with m.If(self.reseed):
             m.d.sync += [turn.eq(1), place.eq(0)]
         return m
+
+    def _next_position(self, m: Module, drawing: Value, turn: Signal, place: Signal) -> None:
+        """Behind a position's last neuron comes the first place of the next."""
+        geometry = self._geometry
+        column = Signal(bits_for_index(geometry.columns))
+        passed = geometry.padded_columns // geometry.groups - (geometry.columns - 1) // geometry.groups
+        with m.If(drawing):
+            m.d.sync += column.eq(column + 1)
+            with m.If(column == geometry.columns - 1):
+                m.d.sync += [column.eq(0), turn.eq(1), place.eq(place + passed)]
+        with m.If(self.reseed):
+            m.d.sync += column.eq(0)

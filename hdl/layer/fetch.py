@@ -1,4 +1,4 @@
-"""Fetch: which rows and folds a spike event touches."""
+"""Fetch: which rows and folds a spike event touches, where every presynaptic neuron has a row of its own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from amaranth.hdl import Const, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from lifstream.golden.contract.network import PlacedLayer
 from lifstream.hdl.events import EventKind, SpikeLayout, bits_for_index, spike_stream
 from lifstream.hdl.geometry import LayerGeometry
 
@@ -22,11 +23,13 @@ class EventFetch(wiring.Component):
 
     Parameters
     ----------
+    at
+        The layer at its place in the network.
     geometry
         The layer's folding.
     """
 
-    def __init__(self, *, geometry: LayerGeometry) -> None:
+    def __init__(self, *, at: PlacedLayer, geometry: LayerGeometry) -> None:
         self._geometry = geometry
         super().__init__({
             "events": In(spike_stream(geometry.n_in)),

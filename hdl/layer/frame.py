@@ -51,7 +51,7 @@ class Frame(wiring.Component):
             "slot": Out(SlotLayout(at, geometry, slot_fields)),
             # The event under way (fetch).
             "occupied": In(1), "event_kind": In(EventKind), "spiking": In(1), "spike_row": In(row),
-            "fold": In(fold), "fold_row": In(row), "last_fold": In(1),
+            "fold": In(fold), **({} if geometry.walked else {"fold_row": In(row)}), "last_fold": In(1),
             "flowing": Out(1), "issue": Out(1), "done": Out(1),
             # How spikes leave (output, emission).
             "has_room": In(1), "drained": In(1), "may_step": In(1),
@@ -78,7 +78,8 @@ class Frame(wiring.Component):
         if own_slot is not None:
             members["own_slot"] = In(1)
         if own_slot is SlotKind.BACK:
-            members["own_row"] = In(bits_for_index(geometry.n_in))
+            members |= ({"walked_row": In(row), "walked_fold": In(fold), "walked_last": In(1), "walked_void": In(1)}
+                        if geometry.walked else {"own_row": In(bits_for_index(geometry.n_in))})
         super().__init__(members)
 
     def elaborate(self, platform: object) -> Module:
@@ -108,9 +109,13 @@ class Frame(wiring.Component):
             m.d.sync += [slot.kind.eq(SlotKind.CLEAR), clearing.eq(~self.last_fold)]
         if self._own_slot is not None:
             with m.Elif(self.own_slot):
-                m.d.comb += self.issue.eq(1)
+                walked = self._own_slot is SlotKind.BACK and self._geometry.walked
+                m.d.comb += [] if walked else self.issue.eq(1)
                 m.d.sync += slot.kind.eq(self._own_slot)
-                if self._own_slot is SlotKind.BACK:
+                if walked:
+                    m.d.sync += [slot.row.eq(self.walked_row), slot.fold.eq(self.walked_fold),
+                                 slot.last.eq(self.walked_last), slot.void.eq(self.walked_void)]
+                elif self._own_slot is SlotKind.BACK:
                     m.d.sync += [slot.row.eq(self.fold_row + self.own_row), slot.last.eq(self.last_fold)]
                 else:
                     m.d.sync += pause.eq(MembraneUnit.step_interval(self._geometry) - 1)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from itertools import pairwise
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -33,13 +36,15 @@ class SpikeHistory(wiring.Component):
         ``T``, time steps per sample.
     every
         List all neurons, silent ones with an empty train, and keep no list of those that fired.
+    ascending
+        List those that fired in ascending order, not as they first fired: from ``list`` on, in ``neurons`` clocks.
     """
 
     latency = 4
     """Clocks from ``index`` to ``neuron`` and ``train``."""
 
-    def __init__(self, *, neurons: int, steps: int, every: bool = False) -> None:
-        self._neurons, self._steps, self._every = neurons, steps, every
+    def __init__(self, *, neurons: int, steps: int, every: bool = False, ascending: bool = False) -> None:
+        self._neurons, self._steps, self._every, self._ascending = neurons, steps, every, ascending
         index = bits_for_index(neurons)
         super().__init__({
             "begin": In(1),         # pulse: a new sample starts
@@ -51,6 +56,7 @@ class SpikeHistory(wiring.Component):
             "index": In(index),     # ask for the index-th of them
             "neuron": Out(index),
             "train": Out(steps),
+            **({"list": In(1), "listed": Out(1)} if ascending else {}),     # all spikes are recorded; the list is made
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -97,7 +103,7 @@ class SpikeHistory(wiring.Component):
                 write.data.generation.eq(generation),
                 write.data.train.eq(Mux(known, found.train, 0) | bit),
             ]
-            if not self._every:
+            if not self._every and not self._ascending:
                 m.d.comb += [listing.en.eq(~known), listing.addr.eq(self.count), listing.data.eq(neuron)]
                 with m.If(~known):
                     m.d.sync += self.count.eq(self.count + 1)
@@ -111,7 +117,35 @@ class SpikeHistory(wiring.Component):
         else:
             m.d.comb += listed.addr.eq(self.index)
             m.d.sync += named.eq(listed.data)
-        m.d.comb += [read.addr.eq(Mux(self.spike, self.spiking, named)),
+        wanted: Value = named
+        if self._ascending:
+            sweeping, place = self._list(m, known, listing)
+            wanted = Mux(sweeping, place, named)
+        m.d.comb += [read.addr.eq(Mux(self.spike, self.spiking, wanted)),
                      self.train.eq(Mux(known, found.train, 0) if self._every else found.train)]
         m.d.sync += [asked.eq(named), self.neuron.eq(asked)]
         return m
+
+    def _list(self, m: Module, known: Value, listing: Any) -> tuple[Signal, Signal]:
+        """Make the list of those that fired; returns whether a neuron's word is to be read for it, and which."""
+        sweeping, listed = Signal(), Signal()
+        places = [Signal(bits_for_index(self._neurons), name=f"place_{stage}") for stage in range(3)]
+        reading = [sweeping, *(Signal(name=f"reading_{stage}") for stage in (1, 2))]
+        for pipeline in (places, reading):
+            m.d.sync += [later.eq(earlier) for earlier, later in pairwise(pipeline)]
+        m.d.comb += self.listed.eq(listed)
+        with m.If(self.list & ~listed & ~Cat(reading).any()):
+            m.d.sync += [sweeping.eq(1), places[0].eq(0)]
+        with m.If(sweeping):
+            m.d.sync += places[0].eq(places[0] + 1)
+            with m.If(places[0] == self._neurons - 1):
+                m.d.sync += sweeping.eq(0)
+        with m.If(reading[-1]):
+            m.d.comb += [listing.en.eq(known), listing.addr.eq(self.count), listing.data.eq(places[-1])]
+            with m.If(known):
+                m.d.sync += self.count.eq(self.count + 1)
+            with m.If(places[-1] == self._neurons - 1):
+                m.d.sync += listed.eq(1)
+        with m.If(self.begin):
+            m.d.sync += listed.eq(0)
+        return sweeping, places[0]

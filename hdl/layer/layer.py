@@ -33,6 +33,7 @@ from lifstream.hdl.layer.membrane import NeuronUnit
 from lifstream.hdl.layer.output import SpikeOutput
 from lifstream.hdl.layer.part import Emission, LayerPart, Teaching
 from lifstream.hdl.layer.phases import LayerPhase
+from lifstream.hdl.layer.targets import TargetFetch
 from lifstream.hdl.layer.update import WeightUpdate
 
 __all__ = ["LifLayer", "NeuronKind", "RuleKind"]
@@ -64,19 +65,20 @@ class LifLayer(wiring.Component):
     """``n_out`` neurons, folded onto the geometry's lanes.
 
     **Forward.** A spike event reads one weight row in every group and adds it to the synaptic
-    currents, ``folds`` clocks each. A step's end hands the currents to the membrane units, which
-    serve ``groups`` neurons per clock; the next step's events are added meanwhile. Firing neurons
-    leave as events. A LEARN event makes the sample one to learn from: the histories the rule needs are
-    recorded, and after the sample the layer awaits what it is to learn.
+    currents, ``folds`` clocks each; in a layer of maps, a row for each position that it reaches. A step's end hands
+    the currents to the membrane units, which serve ``groups`` neurons per clock; the next step's events are added
+    meanwhile. Firing neurons leave as events. A LEARN event makes the sample one to learn from: the histories the rule
+    needs are recorded, and after the sample the layer awaits what it is to learn.
 
     **Update.** Row by row: fetch the presynaptic train, rebuild its trace, accumulate the rule's sums in all
     lanes, shift them serially, round once, add, write the row once.
 
-    Latency: about 20 clocks from a step's end to its first output spike. Throughput: one spike event
-    per ``folds`` clocks, and a clock more after a marker; one step per ``max(lanes_per_group, 5 / folds) x folds``
-    clocks at the most. Update: ``folds x max(T / unroll + 2, shifts + 4)`` clocks per row. Back-pressure on
-    ``spikes`` stalls the layer before a slice could be lost. Weights may be loaded and read between samples. Adders
-    and memory: those of its parts. No multiplier, but for ternary desires that travel back.
+    Latency: about 20 clocks from a step's end to its first output spike. Throughput: one spike event per ``folds``
+    clocks (of a map: a position that it reaches per ``row_folds`` clocks), and a clock more after a marker; one step
+    per ``max(lanes_per_group, 5 / folds) x folds`` clocks at the most. Update: ``folds x max(T / unroll + 2, shifts +
+    4)`` clocks per row. Back-pressure on ``spikes`` stalls the layer before a slice could be lost. Weights may be
+    loaded and read between samples. Adders and memory: those of its parts. No multiplier, but for ternary desires that
+    travel back.
 
     Parameters
     ----------
@@ -88,11 +90,13 @@ class LifLayer(wiring.Component):
         The kind of its neurons.
     rule
         What it learns by.
+    fetch
+        What says which rows and folds an event touches.
     """
 
-    def __init__(self, *, at: PlacedLayer, geometry: LayerGeometry, neuron: NeuronKind,
-                 rule: RuleKind) -> None:
-        self.at, self.geometry, self._neuron = at, geometry, neuron
+    def __init__(self, *, at: PlacedLayer, geometry: LayerGeometry, neuron: NeuronKind, rule: RuleKind,
+                 fetch: type[EventFetch | TargetFetch] = EventFetch) -> None:
+        self.at, self.geometry, self._neuron, self._fetch = at, geometry, neuron, fetch
         self._groups = [LaneGroup(at=at, geometry=geometry, index=index, neuron=neuron.unit,
                                   rule=rule.lanes) for index in range(geometry.groups)]
         parts: dict[str, type[LayerPart]] = neuron.further | ({"dropout": LayerDropout} if self.has_dropout else {})
@@ -142,7 +146,7 @@ class LifLayer(wiring.Component):
     @property
     def state_items(self) -> dict[str, int]:
         """Items of each kind of state (:class:`lifstream.hdl.registry.StateKind`) it holds."""
-        items = {"weights": self.geometry.n_in * self.geometry.n_out}
+        items = {"weights": self.geometry.matrix_rows * self.geometry.columns}
         for part in self._parts:
             items |= part.state_items
         return items
@@ -151,10 +155,11 @@ class LifLayer(wiring.Component):
     def memories(self) -> list[dict[str, Any]]:
         """Memories of what it has learnt, as the emitted description lists them: one signal per group.
 
-        A weight stands in word ``fold * fold_words + row``, the field of its lane, ``width`` bits wide.
+        A weight stands in word ``fold * fold_words + row``, by the fold of its column, in the field of its lane,
+        ``width`` bits wide.
         """
         weights = {"quantity": "weight", "signals": [f"group_{group}.weights" for group in range(self.geometry.groups)],
-                   "lanes_per_group": self.geometry.lanes_per_group, "fold_words": self.geometry.n_in,
+                   "lanes_per_group": self.geometry.lanes_per_group, "fold_words": self.geometry.matrix_rows,
                    "width": self.at.formats.weight_bits}
         return [weights, *(memory for part in self._parts for memory in part.memories)]
 
@@ -162,7 +167,7 @@ class LifLayer(wiring.Component):
         m = Module()
         at, geometry, groups, teaching = self.at, self.geometry, self._groups, self._teaching
         slot_fields = self._neuron.unit.slot_fields(geometry)
-        m.submodules.fetch = fetch = EventFetch(geometry=geometry)
+        m.submodules.fetch = fetch = self._fetch(at=at, geometry=geometry)
         m.submodules.frame = frame = Frame(
             at=at, geometry=geometry, slot_fields=slot_fields, own_slot=teaching.slot_kind,
             every_row=teaching.every_row)
@@ -211,13 +216,17 @@ class LifLayer(wiring.Component):
     def _record(self, m: Module, told: dict[str, Any]) -> dict[str, Any]:
         """The history of presynaptic spikes; returns what it tells the other parts."""
         m.submodules.history = history = SpikeHistory(neurons=self.geometry.n_in, steps=self.at.steps,
-                                                      every=self._teaching.every_row)
+                                                      every=self._teaching.every_row, ascending=self.geometry.walked)
+        if self.geometry.walked:
+            phase = told["phase"]
+            m.d.comb += history.list.eq((phase == LayerPhase.BACK) | (phase == LayerPhase.UPDATE))
         m.d.comb += [
             history.begin.eq(told["begin"]), history.step.eq(told["step"]), history.spike.eq(told["record"]),
             history.spiking.eq(told["neuron"]), history.index.eq(told["train_index"]),
         ]
+        listed = {"train_listed": history.listed} if self.geometry.walked else {}
         return {"history_busy": history.busy, "train_count": history.count, "train_neuron": history.neuron,
-                "train": history.train}
+                "train": history.train, **listed}
 
     def _gathered(self) -> dict[str, Any]:
         """What the groups tell, an array each."""

@@ -21,10 +21,10 @@ _SHIFT_LATENCY = 3
 class WeightLoader(wiring.Component):
     """Moves a layer's weights a row at a time between a stream and the groups' load registers.
 
-    Loading takes weights in the order of the matrix: for each presynaptic neuron, every postsynaptic
-    neuron; after the last it starts over. Padding lanes are filled with zeros, which costs no input.
-    A pulse on ``read`` sends the whole matrix, in the same order, on ``readback``. With ``refresh`` every row is
-    first, after reset, read and written as it is: whoever adds up what is written then has it all.
+    Loading takes weights in the order of the matrix, row by row; after the last it starts over. Padding lanes are
+    filled with zeros, which costs no input. A pulse on ``read`` sends the whole matrix, in the same order, on
+    ``readback``. With ``refresh`` every row is first, after reset, read and written as it is: whoever adds up what is
+    written then has it all.
 
     Latency: a row and fold takes ``lanes + 10`` clocks to load, ``2 x lanes + 4 x lanes per group + 10``
     to read, 18 to refresh. Throughput: within a row one weight per clock in, one per two clocks out. Two
@@ -55,16 +55,16 @@ class WeightLoader(wiring.Component):
             "request": Out(1),      # a slot is wanted
             "writing": Out(1),      # ... WRITE; otherwise HOLD
             "row": Out(unsigned(bits_for_index(geometry.rows))),
-            "fold": Out(unsigned(bits_for_index(geometry.folds))),  # the row's fold ...
-            "first": Out(1),        # ... and whether it is the first presynaptic neuron's
+            "fold": Out(unsigned(bits_for_index(geometry.row_folds))),  # the row's fold ...
+            "first": Out(1),        # ... and whether it is the matrix's first
             "grant": In(1),
         })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         geometry = self._geometry
-        presynaptic = Signal(bits_for_index(geometry.n_in))
-        neuron = Signal(range(geometry.lanes * geometry.folds + 1))
+        presynaptic = Signal(bits_for_index(geometry.matrix_rows))
+        neuron = Signal(range(geometry.padded_columns + 1))
         lane = Signal(bits_for_index(geometry.lanes_per_group))
         group = Signal(bits_for_index(geometry.groups))
         turn = Signal(geometry.groups, init=1)  # the group, a bit each
@@ -75,8 +75,8 @@ class WeightLoader(wiring.Component):
         returning = Signal()    # the row of a refresh has been read and is to be written
         m.d.comb += self.refreshing.eq(refreshing)
         m.d.comb += self.first.eq(presynaptic == 0)
-        padding = neuron >= geometry.n_out
-        last_fold = self.fold == geometry.folds - 1
+        padding = neuron >= geometry.columns
+        last_fold = self.fold == geometry.row_folds - 1
         last_group = group == geometry.groups - 1
         last_lane = lane == geometry.lanes_per_group - 1
         shift = Signal()
@@ -159,9 +159,9 @@ class WeightLoader(wiring.Component):
                 with m.If(last_fold):
                     m.d.sync += [neuron.eq(0), presynaptic.eq(presynaptic + 1), self.row.eq(presynaptic + 1),
                                  self.fold.eq(0)]
-                    with m.If(presynaptic == geometry.n_in - 1):
+                    with m.If(presynaptic == geometry.matrix_rows - 1):
                         m.d.sync += [presynaptic.eq(0), self.row.eq(0), reading.eq(0),
                                          refreshing.eq(0)]
                 with m.Else():
-                    m.d.sync += [self.row.eq(self.row + geometry.n_in), self.fold.eq(self.fold + 1)]
+                    m.d.sync += [self.row.eq(self.row + geometry.matrix_rows), self.fold.eq(self.fold + 1)]
         return m

@@ -21,7 +21,7 @@ from lifstream.hdl.arithmetic import saturate
 from lifstream.hdl.events import EventKind, bits_for_index
 from lifstream.hdl.geometry import LayerGeometry
 from lifstream.hdl.layer.join import drive, join, with_bits
-from lifstream.hdl.layer.slots import KEEP_APART, SlotKind, SlotLayout, table
+from lifstream.hdl.layer.slots import KEEP_APART, SlotKind, SlotLayout, by_fold
 
 __all__ = ["MembraneUnit", "NeuronUnit", "TagLayout", "carried"]
 
@@ -198,7 +198,7 @@ class MembraneUnit(wiring.Component):
         for pipeline in (valid, tags):
             m.d.sync += [later.eq(earlier) for earlier, later in pairwise(pipeline)]
         address = Signal(bits_for_index(folds * lanes))
-        m.d.comb += address.eq(lane if folds == 1 else table(m, serving.fold, folds, lanes) + lane)
+        m.d.comb += address.eq(lane if folds == 1 else by_fold(m, geometry, serving.fold, lanes) + lane)
         last = lane == lanes - 1
         known = {"address": address, "lane": lane, "fold": serving.fold, "first": serving.first, "last": last,
                  "marker": Mux(last, serving.marker, EventKind.SPIKE), "masks": serving.masks}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
@@ -14,6 +14,12 @@ from lifstream.hdl.layer.part import Emission
 from lifstream.hdl.queue import StreamQueue
 
 __all__ = ["SliceCollector", "SpikeOutput"]
+
+_ON_THEIR_WAY = 16
+"""Clocks from a step being handed over to its slice being given back, and some more."""
+
+_KEPT = 64
+"""Slices of a step that a layer of maps keeps at most, beside those on their way."""
 
 
 class SpikeOutput(wiring.Component):
@@ -66,7 +72,8 @@ class SpikeOutput(wiring.Component):
 class SliceCollector(Emission):
     """Slices of one neuron per group, a clock after they fired; those with neither spike nor marker are left out.
 
-    Latency: 1 clock. Throughput: a slice per clock. Adders: one of a neuron's index. No multiplier, no memory.
+    Latency: 1 clock. Throughput: a slice per clock. Adders: one of a neuron's index, in a layer of maps
+    three. No multiplier, no memory.
     """
 
     @property
@@ -76,8 +83,13 @@ class SliceCollector(Emission):
 
     @property
     def slice_depth(self) -> int:
-        """Room for two folds: one on its way out, one being served."""
-        return 2 * self._geometry.lanes_per_group + 2
+        """Room for two folds, one on its way out, one being served; where folds are many and short, for those on their
+        way to and through the membrane units, and for spikes that the next layer takes more slowly than they come."""
+        geometry = self._geometry
+        two_folds = 2 * geometry.lanes_per_group + 2
+        if not geometry.walked:
+            return two_folds
+        return two_folds + _ON_THEIR_WAY + min(_KEPT, geometry.folds * geometry.lanes_per_group)
 
     def _own_ports(self) -> dict[str, Any]:
         groups = self._geometry.groups
@@ -87,21 +99,31 @@ class SliceCollector(Emission):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         geometry, slices = self._geometry, self.slices
-        groups, neurons = geometry.groups, geometry.lanes * geometry.folds
+        groups, neurons = geometry.groups, geometry.padded_columns
         valid, marker = self.slice_valid[0], self.slice_marker[0]   # groups keep step
-        base = Signal(range(neurons + groups))
+        base = Signal(range(neurons + groups))  # column of the slice's first neuron
         fired = Signal(groups)
         m.d.comb += fired.eq(Cat(*self.spike))
-        if neurons > geometry.n_out:     # some are padding
-            real = Cat(base + index < geometry.n_out for index in range(groups))
+        if neurons > geometry.columns:     # some are padding
+            real = Cat(base + index < geometry.columns for index in range(groups))
             m.d.comb += fired.eq(Cat(*self.spike) & real)
         wanted = fired.any() | (marker != EventKind.SPIKE)
         dropped = Signal()
         m.d.sync += [slices.valid.eq(valid & wanted), dropped.eq(valid & ~wanted),
-                     slices.p.mask.eq(fired), slices.p.tag.eq(base), slices.p.kind.eq(marker)]
+                     slices.p.mask.eq(fired), slices.p.tag.eq(self._neuron(m, base)), slices.p.kind.eq(marker)]
         with m.If(valid):
             m.d.sync += base.eq(Mux(base == neurons - groups, 0, base + groups))
         with m.If(self.announce):
             m.d.sync += [slices.valid.eq(1), slices.p.mask.eq(0), slices.p.kind.eq(EventKind.LEARN)]
         m.d.comb += [self.needed.eq(geometry.lanes_per_group), self.returned.eq(dropped), self.may_step.eq(1)]
         return m
+
+    def _neuron(self, m: Module, column: Signal) -> Value:
+        """The neuron at a column of the position that is being served."""
+        geometry, valid = self._geometry, self.slice_valid[0]
+        if geometry.positions == 1:
+            return column
+        first = Signal(range(geometry.n_out))   # of the position
+        with m.If(valid & (column == geometry.padded_columns - geometry.groups)):
+            m.d.sync += first.eq(Mux(first == geometry.n_out - geometry.columns, 0, first + geometry.columns))
+        return first + column

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # Amaranth's own has no types
 else:
     from amaranth.lib.enum import Enum
 
-__all__ = ["KEEP_APART", "LearnLayout", "SlotKind", "SlotLayout", "table"]
+__all__ = ["KEEP_APART", "LearnLayout", "SlotKind", "SlotLayout", "by_fold", "table"]
 
 KEEP_APART = {"lifstream_keep": 1}
 """Attribute of registers of which every group has its own copy: synthesis would merge them into one that drives all
@@ -58,6 +58,8 @@ class SlotLayout(data.StructLayout):
             "step": bits_for_index(at.steps),  # STEP: index of the step
             "marker": EventKind,    # STEP: marker that follows the fold's last neuron
             "last": 1,              # BACK: the row's last fold
+            # BACK: the neuron reaches nothing, so this stands for no row.
+            **({"void": 1} if geometry.walked and not at.first else {}),
             **own,
         })
 
@@ -116,4 +118,14 @@ def table(m: Module, index: Value, count: int, factor: int) -> Signal:
         for value in range(count):
             with m.Case(value):
                 m.d.comb += product.eq(value * factor)
+    return product
+
+
+def by_fold(m: Module, geometry: LayerGeometry, fold: Value, factor: int) -> Signal:
+    """``fold * factor``: from a table; where folds are as many as positions, by adding what is shifted."""
+    if not geometry.walked:
+        return table(m, fold, geometry.folds, factor)
+    product = Signal(bits_for_index(geometry.folds * factor))
+    shifted = [fold << bit for bit in range(factor.bit_length()) if factor >> bit & 1]
+    m.d.comb += product.eq(sum(shifted[1:], shifted[0]))
     return product

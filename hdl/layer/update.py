@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal, Value
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -17,13 +19,17 @@ from lifstream.hdl.layer.slots import LearnLayout, SlotKind
 
 __all__ = ["WeightUpdate"]
 
+_POSITION_PLACE = 16
+"""Where a position stands in what tells random words apart; a neuron's index is below."""
+
 
 class WeightUpdate(wiring.Component):
     """Fetches a presynaptic train, rebuilds its trace, has all lanes accumulate the rule's sums and shift them
     serially, then add them to the row, rounded once, and write it once; three rows are under way at a time.
 
     Latency: ``T / unroll + 8`` clocks from the phase's start to the first shift, and the rule's ``lead``. Throughput:
-    ``max(T / unroll + 2, shifts + 4)`` clocks per row and fold, and the ``lead``. Adders: ``unroll`` of the trace's
+    ``max(T / unroll + 2, shifts + 4)`` clocks per row and fold, and the ``lead``; in a layer of maps, for each target
+    with a desire, a clock for each of the others, and 7 per neuron. Adders: ``unroll`` of the trace's
     width, two of a row's index, three counters. No multiplier, no memory.
 
     Parameters
@@ -59,7 +65,25 @@ class WeightUpdate(wiring.Component):
                if teaching.every_row else {}),
             **({"begin": In(1), "reseed": In(1), "rounding_state": In(32)} if self._stochastic else {}),
             **{name: In(learn[name].shape) for name in learn.held},
+            **(self._walk_ports() if geometry.walked else {}),
         })
+
+    def _walk_ports(self) -> dict[str, Any]:
+        """Of a walk through a neuron's targets."""
+        geometry = self._geometry
+        return {
+            "train_listed": In(1),      # the neurons that fired are known
+            "update_asks": Out(1),      # go through the targets ...
+            "update_source": Out(bits_for_index(geometry.n_in)),    # ... of this neuron
+            "update_takes": Out(1),     # the target is over
+            "walked": In(1),            # there is one ...
+            "walked_row": In(bits_for_index(geometry.rows)),
+            "walked_fold": In(bits_for_index(geometry.folds)),
+            "walked_position": In(bits_for_index(geometry.positions)),
+            "walked_void": In(1),       # ... which is none
+            "walked_last": In(1),
+            "walked_wanted": In(1),     # ... with a desire
+        }
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -69,8 +93,8 @@ class WeightUpdate(wiring.Component):
         m.d.comb += self.learn.eq(learn)
         m.d.sync += learn.eq(self._learn.const({}))
         fetched, waiting, left = self._fetch(m, take_fetched)
-        correlating, fold, row, neuron = self._correlate(m, learn, fetched, take_fetched, take, complete)
-        changing = self._change(m, learn, take, complete, fold, row, neuron)
+        correlating, fold, row, neuron, word = self._correlate(m, learn, fetched, take_fetched, take, complete)
+        changing = self._change(m, learn, take, complete, fold, row, neuron, word)
         busy = fetched | correlating | complete | changing
         m.d.comb += self.finish.eq((self.phase == LayerPhase.UPDATE) & ~left & ~busy & ~waiting)
         m.d.sync += [learn[name].eq(getattr(self, name)) for name in self._learn.held]
@@ -82,9 +106,12 @@ class WeightUpdate(wiring.Component):
         fetched = Signal()
         wait = Signal(range(latency + 1))
         index = Signal(bits_for_index(self._geometry.n_in + 1))
-        left = index != self.train_count
+        left: Value = index != self.train_count
+        if self._geometry.walked:
+            left = left | ~self.train_listed
         m.d.comb += self.train_index.eq(index)
-        with m.If((self.phase == LayerPhase.UPDATE) & ~fetched & left):
+        wanted = (self.phase == LayerPhase.UPDATE) & ~fetched & left
+        with m.If(wanted & self.train_listed if self._geometry.walked else wanted):
             m.d.sync += wait.eq(wait + 1)
             with m.If(wait == latency):
                 m.d.sync += fetched.eq(1)
@@ -95,10 +122,11 @@ class WeightUpdate(wiring.Component):
         return fetched, wait != 0, left
 
     def _correlate(self, m: Module, learn: Signal, fetched: Signal, take_fetched: Signal, take: Signal,
-                   complete: Signal) -> tuple[Signal, Signal, Value, Signal]:
+                   complete: Signal) -> tuple[Value, Signal, Value, Signal, Value]:
         """Rebuild the trace, ``unroll`` steps per clock, once per fold.
 
-        Returns whether that is under way, the fold, its row, and the presynaptic neuron.
+        Returns whether that is under way, the fold, its row, the presynaptic neuron, and what tells its random words
+        apart.
         """
         at, geometry = self._at, self._geometry
         folds, unroll, blocks, rule = geometry.folds, geometry.unroll, geometry.blocks(at.steps), at.rule
@@ -118,9 +146,11 @@ class WeightUpdate(wiring.Component):
             traces.append(following)
             value = following
         # Decided a clock before: what it starts lies far apart.
-        m.d.sync += take_fetched.eq(fetched & ~correlating & ~complete & ~take_fetched)
+        walking = Signal(name="walking") if geometry.walked else None   # the neuron has targets left
+        ready: Value = fetched & ~correlating & ~complete & ~take_fetched
+        m.d.sync += take_fetched.eq(ready if walking is None else ready & ~walking)
         with m.If(take_fetched):
-            m.d.sync += [correlating.eq(1), block.eq(0), fold.eq(0), fold_row.eq(0), trace.eq(0),
+            m.d.sync += [correlating.eq(walking is None), block.eq(0), fold.eq(0), fold_row.eq(0), trace.eq(0),
                          remaining.eq(self.train), neuron.eq(self.train_neuron)]
         with m.If(correlating):
             m.d.sync += [
@@ -135,14 +165,36 @@ class WeightUpdate(wiring.Component):
                 m.d.sync += [correlating.eq(0), complete.eq(1)]
         with m.If(take):
             m.d.sync += complete.eq(0)
-            if folds > 1:
+            if folds > 1 and not geometry.walked:
                 with m.If(fold != folds - 1):
                     m.d.sync += [correlating.eq(1), block.eq(0), fold.eq(fold + 1), trace.eq(0),
                                  fold_row.eq(fold_row + geometry.n_in)]  # the train has come full circle
-        return correlating, fold, fold_row + neuron, neuron
+        if walking is None:
+            return correlating, fold, fold_row + neuron, neuron, neuron
+        position = Signal(bits_for_index(geometry.positions))
+        begin = self._walk(m, take_fetched, walking, ~correlating & (~complete | take))
+        with m.If(begin):  # the train has come full circle
+            m.d.sync += [correlating.eq(1), block.eq(0), trace.eq(0), fold.eq(self.walked_fold),
+                         fold_row.eq(self.walked_row), position.eq(self.walked_position)]
+        m.d.comb += self.update_source.eq(neuron)
+        word = Cat(neuron, Const(0, _POSITION_PLACE - len(neuron)), position)
+        return correlating | walking, fold, fold_row, neuron, word
+
+    def _walk(self, m: Module, start: Signal, walking: Signal, free: Value) -> Signal:
+        """Go through a neuron's targets, passing over those without a desire; returns whether one is begun with."""
+        asking, begin = Signal(), Signal()
+        wanted = self.walked_wanted & ~self.walked_void
+        m.d.comb += [begin.eq(walking & self.walked & wanted & free), self.update_asks.eq(asking),
+                     self.update_takes.eq(walking & self.walked & (free | ~wanted))]
+        m.d.sync += asking.eq(start)    # the walk is over, so it can be had at once
+        with m.If(start):
+            m.d.sync += walking.eq(1)
+        with m.If(self.update_takes & self.walked_last):
+            m.d.sync += walking.eq(0)
+        return begin
 
     def _change(self, m: Module, learn: Signal, take: Signal, complete: Signal, fold: Signal, row: Value,
-                neuron: Signal) -> Value:
+                neuron: Signal, word: Value) -> Value:
         """Shift, add, write; returns whether any of that is under way.
 
         The row is read while the sums are shifted, or before.
@@ -171,7 +223,7 @@ class WeightUpdate(wiring.Component):
             with m.Elif(aiming != 0):
                 m.d.sync += [aiming.eq(aiming - 1), learn.aim.eq(aiming == 1), shifting.eq(aiming == 1)]
         if self._stochastic:
-            self._random_bits(m, learn, take, shifting, neuron)
+            self._random_bits(m, learn, take, shifting, word)
         write_row = Signal.like(self.update_row)
         with m.If(take):
             m.d.sync += write_row.eq(self.update_row)
@@ -194,8 +246,8 @@ class WeightUpdate(wiring.Component):
             m.d.sync += writing.eq(0)
         return busy
 
-    def _random_bits(self, m: Module, learn: Signal, take: Signal, shifting: Signal, neuron: Signal) -> None:
-        """A word per row, of which every shift takes a bit; the generator steps once per sample."""
+    def _random_bits(self, m: Module, learn: Signal, take: Signal, shifting: Signal, seed: Value) -> None:
+        """A word per row and position, of which every shift takes a bit; the generator steps once per sample."""
         state = Signal(32, init=self._at.rounding_seed)
         with m.If(self.begin):
             m.d.sync += state.eq(xorshift32(state))
@@ -203,6 +255,6 @@ class WeightUpdate(wiring.Component):
             m.d.sync += state.eq(self.rounding_state)
         word = Signal(32)
         with m.If(take):
-            m.d.sync += word.eq(xorshift32(state ^ neuron))
+            m.d.sync += word.eq(xorshift32(state ^ seed))
         with m.If(shifting):
             m.d.sync += [learn.random.eq(word[0]), word.eq(word >> 1)]

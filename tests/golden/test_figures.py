@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 from matplotlib.artist import Artist
 from matplotlib.axis import Axis
@@ -13,9 +14,24 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import BboxBase
 
+from lifstream.golden.contract.formats import Formats
+from lifstream.golden.contract.input import Pixels
+from lifstream.golden.contract.network import Layer, NetworkSpec
+from lifstream.golden.contract.neurons import Lif
+from lifstream.golden.contract.readout import SpikeCounts
+from lifstream.golden.contract.rules import DesireBackpropagation
+from lifstream.golden.contract.synapses import Conv, Dense, Local, Map, SumPool, Synapses
+from lifstream.golden.model.network import Network
 from lifstream.golden.study.comparison import Row, published_rows
-from lifstream.golden.study.figures import comparison_figure, learning_figure, sweep_figure, training_figure
+from lifstream.golden.study.figures import (
+    comparison_figure,
+    learning_figure,
+    network_figure,
+    sweep_figure,
+    training_figure,
+)
 from lifstream.golden.study.training import EpochMetrics
+from tests.conftest import random_images
 
 LONG = "a very long title with $ signs " * 10
 
@@ -140,3 +156,32 @@ def test_sweeps_can_be_read() -> None:
     assert figure.axes[0].get_xticks().tolist() == [6, 8, 16]
     assert not box(figure.legends[0]).overlaps(box(figure.axes[0]))
     drawn(sweep_figure([({"rule": "paper"}, row(1, 0.5))], measure="m", title="t"))
+
+
+CONV = Conv(inputs=Map(height=8, width=8), channels=6, kernel=(3, 2))
+
+
+@pytest.mark.parametrize(("synapses", "shown", "title"), [
+    (Dense(inputs=64, outputs=4), lambda weights: weights[:, 3].reshape(8, 8), "neurons 0 to 3"),
+    (CONV, lambda weights: weights[:, 3].reshape(3, 2), "6 of 6 kernels"),
+    (Conv(inputs=Map(height=4, width=8, channels=2), channels=6, kernel=(3, 2)),
+     lambda weights: weights.reshape(3, 2, 2, 6)[:, :, 1, 1], "12 of 12 kernels"),
+    (Local(inputs=CONV.inputs, channels=2, kernel=(4, 4), stride=(4, 4)),
+     lambda weights: weights[16:32, 1].reshape(4, 4), "8 of 8 kernels"),
+    (SumPool(inputs=CONV.inputs, size=2, synapses=Dense(inputs=16, outputs=4)),
+     lambda weights: weights[:, 3].reshape(4, 4), "4 of 4 kernels"),
+])
+def test_weights_of_any_synapses_are_tiles(synapses: Synapses, shown: Any, title: str) -> None:
+    formats = Formats()
+    layers = (Layer(synapses=synapses, neuron=Lif(threshold=formats.one), rule=DesireBackpropagation()),
+              Layer(synapses=Dense(inputs=synapses.n_out, outputs=3), neuron=Lif(threshold=formats.one),
+                    rule=DesireBackpropagation()))
+    network = Network.initial(spec=NetworkSpec(input=Pixels(count=64), layers=layers, readout=SpikeCounts()), seed=1)
+    image = random_images(1, 64, 2)[0]
+    record = network.classify(image)
+    figure = drawn(network_figure(network, image, 0, record, np.eye(3, 4, dtype=np.int64), height=8, width=8))
+    axes = next(axes for part in figure.subfigs for axes in part.axes if title in axes.get_title())
+    tiles = axes.images[0].get_array()
+    wanted = shown(network.weights[0]) / formats.one
+    windows = np.lib.stride_tricks.sliding_window_view(np.asarray(tiles), wanted.shape)[1:, 1:]
+    assert (windows[::wanted.shape[0] + 1, ::wanted.shape[1] + 1] == wanted).all(axis=(2, 3)).sum() == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,12 +17,16 @@ from hypothesis import strategies as st
 import lifstream
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.flat import flat_network
+from lifstream.golden.contract.input import Pixels
 from lifstream.golden.contract.network import NetworkSpec
+from lifstream.golden.contract.readout import SpikeCounts
+from lifstream.golden.contract.synapses import Conv, Dense, Local, Map, SumPool, Synapses, Target
 from lifstream.golden.study.presets import PRESETS
 from lifstream.hdl.emit import LINT_PRAGMAS, LINT_WAIVERS, Emission, emit_network, stored_network
 from lifstream.hdl.encoder import _pattern_rom
 from lifstream.hdl.geometry import Geometry, LayerGeometry, balanced_lanes
 from lifstream.hdl.host.core import Core
+from lifstream.hdl.layer.targets import target_tables
 from lifstream.sim.runner import _environment
 
 
@@ -45,6 +50,43 @@ def test_a_geometry_for_each_layer() -> None:
     emission = emit_network(spec=spec, geometry=geometry)
     assert [layer["lanes"] for layer in emission.description["layers"]] == [3, 10]
     assert "geometry: lanes 3,128, pixels per clock 4, unroll 2,5." in emission.verilog
+
+
+@pytest.mark.parametrize(("lanes", "per_unit", "groups", "per_group", "row_folds"), [
+    (9, 2, 3, 2, 1), (5, None, 5, 1, 1), (5, 1, 5, 1, 1), (2, 8, 1, 2, 3), (4, 3, 2, 2, 2), (1, None, 1, 1, 5)])
+def test_lanes_of_a_map_run_over_its_channels(lanes: int, per_unit: int | None, groups: int, per_group: int,
+                                              row_folds: int) -> None:
+    maps = Conv(inputs=Map(height=3, width=4, channels=2), channels=5, kernel=(2, 2))
+    spec = NetworkSpec(input=Pixels(count=24), readout=SpikeCounts(), layers=(replace(
+        flat_network(sizes=(24, maps.n_out)).layers[0], synapses=maps),))
+    geometry = Geometry(lanes=lanes, neurons_per_unit=per_unit).layer(spec, 0)
+    assert (geometry.groups, geometry.lanes_per_group, geometry.row_folds) == (groups, per_group, row_folds)
+    assert (geometry.positions, geometry.columns, geometry.folds) == (6, 5, 6 * row_folds)
+    assert geometry.rows == 8 * row_folds
+    assert balanced_lanes(spec, most=5) == (5,)
+
+
+def test_membrane_units_where_steps_are_long_beside_spikes() -> None:
+    spec = PRESETS["conv-small"].spec
+    assert [layer.lanes_per_group for layer in Geometry(lanes=32).layers(spec)] == [1, 8, 5]
+
+
+@pytest.mark.parametrize("synapses", [
+    Conv(inputs=Map(height=5, width=4, channels=3), channels=2, kernel=(3, 2), stride=(2, 3), padding=(1, 0)),
+    Local(inputs=Map(height=3, width=5, channels=2), channels=4, kernel=(1, 2), stride=(2, 3)),
+    SumPool(inputs=Map(height=4, width=6, channels=2), size=2, synapses=Dense(inputs=12, outputs=3)),
+    Dense(inputs=4, outputs=3)])
+def test_tables_hold_every_target(synapses: Synapses) -> None:
+    tables = target_tables(synapses)
+    for presynaptic, (address, first_row) in enumerate(tables.sources):
+        found = []
+        while True:
+            row, position, last, reaches = tables.targets[address]
+            found += [Target(row=first_row + row, first=position * synapses.weight_shape[1])] if reaches else []
+            address += 1
+            if last:
+                break
+        assert found == list(synapses.targets(presynaptic))
 
 
 @pytest.mark.parametrize("geometry", [Geometry(lanes=(3,)), Geometry(lanes=2, unroll=(2, 2, 2)), Geometry(lanes=())])

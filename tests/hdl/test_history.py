@@ -21,12 +21,16 @@ def spikes_of(generator: random.Random, neurons: int, steps: int, rate: float) -
             if generator.random() < rate]
 
 
-def recorded(sample: Sample, *, neurons: int, every: bool) -> list[tuple[int, int]]:
-    """What the history lists: (neuron, train) of those that fired, in the order of their first spikes, or of all."""
+LISTS: list[dict[str, bool]] = [{}, {"every": True}, {"ascending": True}]
+
+
+def recorded(sample: Sample, *, neurons: int, every: bool = False, ascending: bool = False) -> list[tuple[int, int]]:
+    """What the history lists: (neuron, train) of those that fired, in the order of their first spikes or ascending,
+    or of all."""
     trains: dict[int, int] = dict.fromkeys(range(neurons), 0) if every else {}
     for step, neuron in sample:
         trains[neuron] = trains.get(neuron, 0) | 1 << step
-    return list(trains.items())
+    return sorted(trains.items()) if ascending else list(trains.items())
 
 
 async def record(clock: Clocked, sample: Sample, *, stop: int | None = None) -> None:
@@ -58,6 +62,12 @@ async def record(clock: Clocked, sample: Sample, *, stop: int | None = None) -> 
 async def listed(clock: Clocked) -> list[tuple[int, int]]:
     dut = clock.dut
     found = []
+    if "list" in dut.signature.members:
+        assert not clock.get(dut.listed)
+        clock.set(dut.list, 1)
+        await clock.until(lambda: clock.get(dut.listed))
+        await clock.tick(5)
+        clock.set(dut.list, 0)
     for index in range(clock.get(dut.count)):
         clock.set(dut.index, index)
         await clock.tick(dut.latency)
@@ -65,21 +75,21 @@ async def listed(clock: Clocked) -> list[tuple[int, int]]:
     return found
 
 
-@pytest.mark.parametrize("every", [False, True])
+@pytest.mark.parametrize("lists", LISTS, ids=str)
 @pytest.mark.parametrize(("neurons", "steps"), SIZES)
-def test_samples_are_recorded(neurons: int, steps: int, every: bool) -> None:
+def test_samples_are_recorded(neurons: int, steps: int, lists: dict[str, bool]) -> None:
     async def bench(clock: Clocked) -> None:
         for rate in (0.3, 0.0, 1.0, 0.1, 0.5):
             sample = spikes_of(clock.random, neurons, steps, rate)
             await record(clock, sample)
             await clock.until(lambda: not clock.get(clock.dut.busy))
-            assert await listed(clock) == recorded(sample, neurons=neurons, every=every), rate
+            assert await listed(clock) == recorded(sample, neurons=neurons, **lists), rate
 
-    run(SpikeHistory(neurons=neurons, steps=steps, every=every), bench)
+    run(SpikeHistory(neurons=neurons, steps=steps, **lists), bench)
 
 
-@pytest.mark.parametrize("every", [False, True])
-def test_nothing_is_left_when_sample_numbers_repeat(every: bool) -> None:
+@pytest.mark.parametrize("lists", LISTS, ids=str)
+def test_nothing_is_left_when_sample_numbers_repeat(lists: dict[str, bool]) -> None:
     """A neuron that fires in a sample, then for so long in none that the sample's number comes again."""
     early, steps, repeats = 12, 4, (256, 255)
     neurons = early * len(repeats)
@@ -94,14 +104,14 @@ def test_nothing_is_left_when_sample_numbers_repeat(every: bool) -> None:
             sample = firing.get(number, [])
             await record(clock, sample)
             if sample:
-                assert await listed(clock) == recorded(sample, neurons=neurons, every=every), number
+                assert await listed(clock) == recorded(sample, neurons=neurons, **lists), number
 
-    run(SpikeHistory(neurons=neurons, steps=steps, every=every), bench)
+    run(SpikeHistory(neurons=neurons, steps=steps, **lists), bench)
 
 
-@pytest.mark.parametrize("every", [False, True])
+@pytest.mark.parametrize("lists", LISTS, ids=str)
 @pytest.mark.parametrize("clocks", [1, 3])
-def test_reset_in_the_middle_of_a_sample_and_of_clearing(every: bool, clocks: int) -> None:
+def test_reset_in_the_middle_of_a_sample_and_of_clearing(lists: dict[str, bool], clocks: int) -> None:
     neurons, steps = 5, 6
 
     async def bench(clock: Clocked) -> None:
@@ -114,6 +124,6 @@ def test_reset_in_the_middle_of_a_sample_and_of_clearing(every: bool, clocks: in
             sample = spikes_of(clock.random, neurons, steps, 0.2)
             await record(clock, sample)
             await clock.until(lambda: not clock.get(clock.dut.busy))
-            assert await listed(clock) == recorded(sample, neurons=neurons, every=every), stop
+            assert await listed(clock) == recorded(sample, neurons=neurons, **lists), stop
 
-    run(SpikeHistory(neurons=neurons, steps=steps, every=every), bench)
+    run(SpikeHistory(neurons=neurons, steps=steps, **lists), bench)

@@ -24,6 +24,7 @@ from lifstream.golden.contract.flat import NamedRule, changed, flat_network, wit
 from lifstream.golden.contract.formats import Overflow, Rounding
 from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.contract.protocol import Command
+from lifstream.golden.contract.synapses import Conv, Dense, Map
 from lifstream.golden.model.draws import DrawGenerator
 from lifstream.golden.model.learning import learn
 from lifstream.golden.model.network import Network
@@ -36,9 +37,9 @@ from lifstream.sim import runner
 from lifstream.sim.cosim import Continuation, CosimResult, Recording, Segment, Stalls, Surroundings, cosimulate
 from lifstream.sim.faults import Fault
 from lifstream.sim.harness import write_harness
-from lifstream.sim.places import threshold_path, weight_path
+from lifstream.sim.places import slice_of, threshold_path, weight_path
 from lifstream.sim.runner import Simulator, WaveFormat
-from tests.conftest import error_lines, flat, random_images, random_network
+from tests.conftest import error_lines, random_images, random_network
 from tests.golden.test_stdp import plastic
 from tests.sim.test_plastic import start
 from tests.sim.waveform import Waveform
@@ -57,7 +58,7 @@ def split(pixels: int, classes: int) -> Split:
 
 
 def model(spec: NetworkSpec, scale: float = 2.2) -> Model:
-    network = random_network(spec, 11, scale=scale) if flat(spec).stdp is None else start(spec)
+    network = random_network(spec, 11, scale=scale) if "thresholds" not in spec.learnt_state else start(spec)
     return Model(network=network, preset="test", dataset="none")
 
 
@@ -209,21 +210,35 @@ def test_batches_run_on_without_a_reset(monkeypatch: pytest.MonkeyPatch) -> None
     assert [entry["images"] for entry in result.history] == [5, 10, 12, 17, 22, 24, 29, 34, 36]
 
 
+def with_maps(spec: NetworkSpec) -> NetworkSpec:
+    """The network with a convolution of seven places for its first layer."""
+    first, last = spec.layers
+    maps = Conv(inputs=Map(height=1, width=7), channels=5, kernel=(1, 3), stride=(1, 2))
+    return replace(spec, layers=(replace(first, synapses=maps), replace(last, synapses=Dense(
+        inputs=maps.n_out, outputs=3))))
+
+
 # Two groups and two folds in a layer, and memories so small that simulators record them.
 TINY = flat_network(sizes=(7, 13, 3), steps=5, dropout=0, output_threshold=3)
 TINY_COMPETING = changed(plastic((7, 13, 4)), steps=5)
+TINY_MAPS = with_maps(TINY)
 TINY_GEOMETRY = Geometry(lanes=9)
 
 
 @pytest.fixture(scope="module")
 def tiny() -> dict[NetworkSpec, Emission]:
-    return {spec: emit_network(spec=spec, geometry=TINY_GEOMETRY) for spec in (TINY, TINY_COMPETING)}
+    return {spec: emit_network(spec=spec, geometry=folding(spec)) for spec in (TINY, TINY_COMPETING, TINY_MAPS)}
+
+
+def folding(spec: NetworkSpec) -> Geometry:
+    """Of a tiny network; two groups in each, in one of them a lane that is padding."""
+    return replace(TINY_GEOMETRY, neurons_per_unit=3) if spec is TINY_MAPS else TINY_GEOMETRY
 
 
 def recorded(spec: NetworkSpec, emission: Emission, folder: Path, fault: Fault | None = None, seed: int = 1,
              ) -> tuple[CosimResult, Waveform]:
     """A run of :func:`cosim` and its waveform."""
-    result = cosim(spec, TINY_GEOMETRY, training=True, emission=emission, fault=fault, seed=seed,
+    result = cosim(spec, folding(spec), training=True, emission=emission, fault=fault, seed=seed,
                    recording=Recording(waves=folder / "waves.vcd"))
     return result, Waveform(folder / "waves.vcd")
 
@@ -255,7 +270,7 @@ def shown(waves: Waveform, spec: NetworkSpec, description: dict[str, Any], diver
         membrane = description["membranes"][layer]
         slices = waves.each_clock(f"harness.dut.{membrane['valid']}")
         assert slices[clock]
-        assert slices[:clock].sum() == steps * membrane["slices"] + neuron // len(membrane["signals"])
+        assert slices[:clock].sum() == steps * membrane["slices"] + slice_of(membrane, neuron)
         assert waves.at(path, clock) == waves.at(path, clock + 0.9)
         return signed(waves.at(path, clock), membrane["width"])
     took, payloads = transfers(waves, path), waves.each_clock(path)
@@ -291,7 +306,10 @@ def shown(waves: Waveform, spec: NetworkSpec, description: dict[str, Any], diver
     (TINY, Fault.PREDICTION, "prediction"), (TINY, Fault.DESIRE, "desire sign"), (TINY, Fault.UPDATE, "weight"),
     (TINY_COMPETING, Fault.SPIKE, "spike"), (TINY_COMPETING, Fault.COUNT, "spike count"),
     (TINY_COMPETING, Fault.UPDATE, "weight"), (TINY_COMPETING, Fault.THRESHOLD, "adaptive threshold"),
-    (TINY_COMPETING, Fault.INHIBITION, "membrane potential")])
+    (TINY_COMPETING, Fault.INHIBITION, "membrane potential"),
+    (TINY_MAPS, Fault.WEIGHT, "membrane potential"), (TINY_MAPS, Fault.SPIKE, "spike"),
+    (TINY_MAPS, Fault.MEMBRANE, "membrane potential"), (TINY_MAPS, Fault.DESIRE, "desire sign"),
+    (TINY_MAPS, Fault.UPDATE, "weight")])
 def test_every_planted_fault_is_named_and_found_in_the_waveform(
         spec: NetworkSpec, fault: Fault, quantity: str, tiny: dict[NetworkSpec, Emission], tmp_path: Path) -> None:
     result, waves = recorded(spec, tiny[spec], tmp_path, fault, seed=3)
@@ -306,6 +324,9 @@ def test_every_planted_fault_is_named_and_found_in_the_waveform(
     assert result.message.endswith(f"{divergence['path']})")
     if divergence["clock"] is not None:
         assert f"{divergence['clock']} at {divergence['time_ns']} ns, " in result.message
+    if spec is TINY_MAPS and divergence["layer"] == 0 and fault is not Fault.UPDATE:
+        position, channel = divmod(divergence["neuron"], 5)
+        assert f"neuron {divergence['neuron']} (position {position}, channel {channel}): " in result.message
     if fault is Fault.UPDATE:
         assert f"layer {divergence['layer']}, row {divergence['row']}, column {divergence['column']}" in result.message
     # These faults make the design and the golden model differ; the others only falsify what was captured.

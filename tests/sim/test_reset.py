@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from lifstream.golden.contract.formats import Rounding
 from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.contract.protocol import END, Command, FrameKind, Status, reply_bytes
 from lifstream.golden.contract.rules import Bounds
+from lifstream.golden.contract.synapses import Conv, Dense, Map
 from lifstream.golden.model.draws import DrawGenerator
 from lifstream.golden.model.frames import Frame, FrameDecoder, encode_frame
 from lifstream.golden.model.learning import learn
@@ -37,7 +39,7 @@ from lifstream.hdl.host.core import Core
 from lifstream.sim.cosim import Stalls
 from lifstream.sim.harness import write_pin_harness
 from lifstream.sim.runner import build, run_bench
-from tests.conftest import flat, random_images, random_network
+from tests.conftest import random_images, random_network
 from tests.golden.test_stdp import plastic
 from tests.sim.blocks import simulate
 
@@ -45,6 +47,12 @@ pytestmark = pytest.mark.simulation
 
 DESIRE = flat_network(sizes=(5, 4, 3), steps=6, dropout=40)
 PLASTIC = changed(plastic((5, 4, 3)), steps=6)
+_STOCHASTIC = changed(DESIRE, rounding=Rounding.STOCHASTIC)
+_EDGES = Conv(inputs=Map(height=1, width=5), channels=3, kernel=(1, 3), stride=(1, 2))
+_SHAPES = Conv(inputs=_EDGES.outputs, channels=3, kernel=(1, 2), padding=(0, 1))
+MAPS = replace(_STOCHASTIC, layers=(
+    replace(_STOCHASTIC.layers[0], synapses=_EDGES), replace(_STOCHASTIC.layers[0], synapses=_SHAPES),
+    replace(_STOCHASTIC.layers[1], synapses=Dense(inputs=_SHAPES.n_out, outputs=3))))
 SPECS = {
     "graded": DESIRE,
     "paper, two hidden layers, stochastic": changed(with_rule(changed(
@@ -53,6 +61,7 @@ SPECS = {
     "rewarded, two layers, stochastic": changed(plastic(
         (5, 4, 3, 3), rule=NamedRule.REWARD_STDP, rounding=Rounding.STOCHASTIC, weight_sum=9_000,
         bounds=Bounds.SATURATE, depression_shift=1), steps=6),
+    "maps": MAPS,
 }
 GEOMETRIES = {"one fold": Geometry(lanes=4), "folded": Geometry(lanes=2, unroll=4)}
 IMAGES = random_images(3, 5, 12)
@@ -60,7 +69,7 @@ IMAGES = random_images(3, 5, 12)
 
 def network(spec: NetworkSpec) -> Network:
     """Weights with which neurons fire and learn."""
-    if flat(spec).stdp is None:
+    if "thresholds" not in spec.learnt_state:
         return random_network(spec, 2, scale=2.5)
     random = np.random.default_rng(4)
     start = Network.initial(spec=spec, seed=2)
@@ -83,7 +92,9 @@ def opening(spec: NetworkSpec) -> list[np.ndarray]:
 
 def questions(spec: NetworkSpec) -> list[np.ndarray]:
     """What the core is asked afterwards: its state, an image, to learn from another, its state again."""
-    state = [packet(Command.READ_WEIGHTS), *([packet(Command.READ_THRESHOLDS)] if flat(spec).stdp is not None else [])]
+    state = [packet(Command.READ_WEIGHTS)]
+    if "thresholds" in spec.learnt_state:
+        state.append(packet(Command.READ_THRESHOLDS))
     return [*state, image_packets(IMAGES[2:], None), image_packets(IMAGES[:1], np.array([2], dtype=np.uint8)), *state]
 
 
@@ -94,7 +105,7 @@ def answer_bytes(spec: NetworkSpec) -> list[int]:
 
 def check(spec: NetworkSpec, replies: Sequence[Reply], where: str) -> tuple[bool, ...]:
     """The answers are those of the golden model, freshly started with the weights that were read back."""
-    state = 1 if flat(spec).stdp is None else 2
+    state = len(spec.learnt_state)
     commands = [Command(int(words[0]) & ~LAST) for words in questions(spec)]
     assert [reply.command for reply in replies] == commands, where
     for reply, command in zip(replies, commands, strict=True):

@@ -10,6 +10,7 @@ from lifstream.golden.contract.formats import Formats, Rounding
 from lifstream.golden.contract.neurons import Neuron, Population
 from lifstream.golden.contract.neurons.lif import leaked
 from lifstream.golden.contract.readout import Readout
+from lifstream.golden.contract.synapses import Synapses
 
 __all__ = ["SHIFT_MAX", "Rule"]
 
@@ -24,6 +25,8 @@ class Rule(Declaration, family="rule"):
     """The neurons that it can teach."""
     readout: ClassVar[type[Readout]] = Readout
     """The readout that tells the last layer what to learn."""
+    synapses: ClassVar[type[Synapses]] = Synapses
+    """The synapses that it can teach."""
     every_row: ClassVar[bool] = False
     """Whether weights of silent presynaptic neurons change too."""
 
@@ -37,6 +40,8 @@ class Rule(Declaration, family="rule"):
     trace_leak_shift: int
     """Leak shift of the trace, 1..8."""
     rounding: Rounding
+    rate_offset: int = 0
+    """What is added to the rate shift in this layer, for rules with a field for it."""
 
     def _check_shared(self) -> None:
         require_integer("trace_fraction", self.trace_fraction, 0, 8)
@@ -44,8 +49,10 @@ class Rule(Declaration, family="rule"):
         if not isinstance(self.rounding, Rounding):
             raise InputError(f"rounding: {self.rounding!r} is not a Rounding")
 
-    def check(self, *, formats: Formats, neuron: Neuron, steps: int) -> None:
+    def check(self, *, synapses: Synapses, formats: Formats, neuron: Neuron, steps: int) -> None:
         """Raise InputError where the rule does not go with what else the layer is made of."""
+        if not isinstance(synapses, self.synapses):
+            raise InputError(f"rule: {self.kind} teaches {self.synapses.kind} synapses only, these are {synapses.kind}")
         if neuron.population is not self.teaches:
             raise InputError(f"rule: {self.kind} teaches {self.teaches.value} neurons, {neuron.kind} are "
                              f"{neuron.population.value}")
@@ -76,7 +83,11 @@ class Rule(Declaration, family="rule"):
         """The most by which an update is shifted further than the learning rate says."""
         raise NotImplementedError
 
+    def update_shift(self, rate_shift: int, formats: Formats) -> int:
+        """Right shift from a correlation to weight LSBs: ``X + rate_shift + rate_offset - F``."""
+        return self.trace_fraction + rate_shift + self.rate_offset - formats.weight_fraction
+
     def rate_shift_range(self, formats: Formats) -> tuple[int, int]:
         """Smallest and largest rate shift that its update can make."""
-        low = formats.weight_fraction - self.trace_fraction
+        low = -self.update_shift(0, formats)
         return max(0, low), low + SHIFT_MAX - self.extra_shift(formats)

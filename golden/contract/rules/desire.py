@@ -12,6 +12,7 @@ from lifstream.golden.contract.formats import Formats, Rounding
 from lifstream.golden.contract.neurons import Neuron
 from lifstream.golden.contract.readout import Readout, SpikeCounts
 from lifstream.golden.contract.rules.base import Rule
+from lifstream.golden.contract.synapses import Synapses
 
 __all__ = ["DESIRE_EXPONENT_MIN", "HIDDEN_THRESHOLD_FRACTION", "DesireBackpropagation", "Eligibility", "Magnitude"]
 
@@ -56,9 +57,13 @@ class DesireBackpropagation(Rule, kind="desire"):
         Smallest absolute weighted sum, in units of 2**-16, that gives a neuron of another layer a desire, 1..2**24.
     trace_fraction, trace_leak_shift, rounding
         See :class:`Rule`.
+    rate_offset
+        Added to the rate shift in this layer, -8..8: below 0 it learns faster, as weights that many positions share
+        want to.
     """
 
     readout: ClassVar[type[Readout]] = SpikeCounts
+    added: ClassVar[tuple[str, ...]] = ("rate_offset",)
 
     eligibility: Eligibility = Eligibility.MEMBRANE
     magnitude: Magnitude = Magnitude.GRADED
@@ -68,16 +73,18 @@ class DesireBackpropagation(Rule, kind="desire"):
     trace_fraction: int = 4
     trace_leak_shift: int = 2
     rounding: Rounding = Rounding.HALF_UP
+    rate_offset: int = 0
 
     def __post_init__(self) -> None:
         self._check_shared()
+        require_integer("rate_offset", self.rate_offset, -8, 8)
         for name, kind in (("eligibility", Eligibility), ("magnitude", Magnitude)):
             if not isinstance(getattr(self, name), kind):
                 raise InputError(f"{name}: {getattr(self, name)!r} is not a {kind.__name__}")
         require_integer("hidden_threshold", self.hidden_threshold, 1, 1 << 24)
 
-    def check(self, *, formats: Formats, neuron: Neuron, steps: int) -> None:
-        super().check(formats=formats, neuron=neuron, steps=steps)
+    def check(self, *, synapses: Synapses, formats: Formats, neuron: Neuron, steps: int) -> None:
+        super().check(synapses=synapses, formats=formats, neuron=neuron, steps=steps)
         require_integer("desire_margin", self.desire_margin, 0, steps - 1)
         require_integer("output_threshold", self.output_threshold, 1, steps)
 

@@ -12,6 +12,7 @@ from lifstream.golden.contract.formats import Formats, Rounding
 from lifstream.golden.contract.neurons import Neuron, Population
 from lifstream.golden.contract.readout import Readout, Votes
 from lifstream.golden.contract.rules.base import SHIFT_MAX, Rule
+from lifstream.golden.contract.synapses import Dense, Synapses
 
 __all__ = ["Bounds", "Modulation", "PairStdp"]
 
@@ -65,6 +66,7 @@ class PairStdp(Rule, kind="stdp"):
 
     teaches: ClassVar[Population] = Population.COMPETING
     readout: ClassVar[type[Readout]] = Votes
+    synapses: ClassVar[type[Synapses]] = Dense
     every_row: ClassVar[bool] = True
 
     modulation: Modulation = Modulation.NONE
@@ -88,8 +90,8 @@ class PairStdp(Rule, kind="stdp"):
         if self.depression_shift is not None:
             require_integer("depression_shift", self.depression_shift, 0, 4)
 
-    def check(self, *, formats: Formats, neuron: Neuron, steps: int) -> None:
-        super().check(formats=formats, neuron=neuron, steps=steps)
+    def check(self, *, synapses: Synapses, formats: Formats, neuron: Neuron, steps: int) -> None:
+        super().check(synapses=synapses, formats=formats, neuron=neuron, steps=steps)
         if formats.weight_fraction >= formats.weight_bits:
             raise InputError(f"weight_fraction: {formats.weight_fraction} is out of bounds, with stdp weights reach "
                              f"one, so at most {formats.weight_bits - 1}")

@@ -3,11 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from lifstream.golden.contract.declaration import Declaration
+from lifstream.golden.contract.declaration import Declaration, require_integer
+from lifstream.golden.contract.errors import InputError
 
-__all__ = ["Synapses", "Target"]
+__all__ = ["NEURONS_MAX", "Map", "Synapses", "Target"]
+
+NEURONS_MAX = 65_536
+"""Most neurons on either side of synapses."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Map(Declaration):
+    """A map of neurons, numbered position by position, channel last: ``(y * width + x) * channels + c``.
+
+    Parameters
+    ----------
+    height, width, channels
+        Its size; the product is at most 65,536.
+    """
+
+    height: int
+    width: int
+    channels: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("height", "width", "channels"):
+            require_integer(name, getattr(self, name), 1, NEURONS_MAX)
+        if self.neurons > NEURONS_MAX:
+            raise InputError(f"height: {self} has {self.neurons} neurons, must be at most {NEURONS_MAX}")
+
+    def __str__(self) -> str:
+        return f"{self.height}x{self.width}x{self.channels}"
+
+    @property
+    def neurons(self) -> int:
+        """How many it has."""
+        return self.height * self.width * self.channels
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.height, self.width
+
+    def place(self, neuron: int) -> tuple[int, int, int]:
+        """Row, column and channel of a neuron."""
+        position, channel = divmod(neuron, self.channels)
+        return *divmod(position, self.width), channel
 
 
 class Target(NamedTuple):
@@ -16,11 +60,17 @@ class Target(NamedTuple):
     row: int
     """Row of the weight matrix; its columns are the neurons in order."""
     first: int
-    """Index of the first of them."""
+    """Index of the first of them; a multiple of the number of columns."""
 
 
 class Synapses(Declaration, family="kind of synapses"):
-    """Base of the kinds of synapses. Weights are a matrix of :attr:`rows` x :attr:`columns`."""
+    """Base of the kinds of synapses.
+
+    Everything follows from :meth:`targets`. Postsynaptic neurons fall into *positions*, runs of as many as the weight
+    matrix has columns; a presynaptic neuron reaches a position through one row, if at all. Presynaptic neuron and
+    position therefore name all synapses between them, which change together: see
+    :func:`lifstream.golden.model.synapses.change_weights`.
+    """
 
     @property
     def n_in(self) -> int:
@@ -42,6 +92,19 @@ class Synapses(Declaration, family="kind of synapses"):
         """The most synapses a postsynaptic neuron has."""
         raise NotImplementedError
 
+    @property
+    def positions(self) -> int:
+        """Runs that the postsynaptic neurons fall into, a column of the weight matrix for each neuron of one."""
+        return self.n_out // self.weight_shape[1]
+
+    @property
+    def patch(self) -> Map | None:
+        """The map that the rows of a postsynaptic neuron's weights span, None where that is all neurons before."""
+        return None
+
     def targets(self, presynaptic: int) -> Iterator[Target]:
-        """What presynaptic neuron 0..n_in-1 reaches, in the order in which weights are updated."""
+        """What presynaptic neuron 0..n_in-1 reaches, in the order in which weights are updated: positions ascending.
+
+        Nothing, where a stride passes it over.
+        """
         raise NotImplementedError

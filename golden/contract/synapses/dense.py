@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lifstream.golden.contract.declaration import require_integer
-from lifstream.golden.contract.synapses.base import Synapses, Target
+from lifstream.golden.contract.synapses.base import NEURONS_MAX, Synapses, Target
 
 __all__ = ["Dense"]
 
@@ -25,8 +25,8 @@ class Dense(Synapses, kind="dense"):
     outputs: int
 
     def __post_init__(self) -> None:
-        require_integer("inputs", self.inputs, 1, 65_536)
-        require_integer("outputs", self.outputs, 1, 65_536)
+        require_integer("inputs", self.inputs, 1, NEURONS_MAX)
+        require_integer("outputs", self.outputs, 1, NEURONS_MAX)
 
     @property
     def n_in(self) -> int:

@@ -18,6 +18,7 @@ from lifstream.golden.contract.network import PlacedLayer
 from lifstream.golden.contract.rules import DESIRE_EXPONENT_MIN, DesireBackpropagation, Eligibility, Magnitude
 from lifstream.golden.model.operations import round_shift, round_shift_random
 from lifstream.golden.model.protocols import Block, ForwardRecord, IntArray, LayerRecord, LearntNetwork, Mask
+from lifstream.golden.model.synapses import passed_back
 from lifstream.golden.model.trace import trace
 
 __all__ = ["Desire", "DesireModel", "correlation", "eligibility", "hidden_desire", "normal_weights",
@@ -84,13 +85,13 @@ def hidden_desire(at: PlacedLayer, weights: NDArray[np.int32], successor: Desire
                   counts: IntArray, kept: Mask, heard: Mask = None) -> Desire:
     """Desire of layer ``at``, which is not the last, from its successor's.
 
-    ``D_j = sum_i w_ij * sgn_i * m_i`` with ``m_i`` the magnitude (graded) or the exact error
-    (ternary); neuron ``j`` has a desire when ``|D_j|`` reaches the hidden threshold and it was kept.
+    ``D_j = sum_i w_ij * sgn_i * m_i`` over the synapses of neuron ``j``, with ``m_i`` the magnitude (graded) or the
+    exact error (ternary); neuron ``j`` has a desire when ``|D_j|`` reaches the hidden threshold and it was kept.
 
     Parameters
     ----------
     weights
-        int32 (n, n_next): the successor's weights, before any update.
+        int32: the successor's weights, of the shape its synapses declare, before any update.
     successor
         Desire of the next layer.
     counts
@@ -106,7 +107,9 @@ def hidden_desire(at: PlacedLayer, weights: NDArray[np.int32], successor: Desire
         magnitude = 1 << (successor.exponent[wanted] - DESIRE_EXPONENT_MIN)
     else:
         magnitude = successor.error[wanted]
-    total = weights[:, wanted].astype(np.int64) @ (successor.sign[wanted] * magnitude)
+    sizes = np.zeros(len(successor.sign), dtype=np.int64)
+    sizes[wanted] = successor.sign[wanted] * magnitude
+    total = passed_back(at.successor.synapses, weights, sizes)
     has_desire = np.abs(total) >= rule.hidden_threshold_raw(fraction=fraction, steps=at.steps)
     if kept is not None:
         has_desire &= kept
@@ -151,14 +154,14 @@ def weight_update(at: PlacedLayer, correlations: IntArray, desire: Desire, rate_
                   words: IntArray | None = None) -> IntArray:
     """Signed weight change in LSBs: ``sgn_i * round(C_ij / 2**r_i)``, one rounding.
 
-    ``r_i = X + rate_shift - log2(g_i) - F``. int64 (n_in, n_out) in and out. With stochastic rounding
-    ``words``, int64 (n_in,), holds the rows' random words.
+    ``r_i = X + rate_shift + rate_offset - log2(g_i) - F``. int64 (n_in, n_out) in and out. With stochastic rounding
+    ``words``, int64 of the same shape, holds random words.
     """
     shift = at.update_shift(rate_shift) - desire.exponent
     if words is None:
         rounded: IntArray = round_shift(correlations, shift)
     else:
-        rounded = round_shift_random(correlations, shift, words[:, None])
+        rounded = round_shift_random(correlations, shift, words)
     return desire.sign * rounded
 
 
@@ -197,7 +200,7 @@ class DesireModel:
 
     def changes(self, network: LearntNetwork, at: PlacedLayer, forward: ForwardRecord, message: Desire, block: Block, *,
                 rate_shift: int, words: IntArray | None) -> IntArray:
-        eligible = eligibility(at, forward.layers[at.index])[:, block.columns]
-        correlations = correlation(eligible, trace(at.rule, forward.layer_input(at.index)[:, block.rows]))
-        wanted = Desire(*(values[block.columns] for values in message))
+        eligible = eligibility(at, forward.layers[at.index])[:, block.postsynaptic]
+        correlations = correlation(eligible, trace(at.rule, forward.layer_input(at.index)[:, block.presynaptic]))
+        wanted = Desire(*(values[block.postsynaptic] for values in message))
         return weight_update(at, correlations, wanted, rate_shift, words)

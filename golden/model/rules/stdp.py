@@ -54,7 +54,7 @@ def weight_change(at: PlacedLayer, sums: IntArray, weights: NDArray[np.integer],
                   words: IntArray | None = None, *, punished: bool = False) -> IntArray:
     """Weight changes in LSBs: sums scaled by 2**-rate_shift and, with soft bounds, the room left; one rounding.
 
-    ``sums`` and ``weights`` are (n_in, n_out); ``words``, (n_in,), are random words, or None to round half up.
+    ``sums`` and ``weights`` are (n_in, n_out); ``words`` of the same shape random words, or None to round half up.
     After a wrong prediction (``punished``) changes are smaller by 2**-punishment_shift, at any rate shift allowed.
     """
     rule = _rule(at)
@@ -63,7 +63,7 @@ def weight_change(at: PlacedLayer, sums: IntArray, weights: NDArray[np.integer],
     if rule.bounds is Bounds.SOFT:
         shift = shift + room_deficit(at.formats.weight_fraction, weights, sums >= 0)
     size = np.abs(sums)
-    rounded: IntArray = round_shift(size, shift) if words is None else round_shift_random(size, shift, words[:, None])
+    rounded: IntArray = round_shift(size, shift) if words is None else round_shift_random(size, shift, words)
     return np.where(sums < 0, -rounded, rounded)
 
 
@@ -94,7 +94,8 @@ class StdpModel:
     def changes(self, network: LearntNetwork, at: PlacedLayer, forward: ForwardRecord, message: int, block: Block, *,
                 rate_shift: int, words: IntArray | None) -> IntArray:
         rule, weights = _rule(at), network.weights[at.index]
-        heavy = weights.sum(axis=0, dtype=np.int64)[block.columns] > rule.weight_sum
+        heavy = weights.sum(axis=0, dtype=np.int64)[block.postsynaptic] > rule.weight_sum
         target = rule.presynaptic_target << (heavy & (rule.weight_sum > 0)).astype(np.int64)
-        sums = pair_sums(rule, forward.layer_input(at.index), forward.layers[at.index].spikes[:, block.columns], target)
+        spikes = forward.layers[at.index].spikes[:, block.postsynaptic]
+        sums = pair_sums(rule, forward.layer_input(at.index), spikes, target)
         return weight_change(at, message * sums, weights[np.ix_(*block)], rate_shift, words, punished=message < 0)

@@ -1,0 +1,126 @@
+"""Synapses, compiled: currents and sums back, event by event, over what each presynaptic neuron reaches.
+
+Whether synapses are dense is asked once per layer, while a network runs, so that networks of all kinds share one
+compiled kernel.
+"""
+
+# The kernels are typed by numba from their arguments; annotations would say less than the docstrings do.
+# mypy: disallow-untyped-defs=false, disallow-incomplete-defs=false
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lifstream.golden.contract.synapses import Synapses
+from lifstream.golden.model.synapses import connections
+from lifstream.golden.twin.compiling import jit
+
+__all__ = ["SynapsesTwin", "hidden_current", "input_current", "passed_back", "position_starts", "twin_of"]
+
+
+class SynapsesTwin(NamedTuple):
+    """A layer's connections, as in :class:`lifstream.golden.model.synapses.Connections`."""
+
+    dense: bool
+    """Presynaptic neuron ``j`` reaches all by row ``j``: there is no need to look it up."""
+    start: NDArray[np.int64]
+    row: NDArray[np.int64]
+    position: NDArray[np.int64]
+    positions: int
+    """How many the postsynaptic neurons fall into."""
+
+
+def twin_of(synapses: Synapses) -> SynapsesTwin:
+    """The connections as the kernels read them."""
+    table = connections(synapses)
+    dense = synapses.positions == 1 and np.array_equal(table.row, np.arange(synapses.n_in))
+    return SynapsesTwin(dense=dense, start=table.start, row=np.ascontiguousarray(table.row),
+                        position=np.ascontiguousarray(table.position), positions=synapses.positions)
+
+
+# A function that takes arrays counts references to them at every call; so no call stands within these loops.
+
+@jit
+def input_current(synapses, image, weights, inputs, current):
+    """Synaptic current of layer 0: what every active pixel reaches, at each step it spikes."""
+    current[:] = 0
+    pixels = np.flatnonzero(inputs.counts[image])
+    if synapses.dense:
+        for pixel in pixels:
+            row = weights[pixel]
+            for index in range(inputs.counts[image[pixel]]):
+                total = current[inputs.steps[image[pixel], index]]
+                for neuron in range(len(row)):
+                    total[neuron] += row[neuron]
+        return inputs.counts[image].sum()
+    columns, start, rows, positions = weights.shape[1], synapses.start, synapses.row, synapses.position
+    for pixel in pixels:
+        for connection in range(start[pixel], start[pixel + 1]):
+            row, first = weights[rows[connection]], positions[connection] * columns
+            for index in range(inputs.counts[image[pixel]]):
+                total = current[inputs.steps[image[pixel], index]]
+                for column in range(columns):
+                    total[first + column] += row[column]
+    return inputs.counts[image].sum()
+
+
+@jit
+def hidden_current(synapses, spikes, counts, weights, current):
+    """Synaptic current of a later layer: what every neuron that fired reaches, at each of its spikes."""
+    current[:] = 0
+    sources = np.flatnonzero(counts)
+    if synapses.dense:
+        for source in sources:
+            row = weights[source]
+            for step in range(len(spikes)):
+                if spikes[step, source]:
+                    total = current[step]
+                    for neuron in range(len(row)):
+                        total[neuron] += row[neuron]
+        return
+    columns, start, rows, positions = weights.shape[1], synapses.start, synapses.row, synapses.position
+    for source in sources:
+        for connection in range(start[source], start[source + 1]):
+            row, first = weights[rows[connection]], positions[connection] * columns
+            for step in range(len(spikes)):
+                if spikes[step, source]:
+                    for column in range(columns):
+                        current[step, first + column] += row[column]
+
+
+@jit
+def position_starts(synapses, neurons, columns):
+    """Where the neurons of each position begin in ``neurons``, which ascend; ``columns`` of them make a position."""
+    starts = np.zeros(synapses.positions + 1, dtype=np.int64)
+    for neuron in neurons:
+        starts[neuron // columns + 1] += 1
+    for position in range(synapses.positions):
+        starts[position + 1] += starts[position]
+    return starts
+
+
+@jit
+def passed_back(synapses, weights, kept, neurons, factors, totals):
+    """Fill ``totals`` (n_in,), where kept, with the sums of ``weight * factor`` over those of ``neurons`` (ascending)
+    that a presynaptic neuron reaches."""
+    if synapses.dense:
+        for presynaptic in range(len(totals)):
+            if kept[presynaptic] != 0:
+                total = totals[presynaptic] * 0
+                for index in range(len(neurons)):
+                    total += weights[presynaptic, neurons[index]] * factors[index]
+                totals[presynaptic] = total
+        return
+    columns, start, rows, positions = weights.shape[1], synapses.start, synapses.row, synapses.position
+    starts = position_starts(synapses, neurons, columns)
+    for presynaptic in range(len(totals)):
+        if kept[presynaptic] != 0:
+            total = totals[presynaptic] * 0
+            for connection in range(start[presynaptic], start[presynaptic + 1]):
+                row, position = rows[connection], positions[connection]
+                for index in range(starts[position], starts[position + 1]):
+                    total += weights[row, neurons[index] - position * columns] * factors[index]
+            totals[presynaptic] = total
