@@ -8,7 +8,7 @@ from typing import Any
 
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.network import NetworkSpec
-from lifstream.golden.contract.synapses import Dense, Synapses
+from lifstream.golden.contract.synapses import Synapses
 
 __all__ = ["Geometry", "LayerGeometry", "PerLayer", "balanced_lanes", "per_layer_text"]
 
@@ -155,7 +155,7 @@ class Geometry:
         """
         synapses = spec.layers[layer].synapses
         rows, columns = synapses.weight_shape
-        walked = not isinstance(synapses, Dense)
+        walked = not synapses.all_to_all
         lanes = min(_of_layer("lanes", self.lanes, spec, layer), columns)
         if self.neurons_per_unit is not None:
             most = _of_layer("neurons-per-unit", self.neurons_per_unit, spec, layer)
@@ -165,7 +165,7 @@ class Geometry:
         return LayerGeometry(n_in=synapses.n_in, n_out=synapses.n_out, groups=groups,
                              lanes_per_group=_ceil_div(lanes, groups),
                              unroll=_of_layer("unroll", self.unroll, spec, layer),
-                             positions=synapses.n_out // columns, weight_rows=rows if walked else None)
+                             positions=synapses.positions, weight_rows=rows if walked else None)
 
     def layers(self, spec: NetworkSpec) -> list[LayerGeometry]:
         """Geometry of every layer of ``spec``; raises as :meth:`layer`."""
@@ -188,8 +188,8 @@ def balanced_lanes(spec: NetworkSpec, *, most: int) -> tuple[int, ...]:
     """Lanes per layer: as few as keep every layer from being slower than the slowest one is with ``most`` lanes.
 
     Layers are compared by their synaptic clocks, those of a step in which every input spikes: ``n_in x folds`` of a
-    dense layer.
-    So the layer that decides is the same whatever spikes, as long as the same share of each layer's inputs does.
+    dense layer. So the layer that decides is the same whatever spikes, as long as the same share of each layer's
+    inputs does.
 
     Parameters
     ----------
@@ -212,8 +212,7 @@ def balanced_lanes(spec: NetworkSpec, *, most: int) -> tuple[int, ...]:
 
 def _neurons_per_unit(synapses: Synapses) -> int:
     """Lanes of a layer of maps that share a membrane unit, unless chosen."""
-    positions = synapses.n_out // synapses.weight_shape[1]
-    return max(1, min(LANES_PER_GROUP_MAX, _targets(synapses) // (2 * _SPIKING * positions)))
+    return max(1, min(LANES_PER_GROUP_MAX, _targets(synapses) // (2 * _SPIKING * synapses.positions)))
 
 
 @lru_cache(maxsize=64)

@@ -36,8 +36,7 @@ class SynapsesTwin(NamedTuple):
 def twin_of(synapses: Synapses) -> SynapsesTwin:
     """The connections as the kernels read them."""
     table = connections(synapses)
-    dense = synapses.positions == 1 and np.array_equal(table.row, np.arange(synapses.n_in))
-    return SynapsesTwin(dense=dense, start=table.start, row=np.ascontiguousarray(table.row),
+    return SynapsesTwin(dense=synapses.all_to_all, start=table.start, row=np.ascontiguousarray(table.row),
                         position=np.ascontiguousarray(table.position), positions=synapses.positions)
 
 

@@ -21,8 +21,8 @@ class Elementwise:
 
     Parameters
     ----------
-    spec
-        The numeric contract.
+    at
+        The layer at its place in the network.
     """
 
     def __init__(self, at: PlacedLayer) -> None:

@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from amaranth.hdl import Const, Module, Signal
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 
 from lifstream.golden.contract.network import PlacedLayer
 from lifstream.hdl.events import EventKind, SpikeLayout, bits_for_index, spike_stream
 from lifstream.hdl.geometry import LayerGeometry
 
-__all__ = ["EventFetch"]
+__all__ = ["EventFetch", "event_ports"]
+
+
+def event_ports(geometry: LayerGeometry) -> dict[str, Member]:
+    """What every kind of fetch has: events in, and which row and fold their slots are for."""
+    return {
+        "events": In(spike_stream(geometry.n_in)),
+        "flowing": In(1),       # spikes may go on
+        "issue": In(1),         # a slot is issued for the present fold, which is then over
+        "done": In(1),          # the event is over, if it is no spike
+        "occupied": Out(1),     # there is an event ...
+        "event_kind": Out(EventKind),                       # ... of this kind
+        "spiking": Out(1),      # ... a spike that wants the slot now
+        "neuron": Out(bits_for_index(geometry.n_in)),       # ... of this neuron
+        "spike_row": Out(bits_for_index(geometry.rows)),    # ... whose row this is
+        "fold": Out(bits_for_index(geometry.folds)),        # of the slot
+        "last_fold": Out(1),
+    }
 
 
 class EventFetch(wiring.Component):
@@ -32,18 +49,8 @@ class EventFetch(wiring.Component):
     def __init__(self, *, at: PlacedLayer, geometry: LayerGeometry) -> None:
         self._geometry = geometry
         super().__init__({
-            "events": In(spike_stream(geometry.n_in)),
-            "flowing": In(1),       # spikes may go on
-            "issue": In(1),         # a slot is issued for the present fold, which is then over
-            "done": In(1),          # the event is over, if it is no spike
-            "occupied": Out(1),     # there is an event ...
-            "event_kind": Out(EventKind),                       # ... of this kind
-            "spiking": Out(1),      # ... a spike that wants the slot now
-            "neuron": Out(bits_for_index(geometry.n_in)),       # ... of this neuron
-            "spike_row": Out(bits_for_index(geometry.rows)),    # ... whose row this is
-            "fold": Out(bits_for_index(geometry.folds)),        # of the slot
+            **event_ports(geometry),
             "fold_row": Out(bits_for_index(geometry.rows)),     # first row of the fold
-            "last_fold": Out(1),
         })
 
     def elaborate(self, platform: object) -> Module:

@@ -30,8 +30,8 @@ class Frame(wiring.Component):
 
     Parameters
     ----------
-    spec
-        The numeric contract.
+    at
+        The layer at its place in the network.
     geometry
         The layer's folding.
     slot_fields

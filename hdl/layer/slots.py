@@ -72,8 +72,8 @@ class LearnLayout(data.StructLayout):
 
     Parameters
     ----------
-    spec
-        The numeric contract.
+    at
+        The layer at its place in the network.
     geometry
         The layer's folding.
     excess_bits

@@ -12,8 +12,9 @@ from amaranth.lib.wiring import In, Out
 
 from lifstream.golden.contract.network import PlacedLayer
 from lifstream.golden.contract.synapses import Synapses
-from lifstream.hdl.events import EventKind, SpikeLayout, bits_for_index, spike_stream
+from lifstream.hdl.events import EventKind, SpikeLayout, bits_for_index
 from lifstream.hdl.geometry import LayerGeometry
+from lifstream.hdl.layer.fetch import event_ports
 from lifstream.hdl.layer.phases import LayerPhase
 from lifstream.hdl.layer.slots import by_fold
 
@@ -95,17 +96,7 @@ class TargetFetch(wiring.Component):
         self._at, self._geometry, self._tables = at, geometry, target_tables(at.synapses)
         neuron, row, fold = (bits_for_index(count) for count in (geometry.n_in, geometry.rows, geometry.folds))
         super().__init__({
-            "events": In(spike_stream(geometry.n_in)),
-            "flowing": In(1),       # spikes may go on
-            "issue": In(1),         # a slot is issued for the present fold, which is then over
-            "done": In(1),          # the event is over, if it is no spike
-            "occupied": Out(1),     # there is an event ...
-            "event_kind": Out(EventKind),                       # ... of this kind
-            "spiking": Out(1),      # ... a spike that wants the slot now
-            "neuron": Out(neuron),  # ... of this neuron
-            "spike_row": Out(row),  # ... whose row this is
-            "fold": Out(fold),      # of the slot
-            "last_fold": Out(1),
+            **event_ports(geometry),
             # The other walk.
             "phase": In(LayerPhase),
             **({"back_asks": In(1), "back_source": In(neuron), "own_slot": In(1)} if not at.first else {}),

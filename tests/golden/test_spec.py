@@ -148,6 +148,9 @@ def test_derived_formats_of_mnist_128() -> None:
     assert spec.at(0).membrane_bits == 16
     assert spec.at(0).trace_max < 1 << (flat(spec).trace_fraction + flat(spec).leak_shift)
     assert spec.count_bits == 5
+    rule = spec.layers[0].rule
+    assert isinstance(rule, DesireBackpropagation)
+    assert rule.desired_count(spec.steps) == 16
     assert spec.parameters == 784 * 128 + 128 * 10
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from lifstream.golden.contract.declaration import Declaration, require_integer
 from lifstream.golden.contract.errors import InputError
@@ -71,6 +71,9 @@ class Synapses(Declaration, family="kind of synapses"):
     position therefore name all synapses between them, which change together: see
     :func:`lifstream.golden.model.synapses.change_weights`.
     """
+
+    all_to_all: ClassVar[bool] = False
+    """Whether presynaptic neuron ``j`` reaches every postsynaptic one by row ``j``: no target need be looked up."""
 
     @property
     def n_in(self) -> int:

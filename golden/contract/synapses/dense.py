@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lifstream.golden.contract.declaration import require_integer
 from lifstream.golden.contract.synapses.base import NEURONS_MAX, Synapses, Target
@@ -20,6 +21,8 @@ class Dense(Synapses, kind="dense"):
     inputs, outputs
         Neurons on either side, 1..65,536.
     """
+
+    all_to_all: ClassVar[bool] = True
 
     inputs: int
     outputs: int
