@@ -19,7 +19,7 @@ from lifstream.golden.contract.formats import Formats, Overflow, Rounding
 from lifstream.golden.contract.input import Pixels
 from lifstream.golden.contract.network import Layer, NetworkSpec
 from lifstream.golden.contract.neurons import CompetingLif, Lif, Reset
-from lifstream.golden.contract.neurons.base import DROPOUT_SCALE
+from lifstream.golden.contract.neurons.lif import threshold_behind
 from lifstream.golden.contract.readout import SpikeCounts, Votes
 from lifstream.golden.contract.rules import (
     Bounds,
@@ -267,12 +267,11 @@ def _network(flat: FlatNetwork) -> NetworkSpec:
     if stdp is None:
         rule = DesireBackpropagation(**flat._rule_fields(DesireBackpropagation))
         hidden = len(pairs) - 1
-        scaled = (flat._one * (DROPOUT_SCALE - flat.dropout)) // DROPOUT_SCALE
         if not hidden:
             carried = {"dropout": flat.dropout}
         for index, (n_in, n_out) in enumerate(pairs):
             neuron = Lif(leak_shift=flat.leak_shift, threshold=flat._one, reset=flat.reset,
-                         training_threshold=scaled if index and flat.dropout else None,
+                         training_threshold=threshold_behind(flat.dropout if index else 0, threshold=flat._one),
                          dropout=flat.dropout if index < hidden else 0)
             layers.append(Layer(synapses=Dense(inputs=n_in, outputs=n_out), neuron=neuron, rule=rule, formats=formats))
         readout: SpikeCounts | Votes = SpikeCounts()

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import platformdirs
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.files import is_there, largest_content, read_up_to
 
-__all__ = ["DATASETS", "Dataset", "Split", "load_dataset", "read_idx"]
+__all__ = ["DATASETS", "Dataset", "ImageShape", "Split", "load_dataset", "read_idx"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +111,18 @@ _SOURCES = {
         }),
 }
 
-DATASETS = ("digits", *_SOURCES)
-"""Names :func:`load_dataset` knows."""
+
+class ImageShape(NamedTuple):
+    """What is known of a data set without its files."""
+
+    height: int
+    width: int
+    classes: int
+
+
+DATASETS = {"digits": ImageShape(height=8, width=8, classes=10),
+            **dict.fromkeys(_SOURCES, ImageShape(height=28, width=28, classes=10))}
+"""Names :func:`load_dataset` knows, and the shapes of their images."""
 
 
 _MOST_DIMENSIONS = 3

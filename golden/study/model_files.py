@@ -15,7 +15,8 @@ from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.files import is_there
 from lifstream.golden.model.network import Network
 from lifstream.golden.study.archive import FORMAT, INTEGERS, Arrays, read_archive, require_field, shown, write_archive
-from lifstream.golden.study.presets import TrainingPlan
+from lifstream.golden.study.presets import PRESETS, TrainingPlan, default_plan
+from lifstream.golden.study.words import in_words
 
 __all__ = ["Model", "find_model", "load_model", "network_arrays", "network_from", "network_to", "read_archive",
            "released_models", "save_model", "state_from", "state_to", "write_archive"]
@@ -33,7 +34,7 @@ class Model:
 
     network: Network
     preset: str
-    """Name of the preset it was made from."""
+    """Name of the preset it was made from, or short name of a network in words."""
     dataset: str
     """Name of the data set it was trained on."""
     training: dict[str, Any] = field(default_factory=dict)
@@ -44,6 +45,14 @@ class Model:
         for name, value in (("preset", self.preset), ("data set", self.dataset)):
             if not re.fullmatch(r"[\w .,+-]{1,100}", value, re.ASCII):
                 raise InputError(f"{name}: {shown(ascii(value))} is no name, which has letters, digits and ' _.,+-'")
+
+    @property
+    def plan(self) -> TrainingPlan:
+        """How it was trained, and is trained further: the file's, its preset's, or that of networks in words."""
+        if "plan" in self.training:
+            return TrainingPlan.from_json(self.training["plan"])
+        preset = PRESETS.get(self.preset)
+        return default_plan(self.dataset) if preset is None else preset.training
 
 
 def network_arrays(spec: NetworkSpec, *, prefix: str = "") -> set[str]:
@@ -136,8 +145,7 @@ def load_model(path: Path, *, expected: NetworkSpec | None = None) -> Model:
                          f"{shown(header.get('spec_digest'))}; write it anew with 'lifstream train'")
     if expected is not None and spec != expected:
         raise InputError(f"{path}: its contract {spec.digest()} ({spec.summary}) is not the one asked for, "
-                         f"{expected.digest()} ({expected.summary}); use the preset it was trained with: "
-                         f"{shown(preset)}")
+                         f"{expected.digest()} ({expected.summary}); use {_named_by(preset, dataset, spec)}")
     arrays.require_only(network_arrays(spec))
     network = network_from(arrays, spec, path)
     if network.digest() != header.get("digest"):
@@ -147,6 +155,14 @@ def load_model(path: Path, *, expected: NetworkSpec | None = None) -> Model:
         return Model(network=network, preset=preset, dataset=dataset, training=training)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def _named_by(preset: str, dataset: str, spec: NetworkSpec) -> str:
+    """How the network of a model file was named when it was trained."""
+    words = in_words(spec)
+    if preset in PRESETS or words is None:
+        return f"the preset it was trained with: {shown(preset)}"
+    return f"the words it was trained with: --layers '{words}' --dataset {shown(dataset)}"
 
 
 _RELEASED = Path(__file__).with_name("models")

@@ -8,20 +8,20 @@ from typing import Any, cast
 
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.flat import (
+    FlatNetwork,
     NamedRule,
     flat_network,
     flattened,
     with_rule,
 )
-from lifstream.golden.contract.formats import Formats, Overflow, Rounding
-from lifstream.golden.contract.input import Pixels
+from lifstream.golden.contract.formats import Overflow, Rounding
 from lifstream.golden.contract.network import Layer, NetworkSpec
 from lifstream.golden.contract.neurons import Lif
-from lifstream.golden.contract.readout import SpikeCounts
-from lifstream.golden.contract.rules import DesireBackpropagation, Modulation
-from lifstream.golden.contract.synapses import Conv, Dense, Local, Map, SumPool, Synapses
+from lifstream.golden.contract.rules import Modulation
+from lifstream.golden.study.datasets import DATASETS
+from lifstream.golden.study.words import in_words, network_from_words
 
-__all__ = ["PRESETS", "Preset", "TrainingPlan", "preset_by_name"]
+__all__ = ["PRESETS", "Preset", "TrainingPlan", "default_plan", "preset_by_name", "preset_in_words"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +92,13 @@ class TrainingPlan:
         return self.rate_shift + levels * min(epoch, self.epochs - 1) // self.epochs
 
 
+def default_plan(dataset: str) -> TrainingPlan:
+    """How a network of no plan of its own learns a data set."""
+    if dataset == "digits":
+        return TrainingPlan(epochs=10, rate_shift=11, rate_shift_end=13, validation=150)
+    return TrainingPlan(epochs=12, rate_shift=12, rate_shift_end=15)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Preset:
     """A network by name."""
@@ -133,8 +140,8 @@ class Preset:
         rule
             See :meth:`with_rule`.
         weight_bits
-            Width of a weight; fraction bits follow, so that weights still reach from -2 to 2. Below 12 bits
-            the learning rate doubles for every two bits less, or most updates would be rounded away; with
+            Width of a weight, in every layer; fraction bits follow, so that weights still reach from -2 to 2. Below
+            12 bits the learning rate doubles for every two bits less, or most updates would be rounded away; with
             stochastic rounding for every four.
         steps
             Time steps; the desire margin stays a fifth of them, at least 1, and the learning rate is scaled by the
@@ -145,29 +152,46 @@ class Preset:
             How weight updates are rounded.
         """
         preset = self if rule is None else self.with_rule(rule)
-        choices = {"rounding": rounding, "weight bits": weight_bits, "steps": steps, "hidden": hidden}
-        plan, chosen = preset.training, [name for name, choice in choices.items() if choice is not None]
-        if not chosen:
-            return preset
-        flat = flattened(preset.spec)
-        if flat is None:
-            raise InputError(f"{chosen[0]}: the layers of {self.name} are not all dense and alike, so this cannot be "
-                             "changed in one word; change its JSON")
+        spec, plan = preset.spec, preset.training
         if rounding is not None:
-            flat = replace(flat, rounding=rounding)
+            spec = replace(spec, layers=tuple(replace(layer, rule=replace(cast(Any, layer.rule), rounding=rounding))
+                                              for layer in spec.layers))
         if weight_bits is not None:
-            flat = flat.with_weight_bits(weight_bits)
-            if preset.spec.at(0).weight_range[0] < 0:  # weights from 0 to 1 change by what counts in their LSBs
-                bits_per_octave = 4 if flat.rounding is Rounding.STOCHASTIC else 2
-                plan = plan.with_rate_offset(-max(0, (13 - weight_bits) // bits_per_octave))
+            spec = preset._with_weight_bits(spec, weight_bits)
+            if spec.at(0).weight_range[0] < 0:  # weights from 0 to 1 change by what counts in their LSBs
+                at_random = all(at.rounds_at_random for at in spec.placed)
+                plan = plan.with_rate_offset(-max(0, (13 - weight_bits) // (4 if at_random else 2)))
         if steps is not None:
-            flat, before = flat.with_steps(steps), flat.steps  # steps out of bounds end here
-            plan = plan.with_rate_offset(round(math.log2(steps / before)))
+            flat = preset._flat(spec, "steps")
+            spec = flat.with_steps(steps).network()  # steps out of bounds end here
+            plan = plan.with_rate_offset(round(math.log2(steps / flat.steps)))
         if hidden is not None:
+            flat = preset._flat(spec, "hidden")
             if len(flat.sizes) < 3:
                 raise InputError(f"hidden: {self.name} has no hidden layer")
-            flat = flat.with_hidden(hidden)
-        return replace(preset, spec=flat.network(), training=plan)
+            spec = flat.with_hidden(hidden).network()
+        return replace(preset, spec=spec, training=plan)
+
+    def _flat(self, spec: NetworkSpec, what: str) -> FlatNetwork:
+        flat = flattened(spec)
+        if flat is None:
+            raise InputError(f"{what}: the layers of {self.name} are not all dense and alike, so this cannot be "
+                             "changed in one word; change its JSON")
+        return flat
+
+    def _with_weight_bits(self, spec: NetworkSpec, bits: int) -> NetworkSpec:
+        if flattened(spec) is None and all(isinstance(layer.neuron, Lif) for layer in spec.layers):
+            return replace(spec, layers=tuple(_narrowed(layer, bits) for layer in spec.layers))
+        return self._flat(spec, "weight bits").with_weight_bits(bits).network()
+
+
+def _narrowed(layer: Layer, bits: int) -> Layer:
+    """A layer of :class:`Lif` neurons with weights of ``bits`` bits from -2 to 2; thresholds, in their LSBs, follow."""
+    formats = replace(layer.formats, weight_bits=bits, weight_fraction=bits - 2)
+    neuron = cast(Lif, layer.neuron)
+    thresholds = {name: value * formats.one // layer.formats.one for name in ("threshold", "training_threshold")
+                  if (value := getattr(neuron, name)) is not None}
+    return replace(layer, formats=formats, neuron=replace(neuron, **thresholds))
 
 
 _DESIRE_FORMS = (NamedRule.PAPER, NamedRule.GRADED)
@@ -190,36 +214,15 @@ def _paper(sizes: tuple[int, ...], *, dropout: int) -> NetworkSpec:
                      NamedRule.PAPER)
 
 
-def _learning(synapses: Synapses, *, rate_offset: int = 0) -> Layer:
-    """A layer that learns by the graded rule, with stochastic rounding: shared weights change often, and by little."""
-    formats = Formats()
-    return Layer(synapses=synapses, neuron=Lif(threshold=formats.one), formats=formats,
-                 rule=DesireBackpropagation(rounding=Rounding.STOCHASTIC, rate_offset=rate_offset))
+def _in_words(words: str, *, dataset: str) -> NetworkSpec:
+    return network_from_words(words, **DATASETS[dataset]._asdict())
 
-
-def _structured(*patches: Conv | Local, rate_offsets: tuple[int, ...], pool: int | None = None) -> NetworkSpec:
-    """Layers of patches, one after the other, with their rate offsets, and ten neurons behind, or behind sums."""
-    layers = [_learning(synapses, rate_offset=offset) for synapses, offset in zip(patches, rate_offsets, strict=True)]
-    before = patches[-1].outputs
-    last: Synapses = Dense(inputs=before.neurons // ((pool or 1)**2), outputs=10)
-    if pool is not None:
-        last = SumPool(inputs=before, size=pool, synapses=last)
-    return NetworkSpec(input=Pixels(count=patches[0].n_in), layers=(*layers, _learning(last)), readout=SpikeCounts())
-
-
-_DIGITS_EDGES = Conv(inputs=Map(height=8, width=8), channels=12, kernel=(3, 3))
-_SMALL_EDGES = Conv(inputs=Map(height=28, width=28), channels=16, kernel=(5, 5), stride=(2, 2), padding=(2, 2))
-_SMALL_SHAPES = Conv(inputs=_SMALL_EDGES.outputs, channels=32, kernel=(3, 3), stride=(2, 2), padding=(1, 1))
-_LARGE_EDGES = replace(_SMALL_EDGES, channels=24)
-_LARGE_SHAPES = Conv(inputs=_LARGE_EDGES.outputs, channels=48, kernel=(3, 3))
-_LOCAL_EDGES = Local(inputs=Map(height=28, width=28), channels=8, kernel=(7, 7), stride=(3, 3))
 
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
         Preset(name="digits", dataset="digits", spec=_graded((64, 32, 10), dropout=0),
-               training=TrainingPlan(epochs=10, rate_shift=11, rate_shift_end=13, validation=150),
-               paper_rate_offset=0),
+               training=default_plan("digits"), paper_rate_offset=0),
         Preset(name="mnist-128", dataset="mnist", spec=_graded((784, 128, 10), dropout=32),
                training=TrainingPlan(epochs=12, rate_shift=12, rate_shift_end=15)),
         Preset(name="mnist-256", dataset="mnist", spec=_graded((784, 256, 10), dropout=16),
@@ -243,15 +246,16 @@ PRESETS: dict[str, Preset] = {
         # Maps. Kernels change at many positions per sample and go on gaining while the rate falls slowly; a map of
         # few channels in front of sums wants half the rate of the dense layer behind.
         Preset(name="conv-digits", dataset="digits",
-               spec=_structured(_DIGITS_EDGES, rate_offsets=(1,), pool=2),
-               training=TrainingPlan(epochs=10, rate_shift=11, rate_shift_end=13, validation=150)),
+               spec=_in_words("conv 12 3x3 pad 0 rate +1, pool 2, dense 10", dataset="digits"),
+               training=default_plan("digits")),
         Preset(name="conv-small", dataset="mnist",
-               spec=_structured(_SMALL_EDGES, _SMALL_SHAPES, rate_offsets=(0, -1)),
+               spec=_in_words("conv 16 5x5/2, conv 32 3x3/2 rate -1, dense 10", dataset="mnist"),
                training=TrainingPlan(epochs=11, rate_shift=12, rate_shift_end=14, shift=1)),
         Preset(name="conv-mnist", dataset="mnist",
-               spec=_structured(_LARGE_EDGES, _LARGE_SHAPES, rate_offsets=(0, -1)),
-               training=TrainingPlan(epochs=12, rate_shift=12, rate_shift_end=15, shift=1)),
-        Preset(name="local-mnist", dataset="mnist", spec=_structured(_LOCAL_EDGES, rate_offsets=(-1,)),
+               spec=_in_words("conv 24 5x5/2, conv 48 3x3 pad 0 rate -1, dense 10", dataset="mnist"),
+               training=replace(default_plan("mnist"), shift=1)),
+        Preset(name="local-mnist", dataset="mnist",
+               spec=_in_words("local 8 7x7/3 pad 0 rate -1, dense 10", dataset="mnist"),
                training=TrainingPlan(epochs=12, rate_shift=11, rate_shift_end=14)),
         # Competing neurons; the last layer counts their votes.
         Preset(name="digits-stdp", dataset="digits", spec=_plastic((64, 50, 10), Modulation.NONE, threshold_rise=60),
@@ -267,6 +271,24 @@ PRESETS: dict[str, Preset] = {
     )
 }
 """All presets by name."""
+
+
+def preset_in_words(words: str, *, dataset: str) -> Preset:
+    """The preset of a network in words (:func:`network_from_words`) for a data set, with :func:`default_plan`.
+
+    Its name, good for a file, is short and not the only network's: ``conv16-conv32-dense10``.
+
+    Raises
+    ------
+    InputError
+        There is no such data set, or words are none, or do not go with it.
+    """
+    if dataset not in DATASETS:
+        raise InputError(f"data set {dataset!r} is unknown, choose one of: {', '.join(DATASETS)}")
+    spec = _in_words(words, dataset=dataset)
+    layers = [piece.split() for piece in (in_words(spec) or "").split(", ")]
+    name = "-".join(f"{kind}{count}" for kind, count, *_ in layers if kind != "pool")
+    return Preset(name=name, dataset=dataset, spec=spec, training=default_plan(dataset))
 
 
 def preset_by_name(name: str) -> Preset:

@@ -236,10 +236,40 @@ def test_presets_have_as_many_weights_as_they_say() -> None:
     assert PRESETS["conv-mnist"].spec.parameters == 80_088
     for name in ("conv-digits", "conv-small", "conv-mnist", "local-mnist"):
         PRESETS[name].require_rates()
-        for choice in ({"hidden": 4}, {"rule": NamedRule.PAPER}, {"steps": 10}, {"weight_bits": 8},
-                       {"rounding": Rounding.HALF_UP}):
+        for choice in ({"hidden": 4}, {"rule": NamedRule.PAPER}, {"steps": 10}):
             with pytest.raises(InputError, match=r"^[a-z ]+: .*layers .* not all dense and alike, so this cannot be"):
                 PRESETS[name].varied(**choice)  # type: ignore[arg-type]
+
+
+def test_weights_of_another_width_reach_as_far() -> None:
+    conv = PRESETS["conv-mnist"]
+    narrow = conv.varied(weight_bits=8)
+    assert [layer.formats for layer in narrow.spec.layers] == [Formats(weight_bits=8, weight_fraction=6)] * 3
+    assert [(layer.neuron, layer.synapses, layer.rule) for layer in narrow.spec.layers] == [
+        (Lif(threshold=64), layer.synapses, layer.rule) for layer in conv.spec.layers]
+    assert narrow.training.rate_shift == conv.training.rate_shift - 1
+    narrow.require_rates()
+    assert conv.varied(weight_bits=16) == conv
+    coarse = conv.varied(weight_bits=8, rounding=Rounding.HALF_UP)
+    assert {layer.rule.rounding for layer in coarse.spec.layers} == {Rounding.HALF_UP}
+    assert coarse.training.rate_shift == conv.training.rate_shift - 2
+    with pytest.raises(InputError, match="weight_bits: 25 is out of bounds"):
+        conv.varied(weight_bits=25)
+
+
+@pytest.mark.parametrize("bits", [8, 12, 20])
+def test_structured_and_flat_networks_narrow_alike(bits: int) -> None:
+    """Thresholds behind dropped neurons too: a rate offset, and nothing else, keeps a network from being flat."""
+    flat = flat_network(sizes=(9, 8, 7, 4), dropout=37)
+
+    def offset(spec: NetworkSpec) -> NetworkSpec:
+        first, *others = spec.layers
+        return replace(spec, layers=(replace(first, rule=replace(first.rule, rate_offset=1)), *others))
+
+    preset = replace(PRESETS["digits"], spec=flat)
+    structured = replace(preset, spec=offset(flat)).varied(weight_bits=bits)
+    assert structured.spec == offset(preset.varied(weight_bits=bits).spec)
+    assert structured.training == preset.varied(weight_bits=bits).training
 
 
 def test_a_rate_offset_moves_the_range_of_rates() -> None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from lifstream.golden.contract.declaration import require_integer
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.formats import Phase
-from lifstream.golden.contract.neurons.base import Neuron
+from lifstream.golden.contract.neurons.base import DROPOUT_SCALE, Neuron
 
-__all__ = ["Lif", "Reset", "leaked"]
+__all__ = ["Lif", "Reset", "leaked", "threshold_behind"]
 
 
 class Reset(enum.StrEnum):
@@ -23,6 +23,14 @@ class Reset(enum.StrEnum):
 def leaked(value: int, leak_shift: int) -> int:
     """``((2**k - 1) * value) >> k``: the decay of membrane potential and trace in a step."""
     return (((1 << leak_shift) - 1) * value) >> leak_shift
+
+
+def threshold_behind(dropout: int, *, threshold: int) -> int | None:
+    """The training threshold behind neurons that are dropped with a probability of ``dropout`` / 256; 0: None.
+
+    ``threshold * (256 - dropout) >> 8``: the threshold of what is left of them.
+    """
+    return threshold * (DROPOUT_SCALE - dropout) // DROPOUT_SCALE if dropout else None
 
 
 @dataclass(frozen=True, kw_only=True)
