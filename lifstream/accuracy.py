@@ -12,6 +12,7 @@ import numpy as np
 import typer
 
 from lifstream.console import Output
+from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.flat import named_rule
 from lifstream.golden.contract.formats import Rounding
 from lifstream.golden.contract.network import NetworkSpec
@@ -22,20 +23,22 @@ from lifstream.golden.study.cost import synaptic_operations
 from lifstream.golden.study.datasets import Dataset, load_dataset
 from lifstream.golden.study.figures import receptive_field_figure, save_figure, training_figure
 from lifstream.golden.study.model_files import Model, save_model
-from lifstream.golden.study.presets import Preset, preset_by_name
+from lifstream.golden.study.presets import Preset
 from lifstream.golden.study.training import EpochMetrics, Trainer, evaluate
+from lifstream.golden.study.words import in_words
 from lifstream.golden.twin.engine import Engine, Runner
 from lifstream.options import (
     DataOption,
     EpochsOption,
     JsonOption,
     ModelArgument,
-    OptionalPreset,
-    PresetOption,
+    NetworkOptions,
     RuleOption,
     SeedOption,
     WeightBitsOption,
+    described,
     open_model,
+    option_groups,
     percent,
     require_fit,
     with_plan,
@@ -48,11 +51,14 @@ _RATE_IMAGES = 500
 EngineOption = Annotated[Engine, typer.Option("--engine", help="What computes; the results are the same.")]
 
 
+@option_groups
 def train(
-    preset: PresetOption,
+    network: NetworkOptions,
     epochs: EpochsOption = None,
     seed: SeedOption = 1,
-    out: Annotated[Path | None, typer.Option("--out", help="Model file to write; default: PRESET.npz.")] = None,
+    out: Annotated[Path | None, typer.Option(
+        "--out", help="Model file to write; default: PRESET.npz, of a network in words such as conv16-dense10.npz."
+        )] = None,
     rule: RuleOption = None,
     weight_bits: WeightBitsOption = None,
     rounding: Annotated[Rounding | None, typer.Option("--rounding", help="Rounding of weight updates.")] = None,
@@ -83,11 +89,13 @@ def train(
     images and removed when the model is complete.
     """
     output = Output(as_json=as_json)
-    varied = preset_by_name(preset).varied(rule=rule, weight_bits=weight_bits, rounding=rounding, steps=steps,
-                                           hidden=hidden)
+    named = network.chosen()
+    if named is None:
+        raise InputError("train: name a --preset, or give --layers with a --dataset")
+    varied = named.varied(rule=rule, weight_bits=weight_bits, rounding=rounding, steps=steps, hidden=hidden)
     chosen = with_plan(varied, epochs=epochs, rate_shift=rate_shift, rate_shift_end=rate_shift_end,
                        validation=validation, shift=shift, patience=patience)
-    out = out or Path(f"{preset}.npz")
+    out = out or Path(f"{chosen.name}.npz")
     require_place(out, beside=".metrics.jsonl")
     checkpoint = out.with_name(out.name + ".checkpoint")
     output.begin(f"load {chosen.dataset}")
@@ -95,26 +103,27 @@ def train(
     trainer, seconds = train_network(chosen, dataset, seed, output, engine=engine, checkpoint=checkpoint,
                                      resume=resume, metrics_file=out.with_suffix(".metrics.jsonl"),
                                      fields_file=out.with_suffix(".fields.png"))
-    network = trainer.network
-    assert isinstance(network, Network)
+    trained = trainer.network
+    assert isinstance(trained, Network)
     with output.progress() as bar:
-        test_accuracy, _ = evaluate(network, dataset.test, engine=engine, task="test", report=bar)
+        test_accuracy, _ = evaluate(trained, dataset.test, engine=engine, task="test", report=bar)
     metrics = [asdict(entry) for entry in trainer.metrics]
     chosen_epoch, validation_accuracy = trainer.chosen.epoch, trainer.chosen.validation_accuracy
-    save_model(out, Model(network=network, preset=preset, dataset=chosen.dataset, training={
+    save_model(out, Model(network=trained, preset=chosen.name, dataset=chosen.dataset, training={
         "seed": seed, "plan": asdict(chosen.training), "rule": named_rule(chosen.spec), "epochs": metrics,
         "epoch": chosen_epoch, "validation_accuracy": validation_accuracy, "test_accuracy": test_accuracy}))
     figure = out.with_suffix(".png")
-    save_figure(training_figure(trainer.metrics, title=f"{preset}, seed {seed}"), figure)
+    save_figure(training_figure(trainer.metrics, title=f"{chosen.name}, seed {seed}"), figure)
     checkpoint.unlink(missing_ok=True)
     held_out = f"validation accuracy {percent(validation_accuracy)}, " if validation_accuracy is not None else ""
     output.say(f"epoch {chosen_epoch}: {held_out}test accuracy {percent(test_accuracy)} ({len(dataset.test)} images)")
-    output.say(f"wrote {out} (digest {network.digest()}, {seconds:.0f} s of training), "
+    output.say(f"wrote {out} (digest {trained.digest()}, {seconds:.0f} s of training), "
                f"{out.with_suffix('.metrics.jsonl')}, {figure}"
                + (f", {out.with_suffix('.fields.png')}" if has_fields(chosen.spec) else ""))
-    output.result({"preset": preset, "seed": seed, "epochs": metrics, "epoch": chosen_epoch,
+    output.result({"preset": chosen.name, "layers": in_words(chosen.spec), "seed": seed,
+                   "epochs": metrics, "epoch": chosen_epoch,
                    "validation_accuracy": validation_accuracy, "test_accuracy": test_accuracy,
-                   "images": len(dataset.test), "digest": network.digest(), "spec_digest": chosen.spec.digest(),
+                   "images": len(dataset.test), "digest": trained.digest(), "spec_digest": chosen.spec.digest(),
                    "engine": engine, "seconds": round(seconds, 2), "out": str(out)})
 
 
@@ -128,7 +137,9 @@ def train_network(preset: Preset, dataset: Dataset, seed: int, output: Output, *
     """
     trainer = Trainer(preset=preset, dataset=dataset, seed=seed, engine=engine, checkpoint=checkpoint)
     lines: list[str] = []
-    if resume and trainer.resume():
+    resumed = resume and trainer.resume()
+    output.say(described(preset.name, preset.dataset, preset.spec))
+    if resumed:
         output.say(f"resumed from {checkpoint} after {len(trainer.metrics)} epochs")
         lines = [json.dumps(asdict(entry)) for entry in trainer.metrics]
 
@@ -181,16 +192,18 @@ def draw_fields(trainer: Trainer, path: Path) -> None:
                                        title=f"{trainer.preset.name} after {trainer.images_seen:,} images"), path)
 
 
+@option_groups
 def evaluate_model(
     model: ModelArgument,
-    preset: OptionalPreset = None,
+    network: NetworkOptions,
+    *,
     engine: EngineOption = Engine.NUMBA,
     data_dir: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Accuracy of a model on the test set. With --preset, the model must be of that preset's contract."""
+    """Accuracy of a model on the test set. With --preset or --layers, the model must be of that network's contract."""
     output = Output(as_json=as_json)
-    loaded = open_model(model, preset_by_name(preset) if preset else None)
+    loaded = open_model(model, network.chosen())
     output.begin(f"load {loaded.dataset}")
     dataset = load_dataset(loaded.dataset, data_dir=data_dir)
     require_fit(loaded.network.spec, dataset)

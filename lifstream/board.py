@@ -20,8 +20,10 @@ from lifstream.golden.study.datasets import Dataset, load_dataset
 from lifstream.golden.study.epochs import EpochStream
 from lifstream.golden.study.model_files import Model, save_model
 from lifstream.golden.study.training import Progress
+from lifstream.golden.study.words import GRAMMAR
 from lifstream.options import (
     DataOption,
+    DatasetOption,
     GeometryOptions,
     JsonOption,
     LanesOption,
@@ -30,10 +32,12 @@ from lifstream.options import (
     WeightBitsOption,
     named_model,
     named_network,
+    named_preset,
     option_groups,
     percent,
     require_file_place,
     require_fit,
+    said_network,
 )
 
 if TYPE_CHECKING:
@@ -63,6 +67,11 @@ class BoardOptions:
     simulated: Annotated[str | None, typer.Option(
         "--simulated", metavar="PRESET|MODEL",
         help="No board: simulate one with this network, UART pins and all, behind a pseudo-terminal.")] = None
+    layers: Annotated[str | None, typer.Option(
+        "--layers", metavar="WORDS",
+        help=f"The network in words, for --preset with a port and for --simulated without one: {GRAMMAR}. Needs "
+             "--dataset.")] = None
+    dataset: DatasetOption = None
     weight_bits: WeightBitsOption = None
     lanes: LanesOption = None
     netlist: Annotated[str | None, typer.Option(
@@ -81,14 +90,18 @@ class BoardOptions:
         InputError
             There is none, or the options contradict each other.
         """
-        if (self.preset is None) == (self.simulated is None):
-            raise InputError("board: name the board's network with --preset, or simulate one with --simulated PRESET")
+        said = said_network(self.layers, self.dataset)
+        if [self.preset, self.simulated, said].count(None) != 2:
+            raise InputError("board: name the board's network with --preset, or simulate one with --simulated PRESET; "
+                             "or give --layers, with --port or without")
         if self.simulated is not None and self.port is not None:
             raise InputError("board: --port and --simulated exclude each other")
         if self.preset is not None and self.port is None:
             raise InputError("board: name its serial port with --port")
-        if self.netlist is not None and self.simulated is None:
+        if self.netlist is not None and self.port is not None:
             raise InputError("board: --netlist needs --simulated")
+        if said is not None:
+            return named_preset(said, weight_bits=self.weight_bits)
         return named_network(self.simulated or self.preset or "", weight_bits=self.weight_bits)
 
 

@@ -32,8 +32,8 @@ from lifstream.options import (
     GeometryOptions,
     JsonOption,
     NamedNetwork,
+    NetworkOptions,
     OptionalModel,
-    OptionalPreset,
     SeedOption,
     WeightBitsOption,
     named_model,
@@ -61,12 +61,12 @@ _STEPS = {"generate": "generate", "synthesise": "synthesise", "place": "place an
 def build(
     board: BoardOption,
     model: OptionalModel = None,
-    preset: OptionalPreset = None,
+    *,
+    named: NetworkOptions,
     out: Annotated[Path | None, typer.Option(
         "--out", help="Folder of the build and its logs. Default: build/BOARD-PRESET[-WIDTH-bit], of a model "
                       "build/BOARD-FILE.")] = None,
     weight_bits: WeightBitsOption = None,
-    *,
     folding: GeometryOptions,
     clock: Annotated[float | None, typer.Option("--clock", help="Core clock in MHz. Default: the board's.")] = None,
     baud: Annotated[int | None, typer.Option(
@@ -79,7 +79,7 @@ def build(
 ) -> None:
     """Make a board's bitstream: synthesise, place, route, pack, report. An interrupted build goes on where it was.
 
-    Takes a MODEL, or a --preset. A bitstream holds no weights: the host loads them.
+    Takes a MODEL, a --preset or --layers. A bitstream holds no weights: the host loads them.
 
     For boards whose FPGA needs the vendor's tools: write Verilog, constraints and a Tcl script. Exit status 1 when the
     clock is faster than the design allows.
@@ -89,12 +89,12 @@ def build(
     from lifstream.boards.targets import Family, target_by_name
 
     output = Output(as_json=as_json)
-    if (model is None) == (preset is None):
-        raise InputError("build: name either a MODEL or a --preset")
+    preset = named.instead_of(model, command="build")
     if model is not None and weight_bits is not None:
-        raise InputError("--weight-bits: a MODEL has its own width; use --preset, or train the model with this option")
+        raise InputError("--weight-bits: a MODEL has its own width; use --preset or --layers, or train "
+                         "the model with this option")
     target = target_by_name(board)
-    network = named_model(model) if model is not None else named_preset(preset or "", weight_bits=weight_bits)
+    network = named_preset(preset, weight_bits=weight_bits) if preset is not None else named_model(model or "")
     spec = network.preset.spec
     geometry = folding.geometry(spec, target=target)
     width = "" if weight_bits is None else f"-{weight_bits}-bit"

@@ -28,10 +28,10 @@ from lifstream.options import (
     DataOption,
     GeometryOptions,
     JsonOption,
-    OptionalPreset,
+    NetworkOptions,
     RuleOption,
     SeedOption,
-    chosen_preset,
+    described,
     open_model,
     option_groups,
     percent,
@@ -70,12 +70,12 @@ class Interface(enum.StrEnum):
 def verilog(
     out: Annotated[Path, typer.Option(
         "--out", help="Folder to write NAME.v, its description NAME.v.json, a bench NAME_tb.v and more into.")],
-    preset: OptionalPreset = None,
+    network: NetworkOptions,
+    *,
     model: Annotated[str | None, typer.Option(
         "--model", help="Instead of a preset: generate for this model's contract (file or released model).")] = None,
     name: Annotated[str, typer.Option(
         "--name", help="Name of the module and of the files; all inner modules begin with it.")] = "top",
-    *,
     folding: GeometryOptions,
     rule: RuleOption = None,
     interface: Annotated[Interface, typer.Option(
@@ -93,8 +93,7 @@ def verilog(
     from lifstream.hdl.usage import companions
 
     output = Output(as_json=as_json)
-    if (preset is None) == (model is None):
-        raise InputError("verilog: name a --preset or a --model")
+    preset = network.instead_of(model, command="verilog", called="--model")
     if model is not None:
         if rule is not None:
             raise InputError("--rule: a model has its own rule; use --preset")
@@ -102,7 +101,7 @@ def verilog(
         weights = f"those of {Path(model).name}"
     else:
         assert preset is not None
-        loaded, weights = _model_of_preset(chosen_preset(preset, rule))
+        loaded, weights = _model_of_preset(preset.varied(rule=rule))
     spec = loaded.network.spec
     geometry = folding.geometry(spec)
     if interface is Interface.AXI:
@@ -118,6 +117,7 @@ def verilog(
     for file, content in further.items():
         write_text(out / file, content)
         written.append(out / file)
+    output.say(described(loaded.preset, loaded.dataset, spec))
     for layer in emission.description["layers"]:
         output.say(f"layer {layer['n_in']} -> {layer['n_out']}: {layer['lanes']} lanes in {layer['groups']} groups, "
                    f"{layer['folds'] // layer.get('positions', 1)} clocks per spike"
@@ -242,9 +242,9 @@ class CosimBench:
 def cosim(
     model: Annotated[str | None, typer.Argument(
         metavar="[MODEL]", help="Model file written by 'lifstream train', or a released model.")] = None,
-    preset: OptionalPreset = None,
-    rule: RuleOption = None,
     *,
+    network: NetworkOptions,
+    rule: RuleOption = None,
     folding: GeometryOptions,
     play: CosimImages,
     bench: CosimBench,
@@ -252,12 +252,13 @@ def cosim(
 ) -> None:
     """Play images through the Verilog and compare every spike, membrane potential, desire and weight.
 
-    Takes a MODEL, or instead of one a --preset: a network with random weights from --seed. Exit status 1 when the
-    design and the golden model differ; the first divergence is named, with its clock and its path in the waveform.
+    Takes a MODEL, or instead of one a --preset or --layers: a network with random weights from --seed. Exit status 1
+    when the design and the golden model differ; the first divergence is named, with its clock and its path in the
+    waveform.
     """
     output = Output(as_json=as_json)
     bench.check()
-    loaded, plan = _cosim_model(model, preset, rule, bench.seed)
+    loaded, plan = _cosim_model(model, network.instead_of(model, command="cosim"), rule, bench.seed)
     spec = loaded.network.spec
     geometry = folding.geometry(spec)
     splits, segments = play.played(loaded, plan, bench.seed)
@@ -285,6 +286,7 @@ def cosim(
     if not result.bit_exact:
         error_line(f"not bit-exact: {result.message}")
         raise typer.Exit(1)
+    output.say(described(loaded.preset, loaded.dataset, spec))
     if play.train:
         cycles = report["cycles"]
         output.say(f"learnt from {report['images']} images, {percent(report['update_rate'])} of them with an update; "
@@ -295,20 +297,17 @@ def cosim(
                f"weights {result.digest}")
 
 
-def _cosim_model(model: str | None, preset: str | None, rule: NamedRule | None, seed: int
+def _cosim_model(model: str | None, preset: Preset | None, rule: NamedRule | None, seed: int
                  ) -> tuple[Model, TrainingPlan]:
     """The model to co-simulate and how it is trained further."""
-    if (model is None) == (preset is None):
-        raise InputError("cosim: name either a MODEL or a --preset" + (", not both" if model else ""))
     if model is not None:
         if rule is not None:
             raise InputError("--rule: a MODEL has its own rule; use --preset")
         loaded = open_model(model)
-        plan = loaded.training.get("plan")
-        return loaded, TrainingPlan(**plan) if plan else preset_by_name(loaded.preset).training
+        return loaded, loaded.plan
     assert preset is not None
-    chosen = chosen_preset(preset, rule)
-    return Model(network=Network.initial(spec=chosen.spec, seed=seed), preset=preset,
+    chosen = preset.varied(rule=rule)
+    return Model(network=Network.initial(spec=chosen.spec, seed=seed), preset=chosen.name,
                  dataset=chosen.dataset), chosen.training
 
 
@@ -355,7 +354,6 @@ def demo(
     make_folder(out)
     preset = with_plan(preset_by_name("digits"), epochs=epochs)
     dataset = load_dataset(preset.dataset)
-    output.say(f"training {preset.name}, {preset.spec.summary}, on {len(dataset.train)} digits")
     trainer, _ = train_network(preset, dataset, seed, output)
     network = trainer.network
     assert isinstance(network, Network)

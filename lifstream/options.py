@@ -17,21 +17,26 @@ from lifstream.golden.contract.flat import NamedRule
 from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.files import require_place
 from lifstream.golden.model.network import Network
-from lifstream.golden.study.datasets import Dataset
+from lifstream.golden.study.datasets import DATASETS, Dataset
 from lifstream.golden.study.model_files import Model, find_model, load_model, released_models
-from lifstream.golden.study.presets import PRESETS, Preset, TrainingPlan, preset_by_name
+from lifstream.golden.study.presets import PRESETS, Preset, TrainingPlan, preset_by_name, preset_in_words
+from lifstream.golden.study.words import GRAMMAR, in_words
 
 if TYPE_CHECKING:
     from lifstream.boards.targets import Target
     from lifstream.hdl.geometry import Geometry, PerLayer
 
-__all__ = ["DataOption", "EpochsOption", "GeometryOptions", "JsonOption", "LanesOption", "ModelArgument",
-           "NamedNetwork", "OptionalModel", "OptionalPreset", "PresetOption", "RuleOption", "SeedOption",
-           "WeightBitsOption", "chosen_preset", "named_model", "named_network", "named_preset", "open_model",
-           "option_groups", "percent", "require_file_place", "require_fit", "with_plan"]
+__all__ = ["DataOption", "DatasetOption", "EpochsOption", "GeometryOptions", "JsonOption", "LanesOption",
+           "LayersOption", "ModelArgument", "NamedNetwork", "NetworkOptions", "OptionalModel", "OptionalPreset",
+           "RuleOption", "SeedOption", "WeightBitsOption", "described", "named_model", "named_network", "named_preset",
+           "open_model", "option_groups", "percent", "require_file_place", "require_fit", "said_network", "with_plan"]
 
-PresetOption = Annotated[str, typer.Option("--preset", help=f"Network: {', '.join(PRESETS)}.")]
 OptionalPreset = Annotated[str | None, typer.Option("--preset", help=f"Network: {', '.join(PRESETS)}.")]
+LayersOption = Annotated[str | None, typer.Option(
+    "--layers", metavar="WORDS",
+    help=f"Instead of a preset, a network in words, layers separated by commas: {GRAMMAR}. Needs --dataset.")]
+DatasetOption = Annotated[str | None, typer.Option(
+    "--dataset", help=f"With --layers, the images that the network is for: {', '.join(DATASETS)}.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 DataOption = Annotated[Path | None, typer.Option(
     "--data-dir", help="Folder of the IDX files; otherwise $LIFSTREAM_DATA, ../shared/data, the cache, a download.")]
@@ -149,10 +154,63 @@ def _per_layer(name: str, given: str, further: str = "") -> PerLayer:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
-def chosen_preset(name: str, rule: NamedRule | None = None) -> Preset:
-    """A preset by name, under another form of the rule if one is given."""
-    preset = preset_by_name(name)
-    return preset if rule is None else preset.with_rule(rule)
+def said_network(layers: str | None, dataset: str | None) -> Preset | None:
+    """The network in words that ``--layers`` and ``--dataset`` say together, None without them.
+
+    Raises
+    ------
+    InputError
+        One is without the other, words are none, or the data set is unknown.
+    """
+    if layers is None:
+        if dataset is not None:
+            raise InputError("--dataset: goes with --layers; presets and models have data sets of their own")
+        return None
+    if dataset is None:
+        raise InputError(f"--layers: name the images too, with --dataset: {', '.join(DATASETS)}")
+    return preset_in_words(layers, dataset=dataset)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkOptions:
+    """A network by name, or in words."""
+
+    preset: OptionalPreset = None
+    layers: LayersOption = None
+    dataset: DatasetOption = None
+
+    def chosen(self) -> Preset | None:
+        """The network, None where no option names one.
+
+        Raises
+        ------
+        InputError
+            The options exclude each other, or name no network.
+        """
+        said = said_network(self.layers, self.dataset)
+        if said is not None and self.preset is not None:
+            raise InputError("--layers: a network is named either in words or with --preset")
+        return said if self.preset is None else preset_by_name(self.preset)
+
+    def instead_of(self, model: str | None, *, command: str, called: str = "MODEL") -> Preset | None:
+        """As :meth:`chosen`, which is None when a model is given, and not when none is; ``called`` names the latter.
+
+        Raises
+        ------
+        InputError
+            Neither is given, or both are.
+        """
+        chosen = self.chosen()
+        if (model is None) == (chosen is None):
+            raise InputError(f"{command}: name either a {called}, a --preset or --layers"
+                             + (", and only one of them" if model is not None else ""))
+        return chosen
+
+
+def described(name: str, dataset: str, spec: NetworkSpec) -> str:
+    """A network for people: ``digits: dense 32, dense 10; 2,368 weights of 16 bits, for digits``."""
+    return (f"{name}: {in_words(spec) or spec.summary}; {spec.parameters:,} weights of {spec.weight_widths} bits, "
+            f"for {dataset}")
 
 
 def with_plan(preset: Preset, **choices: int | None) -> Preset:
@@ -195,18 +253,16 @@ class NamedNetwork:
         return Network.initial(spec=self.preset.spec, seed=seed) if self.model is None else self.model.network
 
 
-def named_preset(name: str, *, weight_bits: int | None = None) -> NamedNetwork:
-    """A preset by name, with another width of weights if one is given."""
-    return NamedNetwork(name=name, preset=preset_by_name(name).varied(weight_bits=weight_bits))
+def named_preset(preset: Preset, *, weight_bits: int | None = None) -> NamedNetwork:
+    """A preset, with another width of weights if one is given."""
+    return NamedNetwork(name=preset.name, preset=preset.varied(weight_bits=weight_bits))
 
 
 def named_model(name: str, *, preset: Preset | None = None) -> NamedNetwork:
     """A model by file or released name; with ``preset``, it must be of that preset's contract."""
     model = open_model(name, preset)
-    plan = model.training.get("plan")
-    training = TrainingPlan(**plan) if plan else preset_by_name(model.preset).training
     return NamedNetwork(name=Path(name).stem, model=model, preset=Preset(
-        name=model.preset, dataset=model.dataset, spec=model.network.spec, training=training))
+        name=model.preset, dataset=model.dataset, spec=model.network.spec, training=model.plan))
 
 
 def named_network(name: str, *, weight_bits: int | None = None) -> NamedNetwork:
@@ -218,7 +274,7 @@ def named_network(name: str, *, weight_bits: int | None = None) -> NamedNetwork:
         Neither is there, or a model is to have another width of weights than its own.
     """
     if name in PRESETS:
-        return named_preset(name, weight_bits=weight_bits)
+        return named_preset(preset_by_name(name), weight_bits=weight_bits)
     try:
         find_model(name)
     except InputError:

@@ -32,10 +32,19 @@ from lifstream.golden.study.datasets import DATASETS, Dataset, load_dataset
 from lifstream.golden.study.experiments import Experiment, Failure, Measurement, Store, run_experiments
 from lifstream.golden.study.figures import comparison_figure, save_figure, sweep_figure
 from lifstream.golden.study.model_files import find_model, load_model, released_models
-from lifstream.golden.study.presets import Preset, preset_by_name
+from lifstream.golden.study.presets import Preset, preset_by_name, preset_in_words
 from lifstream.golden.study.training import evaluate
 from lifstream.golden.twin.engine import Arithmetic
-from lifstream.options import DataOption, EpochsOption, JsonOption, OptionalPreset, option_groups, percent, with_plan
+from lifstream.options import (
+    DataOption,
+    EpochsOption,
+    JsonOption,
+    LayersOption,
+    OptionalPreset,
+    option_groups,
+    percent,
+    with_plan,
+)
 
 __all__ = ["compare", "sweep"]
 
@@ -58,10 +67,15 @@ class BaseOptions:
 
     dataset: Annotated[str, typer.Option("--dataset", help=f"Data set: {', '.join(DATASETS)}.")] = "digits"
     preset: OptionalPreset = None
+    layers: LayersOption = None
     epochs: EpochsOption = None
 
     def base(self) -> Preset:
-        """The preset named, which must be for the data set, or the data set's own."""
+        """The preset named, which must be for the data set, the network in words, or the data set's own."""
+        if self.layers is not None:
+            if self.preset is not None:
+                raise InputError("--layers: a network is named either in words or with --preset")
+            return preset_in_words(self.layers, dataset=self.dataset)
         if self.preset is None and self.dataset not in DATASET_PRESETS:
             raise InputError(f"data set {self.dataset!r} is unknown, choose one of: {', '.join(DATASETS)}")
         base = preset_by_name(self.preset or DATASET_PRESETS[self.dataset])

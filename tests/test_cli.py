@@ -232,8 +232,8 @@ def test_bad_arguments(tmp_path: Path) -> None:
     fails("train", "--preset", "nothing", cwd=tmp_path, naming="'nothing' is unknown")
     fails("train", cwd=tmp_path, naming="--preset")
     fails("train", "--preset", "digits", "--epochs", "0", cwd=tmp_path, naming="epochs: 0")
-    fails("cosim", cwd=tmp_path, naming="name either a MODEL or a --preset")
-    fails("cosim", "--preset", "digits", "digits", cwd=tmp_path, naming="name either a MODEL or a --preset, not both")
+    fails("cosim", cwd=tmp_path, naming="name either a MODEL, a --preset or --layers")
+    fails("cosim", "--preset", "digits", "digits", cwd=tmp_path, naming="or --layers, and only one of them")
     fails("cosim", "digits", "--waves", "w.lxt", cwd=tmp_path, naming="w.lxt: a waveform's name ends in .vcd or .fst")
     fails("cosim", "--preset", "digits", "--images", "0", cwd=tmp_path, naming="--images: 0")
     fails("cosim", "--preset", "digits", "--stalls", "often", cwd=tmp_path, naming="random")
@@ -245,6 +245,90 @@ def test_bad_arguments(tmp_path: Path) -> None:
 
 def test_model_of_another_preset(trained: tuple[Path, dict[str, object]]) -> None:
     fails("eval", "d.npz", "--preset", "mnist-128", cwd=trained[0], naming="use the preset it was trained with: digits")
+
+
+WORDS = ("--layers", "conv 4 3x3/2, dense 10", "--dataset", "digits")
+
+
+@pytest.fixture(scope="module")
+def trained_in_words(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("words")
+    done = run("train", *WORDS, "--epochs", "1", "--validation", "1400", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder, json.loads(done.stdout)
+
+
+def test_a_network_in_words_is_trained(trained_in_words: tuple[Path, dict[str, Any]]) -> None:
+    folder, report = trained_in_words
+    assert (report["preset"], report["layers"], report["out"]) == (
+        "conv4-dense10", "conv 4 3x3/2, dense 10", "conv4-dense10.npz")
+    assert sorted(path.suffix for path in folder.iterdir()) == [".jsonl", ".npz", ".png"]
+    for named in ((), WORDS):
+        done = run("eval", "conv4-dense10.npz", *named, "--json", cwd=folder)
+        assert done.returncode == 0, done.stderr
+        evaluated = json.loads(done.stdout)
+        assert (evaluated["digest"], evaluated["spec_digest"], evaluated["test_accuracy"], evaluated["dataset"]) == (
+            report["digest"], report["spec_digest"], report["test_accuracy"], "digits")
+    fails("eval", "conv4-dense10.npz", "--preset", "digits", cwd=folder,
+          naming="the words it was trained with: --layers 'conv 4 3x3/2, dense 10' --dataset digits")
+    fails("eval", "conv4-dense10.npz", "--layers", "dense 10", "--dataset", "digits", cwd=folder, naming="asked for")
+
+
+def test_a_network_says_first_what_it_is(tmp_path: Path) -> None:
+    done = run("train", *WORDS, "--epochs", "1", "--validation", "1430", "--weight-bits", "8", "--rounding", "half-up",
+               "--out", "n.npz", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == ("conv4-dense10: conv 4 3x3/2, dense 10; 676 weights of 8 bits, for digits")
+    done = run("verilog", "--preset", "digits", "--lanes", "4", "--out", "v", cwd=tmp_path)
+    assert done.stdout.splitlines()[0] == "digits: dense 32, dense 10; 2,368 weights of 16 bits, for digits"
+
+
+def test_a_convolution_of_narrow_weights_is_trained(tmp_path: Path) -> None:
+    done = run("train", "--preset", "conv-digits", "--weight-bits", "8", "--epochs", "1", "--validation", "1400",
+               "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["spec_digest"] != json.loads(
+        run("verilog", "--preset", "conv-digits", "--lanes", "4", "--out", "v", "--json", cwd=tmp_path).stdout
+        )["spec_digest"]
+    done = run("eval", "conv-digits.npz", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_verilog_of_a_network_in_words(trained_in_words: tuple[Path, dict[str, Any]]) -> None:
+    folder, report = trained_in_words
+    for named, out in ((WORDS, "words"), (("--model", "conv4-dense10.npz"), "model")):
+        done = run("verilog", *named, "--lanes", "4", "--out", f"build/{out}", "--json", cwd=folder)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["spec_digest"] == report["spec_digest"]
+    assert (folder / "build/words/top.v").read_bytes() == (folder / "build/model/top.v").read_bytes()
+
+
+def test_networks_in_words_wherever_presets_are(tmp_path: Path) -> None:
+    done = run("build", "--board", "arty-a7", *WORDS, "--weight-bits", "8", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["preset"] == "conv4-dense10"
+    assert report["files"][0] == "build/arty-a7-conv4-dense10-8-bit/top.v"
+    done = run("sweep", *WORDS, "--widths", "8", "--epochs", "1", "--store", "runs", "--out", "swept", "--json",
+               cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["preset"] == "conv4-dense10"
+
+
+@pytest.mark.simulation
+def test_a_network_in_words_learns_on_chip(tmp_path: Path) -> None:
+    done = run("cosim", *WORDS, "--train", "--images", "6", "--test-images", "4", "--lanes", "4", "--json",
+               cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["bit_exact"] is True
+
+
+@pytest.mark.simulation
+def test_a_board_with_a_network_in_words(tmp_path: Path) -> None:
+    """Simulated, as no port is given; what it has learnt is a model that goes on."""
+    done = run("board", *WORDS, "infer", "--images", "2", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["answers_equal"] is True
 
 
 def test_damaged_data(data_dir: Path, tmp_path: Path) -> None:
@@ -294,7 +378,7 @@ def test_verilog_of_a_model(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     described = json.loads((tmp_path / "v" / "top.v.json").read_text())
     assert described["spec_digest"] == json.loads(done.stdout)["spec_digest"]
-    fails("verilog", "--out", "v", cwd=tmp_path, naming="name a --preset or a --model")
+    fails("verilog", "--out", "v", cwd=tmp_path, naming="name either a --model, a --preset or --layers")
     fails("verilog", "--model", "digits", "--rule", "paper", "--out", "v", cwd=tmp_path, naming="--rule")
 
 
@@ -363,7 +447,13 @@ def test_simulated_board_infers_and_learns(trained: tuple[Path, dict[str, object
 
 
 @pytest.mark.parametrize(("arguments", "naming"), [
-    (("infer",), "--preset, or simulate one"), (("--simulated", "nothing", "infer"), "'nothing' is unknown"),
+    (("infer",), "--preset, or simulate one"),
+    (("infer", "--layers", "dense 10", "--dataset", "digits", "--preset", "digits"), "--preset, or simulate one"),
+    (("infer", "--layers", "dense 10"), "--layers: name the images too, with --dataset"),
+    (("infer", "--simulated", "digits", "--dataset", "digits"), "--dataset: goes with --layers"),
+    (("infer", "--layers", "dense 10", "--dataset", "digits", "--port", "nowhere"), "opened as a serial port"),
+    (("infer", "--layers", "dense 10", "--dataset", "digits", "--port", "x", "--netlist", "icebreaker"), "--netlist"),
+    (("--simulated", "nothing", "infer"), "'nothing' is unknown"),
     (("--preset", "digits", "infer"), "name its serial port with --port"),
     (("--preset", "digits", "infer", "--port", "nowhere"), "cannot be opened as a serial port"),
     (("--preset", "digits", "infer", "--simulated", "digits"), "--preset, or simulate one"),
@@ -382,8 +472,8 @@ def test_board_names_bad_input(trained: tuple[Path, object], arguments: tuple[st
     (("build", "--board", "icebreaker", "--preset", "digits", "--baud", "7000000"), "--baud: 7000000 does not divide"),
     (("build", "--board", "icebreaker", "--preset", "digits", "--lanes", "0"), "lanes: 0 is out of bounds"),
     (("build", "--board", "icebreaker", "--preset", "digits", "--weight-bits", "40"), "weight_bits: 40 is out of"),
-    (("build", "--board", "icebreaker"), "name either a MODEL or a --preset"),
-    (("build", "--board", "icebreaker", "digits", "--preset", "digits"), "name either a MODEL or a --preset"),
+    (("build", "--board", "icebreaker"), "name either a MODEL, a --preset or --layers"),
+    (("build", "--board", "icebreaker", "digits", "--preset", "digits"), "--layers, and only one of them"),
     (("build", "--board", "icebreaker", "digits", "--weight-bits", "8"), "--weight-bits: a MODEL has its own width"),
     (("build", "--board", "icebreaker", "nothing.npz"), "nothing.npz: no such file and no released model"),
     (("program", "--board", "icebreaker", "nothing.bin"), "nothing.bin: no such file"),

@@ -79,6 +79,48 @@ def test_other_numbers(refuses: object) -> None:
 
 
 @pytest.mark.parametrize("command", [
+    ("train",), ("eval", "digits"), ("cosim",), ("verilog", "--out", "v"), ("sweep",), ("compare",), ("board", "infer"),
+    ("build", "--board", "icebreaker", "--out", "b")], ids=lambda command: command[0])
+@pytest.mark.parametrize(("words", "naming"), [
+    ("conv 4 5y5, dense 10", "layers: 'conv 4 5y5': '5y5' is no kernel; write it as in 5x5, or with a stride 5x5/2"),
+    ("conv 4 5x5, dense 9", "'dense 9': the last layer has 9 neurons, the data set 10 classes; give it at least 10"),
+    ("", "layers: '': there is no layer"), ("conv 4 9x9 pad 0", "kernel (height): 9 is out of bounds"),
+    ("dense 1\n0", "'dense 1 0': '0' cannot stand behind dense"), ("dense \x1b[31m", "is no number of neurons")])
+def test_words(refuses: object, command: tuple[str, ...], words: str, naming: str) -> None:
+    refuses(*command, "--layers", words, "--dataset", "digits", naming=naming)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("command", [("train",), ("eval", "digits"), ("cosim",), ("verilog", "--out", "v"),
+                                     ("build", "--board", "icebreaker", "--out", "b")], ids=lambda command: command[0])
+def test_one_name_of_a_network(refuses: object, command: tuple[str, ...]) -> None:
+    words, dataset = ("--layers", "dense 10"), ("--dataset", "digits")
+    for more, naming in ((words, "--layers: name the images too, with --dataset: digits, mnist, fashion-mnist"),
+                         (dataset, "--dataset: goes with --layers"), (("--preset", "digits", *dataset), "--dataset: "),
+                         ((*words, "--dataset", "cifar"), "data set 'cifar' is unknown, choose one of: digits, mnist"),
+                         ((*words, *dataset, "--preset", "digits"), "--layers: a network is named either in words or")):
+        refuses(*command, *more, naming=naming)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("command", [("cosim", "digits"), ("verilog", "--model", "digits", "--out", "v"),
+                                     ("build", "digits", "--board", "icebreaker")], ids=lambda command: command[0])
+def test_a_model_has_its_own_layers(refuses: object, command: tuple[str, ...]) -> None:
+    refuses(*command, "--layers", "dense 10", "--dataset", "digits",  # type: ignore[operator]
+            naming="a --preset or --layers, and only one of them")
+
+
+def test_words_beside_other_options(refuses: object) -> None:
+    words = ("--layers", "conv 4 3x3, dense 10", "--dataset", "digits")
+    for more, naming in ((("--hidden", "9"), "hidden: the layers of conv4-dense10 are not all dense and alike"),
+                         (("--weight-bits", "99"), "weight_bits: 99 is out of bounds"), (("--shift", "9"), "shift: 9"),
+                         (("--rule", "paper"), "rule: its layers are not all dense and alike"),
+                         (("--weight-bits", "3"), "weight_fraction: 1 is out of bounds")):
+        refuses("train", *words, *more, naming=naming)  # type: ignore[operator]
+    refuses("sweep", *words, "--preset", "digits", naming="either in words or with --preset")  # type: ignore[operator]
+    refuses("sweep", *words, "--steps", "9", naming="not all dense and alike")  # type: ignore[operator]
+    refuses("compare", *words, naming="rule: its layers are not all dense and alike")  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("command", [
     ("verilog", "--preset", "digits", "--out", "v"), ("cosim", "--preset", "digits"),
     ("build", "--preset", "digits", "--board", "icebreaker", "--out", "b"), ("board", "--simulated", "digits", "infer"),
     ("board", "--simulated", "digits", "--netlist", "icebreaker", "infer")], ids=lambda command: command[0])
