@@ -1,4 +1,7 @@
-"""Figures: spike rasters, weights as images, confusion matrices."""
+"""Figures: spike rasters, feature maps, weights as images, confusion matrices.
+
+matplotlib is imported when the first is drawn: commands that draw nothing start without it.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,9 @@ import textwrap
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from lifstream.golden.contract.synapses import Map
@@ -23,10 +22,26 @@ from lifstream.golden.model.network import NO_PREDICTION, Network
 from lifstream.golden.model.protocols import ForwardRecord
 from lifstream.golden.model.registry import neuron_model
 from lifstream.golden.study.comparison import Row
+from lifstream.golden.study.tiles import (
+    WeightTiles,
+    arranged,
+    canvas,
+    channel_tiles,
+    maps_of,
+    shown_steps,
+    some,
+    weight_tiles,
+)
 from lifstream.golden.study.training import EpochMetrics
 
-__all__ = ["comparison_figure", "confusion_matrix", "learning_figure", "network_figure", "receptive_field_figure",
-           "save_figure", "sweep_figure", "training_figure"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+
+__all__ = ["comparison_figure", "confusion_matrix", "learning_figure", "maps_figure", "network_figure",
+           "receptive_field_figure", "save_figure", "sweep_figure", "training_figure"]
 
 
 def confusion_matrix(labels: NDArray[np.uint8], predictions: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
@@ -44,9 +59,22 @@ def save_figure(figure: Figure, path: Path) -> None:
         stream.write(buffer.getvalue())
 
 
-def _title(figure: Figure, title: str) -> None:
-    """A title in as many lines as it takes."""
-    figure.suptitle("\n".join(textwrap.wrap(title, 80)), parse_math=False)
+def _figure(width: float, height: float, title: str = "") -> Figure:
+    """A figure of so many inches, and its title in as many lines as it takes; more than one make it higher."""
+    from matplotlib.figure import Figure
+
+    lines = textwrap.wrap(title, 80)
+    figure = Figure(figsize=(width, height + 0.2 * max(0, len(lines) - 1)), layout="constrained")
+    if lines:
+        figure.suptitle("\n".join(lines), parse_math=False)
+    return figure
+
+
+def _whole_numbers(axis: Axis, *, most: int = 10) -> None:
+    """Ticks at whole numbers only, at most about so many."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(most, integer=True, min_n_ticks=1))
 
 
 def _legend_below(axes: Axes) -> None:
@@ -61,29 +89,44 @@ def _draw_raster(axes: Axes, spikes: NDArray[np.bool_], title: str) -> None:
              xlim=(-0.7, spikes.shape[0] - 0.3), ylim=(-1, spikes.shape[1]))
 
 
-def _weight_tiles(weights: NDArray[np.integer], patch: Map) -> NDArray[np.int64]:
-    """Weights as images (tiles, height, width): by position where each has its own, neuron, and presynaptic channel."""
-    by_position = weights.reshape(-1, patch.height, patch.width, patch.channels, weights.shape[1])
-    return np.transpose(by_position, (0, 4, 3, 1, 2)).reshape(-1, *patch.size).astype(np.int64)
+_SHAPES = 0.25, 1.3  # height / width of tiled images; pixels are square in between
 
 
-def _draw_weights(axes: Axes, network: Network, height: int, width: int) -> None:
-    """The first layer's weights, a tile per neuron or, of each channel before, per kernel; at most 64 of them."""
-    layer = network.spec.layers[0]
-    fields = _weight_tiles(network.weights[0], layer.synapses.patch or Map(height=height, width=width))
-    count, (height, width) = min(64, len(fields)), fields.shape[1:]
-    columns = int(np.ceil(np.sqrt(2 * count)))
-    rows = -(-count // columns)
-    tiles = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1), np.nan)
-    for index in range(count):
-        top, left = index // columns * (height + 1) + 1, index % columns * (width + 1) + 1
-        tiles[top:top + height, left:left + width] = fields[index] / layer.formats.one
-    limit = float(np.nanpercentile(np.abs(tiles), 99.5)) or 1.0
-    image = axes.imshow(tiles, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
-    shown = f"neurons 0 to {count - 1}" if layer.synapses.patch is None else f"{count} of {len(fields)} kernels"
-    axes.set(title=f"weights of layer 0, {shown}", xticks=[], yticks=[])
-    colorbar = axes.figure.colorbar(image, ax=axes, fraction=0.046, pad=0.02)
-    colorbar.set_label("weight / threshold")
+def _shape(image: NDArray[np.float64]) -> float:
+    """Height / width of tiles when drawn."""
+    low, high = _SHAPES
+    ratio: float = image.shape[0] / image.shape[1]
+    return min(high, max(low, ratio))
+
+
+def _show_tiles(axes: Axes, image: NDArray[np.float64], colours: str, low: float, high: float) -> AxesImage:
+    """An image from :func:`canvas`, without ticks and frame."""
+    axes.set(xticks=[], yticks=[], box_aspect=_shape(image))
+    axes.spines[:].set_visible(False)
+    return axes.imshow(image, cmap=colours, vmin=low, vmax=high, interpolation="nearest", aspect="auto")
+
+
+def _layer_tiles(network: Network, maps: Sequence[Map | None]) -> dict[int, WeightTiles]:
+    """The weights of each layer behind a map, by the layer's index; ``maps`` as :func:`maps_of` gives them."""
+    return {index: weight_tiles(network.weights[index], layer.synapses, before)
+            for index, (layer, before) in enumerate(zip(network.spec.layers, maps[:-1], strict=True))
+            if before is not None}
+
+
+def _draw_weights(axes: Axes, shown: WeightTiles, *, layer: int, one: int) -> None:
+    """Weights of a layer as tiles; the one in 200 that are strongest may exceed the colours."""
+    from matplotlib.ticker import MaxNLocator
+
+    weights = canvas(shown.blocks) / one
+    largest, limit = float(np.nanmax(np.abs(weights))), float(np.nanpercentile(np.abs(weights), 99.5)) or 1.0
+    image = _show_tiles(axes, weights, "RdBu_r", -limit, limit)
+    height, width = shown.blocks.shape[-2:]
+    axes.set(title=f"{shown.name} of layer {layer}, {height}x{width}", xlabel=shown.across,
+             ylabel="\n".join(textwrap.wrap(shown.down, 16)), facecolor="0.8")
+    scale = axes.inset_axes((1.02, 0, 0.03, 1))  # as high as the image, whatever the layout leaves it
+    axes.figure.colorbar(image, cax=scale, extendfrac=0.04, extend="both" if largest > limit else "neither")
+    scale.set_ylabel("weight / threshold")
+    scale.yaxis.set_major_locator(MaxNLocator(5, min_n_ticks=1))
 
 
 def receptive_field_figure(network: Network, rates: NDArray[np.float64], *, height: int, width: int,
@@ -101,18 +144,10 @@ def receptive_field_figure(network: Network, rates: NDArray[np.float64], *, heig
     """
     at = network.spec.at(0)
     fields = network.weights[0].T.reshape(-1, height, width) / at.formats.one
-    columns = int(np.ceil(np.sqrt(len(fields))))
-    rows = -(-len(fields) // columns)
-    tiles = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1), np.nan)
-    for index, field in enumerate(fields):
-        top, left = index // columns * (height + 1) + 1, index % columns * (width + 1) + 1
-        tiles[top:top + height, left:left + width] = field
-    figure = Figure(figsize=(13, 8.2), layout="constrained")
-    _title(figure, title)
+    figure = _figure(13, 8.2, title)
     grid = figure.add_gridspec(2, 2, width_ratios=(2, 1))
     mosaic = figure.add_subplot(grid[:, 0])
-    image = mosaic.imshow(tiles, cmap="magma", vmin=0, vmax=max(1e-3, float(fields.max())), interpolation="nearest")
-    mosaic.set(xticks=[], yticks=[])
+    image = _show_tiles(mosaic, canvas(arranged(fields)[None]), "magma", 0, max(1e-3, float(fields.max())))
     figure.colorbar(image, ax=mosaic, fraction=0.046, pad=0.02).set_label("weight")
     thresholds = neuron_model(at.neuron).thresholds(at, network.layer_state(0)) / at.formats.one
     for place, values, label in ((grid[0, 1], thresholds, "firing threshold, in units of the largest weight"),
@@ -156,8 +191,7 @@ def learning_figure(history: Sequence[dict[str, Any]], *, title: str) -> Figure:
         return np.diff(totals[marks]) / counts
 
     correct = np.array([sum(entry["correct"] for entry in history[a:b]) for a, b in pairwise(marks)]) / counts
-    figure = Figure(figsize=(11, 5), layout="constrained")
-    _title(figure, title)
+    figure = _figure(11, 5, title)
     left, right = figure.subplots(1, 2)
     left.plot(middle, 100 * correct, marker=".", label="right while learning")
     left.plot(middle, 100 * per_image("learned"), marker=".", label="samples that learnt")
@@ -176,8 +210,7 @@ def learning_figure(history: Sequence[dict[str, Any]], *, title: str) -> Figure:
 def training_figure(metrics: Sequence[EpochMetrics], *, title: str) -> Figure:
     """Accuracy, samples that learnt and rate shift over the epochs."""
     epochs = [entry.epoch for entry in metrics]
-    figure = Figure(figsize=(11, 5), layout="constrained")
-    _title(figure, title)
+    figure = _figure(11, 5, title)
     left, right = figure.subplots(1, 2)
     left.plot(epochs, [100 * entry.training_accuracy for entry in metrics], marker=".",
               label="training, while learning")
@@ -193,10 +226,10 @@ def training_figure(metrics: Sequence[EpochMetrics], *, title: str) -> Figure:
     rate.step(epochs, shifts, where="mid", color="0.5", linestyle=":", marker=".")
     right.plot([], color="0.5", linestyle=":", marker=".", label="rate shift")
     rate.set(ylabel="rate shift (learning rate 2**-shift)", ylim=(min(shifts) - 0.5, max(shifts) + 0.5))
-    rate.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    _whole_numbers(rate.yaxis)
     for axes in (left, right):
         axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        _whole_numbers(axes.xaxis)
         _legend_below(axes)
     return figure
 
@@ -206,6 +239,8 @@ _FEW_TICKS, _MANY_TICKS = 3, 10
 
 def _label_sizes(axes: Axes, low: float, high: float) -> None:
     """Give a logarithmic axis a handful of round numbers between ``low`` and ``high``, and room on either side."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
     room = 1.25 if high > 2 * low else 2.0
     low, high = low / room, high * room
     for steps in ((1, 10), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
@@ -222,6 +257,8 @@ def _label_sizes(axes: Axes, low: float, high: float) -> None:
 
 def _colour(number: int) -> Any:
     """One of twenty colours, the strong ones first."""
+    from matplotlib import colormaps
+
     return colormaps["tab20"](number % 10 * 2 + number // 10 % 2)
 
 
@@ -229,8 +266,7 @@ def comparison_figure(rows: Sequence[Row], *, title: str) -> Figure:
     """Accuracy against weight memory, with error bars; beside it, those whose memory is not known."""
     shown = [row for row in rows if row.mean is not None]
     sizes = [row.memory_bits / 1024 for row in shown if row.memory_bits is not None]
-    figure = Figure(figsize=(12, 6), layout="constrained")
-    _title(figure, title)
+    figure = _figure(12, 6, title)
     known, unknown = figure.subplots(1, 2, sharey=True, width_ratios=(5, 1)) \
         if len(sizes) < len(shown) else (figure.subplots(), None)
     beside = 0
@@ -260,8 +296,7 @@ def comparison_figure(rows: Sequence[Row], *, title: str) -> Figure:
 
 def sweep_figure(points: Sequence[tuple[dict[str, str | int], Row]], *, measure: str, title: str) -> Figure:
     """Accuracy over the axis with most numbers, a line per combination of the others."""
-    figure = Figure(figsize=(10, 5), layout="constrained")
-    _title(figure, title)
+    figure = _figure(10, 5, title)
     axes = figure.subplots()
     first = points[0][0] if points else {}
     numbers = {name: {point[name] for point, _ in points} for name, value in first.items() if isinstance(value, int)}
@@ -280,7 +315,7 @@ def sweep_figure(points: Sequence[tuple[dict[str, str | int], Row]], *, measure:
     elif len(numbers[along]) <= _MANY_TICKS:
         axes.set_xticks(sorted(numbers[along]))
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        _whole_numbers(axes.xaxis)
     axes.grid(visible=True, alpha=0.25)
     if len(lines) > 1:
         figure.legend(fontsize=8, loc="outside right center")
@@ -300,7 +335,7 @@ def network_figure(network: Network, image: NDArray[np.uint8], label: int, recor
     height, width
         Size of an image in pixels.
     """
-    figure = Figure(figsize=(13, 8.2), layout="constrained")
+    figure = _figure(13, 8.2)
     upper, lower = figure.subfigures(2, 1, height_ratios=(1, 1.15), squeeze=False)[:, 0]
     axes = upper.subplots(1, 2 + len(record.layers), width_ratios=[0.9] + [1.3] * (1 + len(record.layers)))
     axes[0].imshow(image.reshape(height, width), cmap="gray_r", vmin=0, vmax=255)
@@ -310,6 +345,116 @@ def network_figure(network: Network, image: NDArray[np.uint8], label: int, recor
         _draw_raster(place, layer_record.spikes, f"layer {layer}")
     axes[-1].set_yticks(range(network.spec.classes))
     left, right = lower.subplots(1, 2, width_ratios=(1.25, 1))
-    _draw_weights(left, network, height, width)
+    shown = _layer_tiles(network, maps_of(network.spec, height=height, width=width))[0]
+    _draw_weights(left, shown, layer=0, one=network.spec.layers[0].formats.one)
     _draw_confusion(right, confusion, float(np.trace(confusion[:, :-1]) / confusion.sum()))
     return figure
+
+
+_CHANNELS_MAX = 16
+_CLASSES_MAX = 10  # so many have a tick each
+_WIDTH, _PANEL, _BARS, _LOW = 13.0, 1.85, 1.4, 0.85  # inches: figure, panel across; rows of bars, lowest row
+_RIGHT, _WRONG, _OTHER = "tab:green", "tab:red", "0.55"
+
+
+def maps_figure(network: Network, label: int, record: ForwardRecord, *, height: int, width: int,
+                title: str) -> Figure:
+    """Feature maps of a sample over time, and below them the weights behind each map: kernels, and dense ones.
+
+    A row of panels for the input and for each layer; a panel shows how often each neuron has spiked after so many
+    time steps of its layer. Maps are tiles, of at most 16 channels, one colour scale for a row. Layers that are no
+    maps, and the last layer in any case, are bars; where its neurons are classes, those of label and answer stand out.
+
+    Parameters
+    ----------
+    label, record
+        Class of the sample, and its forward pass, of one sample: arrays are (T, neurons).
+    height, width
+        Size of an image in pixels.
+    title
+        Says which network and which sample; label and answer are appended.
+
+    Raises
+    ------
+    ValueError
+        The record is of several samples.
+    """
+    if record.input_spikes.ndim != 2:
+        raise ValueError(f"record: input spikes are {record.input_spikes.shape}, must be (T, inputs) of one sample")
+    spec, answer, steps = network.spec, int(record.prediction), shown_steps(network.spec.steps)
+    maps = maps_of(spec, height=height, width=width)
+    weights = _layer_tiles(network, maps)
+    trains = [record.input_spikes, *(layer.spikes for layer in record.layers)]
+    counts = [train.cumsum(axis=0)[np.array(steps) - 1] for train in trains]
+    # The last layer is an answer rather than a map.
+    images = [None if of is None else _map_images(values, of) for values, of in zip(counts, [*maps[:-1], None],
+                                                                                    strict=True)]
+    heights = [_BARS if row is None else max(_LOW, _PANEL * _shape(row[0])) for row in images]
+    widths = [1 / _shape(canvas(shown.blocks)) for shown in weights.values()]
+    below = 0.8 + min(3.2, (_WIDTH - 1.3 * len(widths)) / sum(widths))
+    figure = _figure(_WIDTH, sum(heights) + 1 + below, f"{title}: label {label}, "
+                     + ("no answer (a tie)" if answer == NO_PREDICTION else f"answer {answer}"))
+    upper, lower = figure.subfigures(2, 1, height_ratios=(sum(heights) + 0.6, below), squeeze=False)[:, 0]
+    grid = upper.add_gridspec(len(heights), len(steps) + 1, height_ratios=heights,
+                              width_ratios=[1.0] * len(steps) + [0.01 * len(steps)])
+    for index, (of, row) in enumerate(zip(maps, images, strict=True)):
+        name = "input" if index == 0 else f"layer {index - 1}"
+        panels = [upper.add_subplot(grid[index, column]) for column in range(len(steps))]
+        for step, axes in zip(steps, panels, strict=True):
+            axes.set_label(f"{name}, step {step}")  # for whoever looks for it in the figure
+        if of is not None and row is not None:
+            channels = f"\n{some(min(_CHANNELS_MAX, of.channels), of.channels, 'channel')}" if of.channels > 1 else ""
+            panels[0].set_ylabel(f"{name}: {of.height}x{of.width}{channels}")
+            _draw_map_counts(panels, row, upper.add_subplot(grid[index, -1]))
+        else:
+            panels[0].set_ylabel(f"{name}: spikes")
+            _draw_counts(panels, counts[index])
+            if index == len(trains) - 1 and spec.classes == spec.responding:
+                _mark_classes(panels, counts[index], label, answer)
+    for step, axes in zip(steps, upper.axes, strict=False):
+        axes.set_title(f"after {step} of {spec.steps} step{'' if spec.steps == 1 else 's'}", fontsize=10)
+    places = lower.subplots(1, len(weights), squeeze=False, width_ratios=widths)[0]
+    for axes, (index, shown) in zip(places, weights.items(), strict=True):
+        _draw_weights(axes, shown, layer=index, one=spec.layers[index].formats.one)
+    return figure
+
+
+def _map_images(counts: NDArray[np.int64], of: Map) -> list[NDArray[np.float64]]:
+    """Spike counts of a map, (steps, neurons), as an image per step."""
+    return [canvas(arranged(tiles[:_CHANNELS_MAX])[None]) for tiles in channel_tiles(counts, of)]
+
+
+def _draw_map_counts(panels: Sequence[Axes], images: Sequence[NDArray[np.float64]], scale: Axes) -> None:
+    """A row of spike counts as images in one colour scale, which ``scale`` shows."""
+    most = max(1.0, *(float(np.nanmax(image)) for image in images))
+    for axes, image in zip(panels, images, strict=True):
+        drawn = _show_tiles(axes, image, "magma", 0, most)
+    scale.figure.colorbar(drawn, cax=scale).set_label("spikes")
+    _whole_numbers(scale.yaxis, most=5)
+
+
+def _draw_counts(panels: Sequence[Axes], counts: NDArray[np.int64]) -> None:
+    """A row of spike counts, (panels, neurons), as bars to one scale."""
+    neurons = counts.shape[1]
+    for axes, values in zip(panels, counts, strict=True):
+        axes.stairs(values, np.arange(neurons + 1) - 0.5, fill=True, color=_OTHER)
+        axes.set(xlim=(-0.7, neurons - 0.3), ylim=(0, 1.08 * max(1, int(counts.max()))), xlabel="neuron")
+        axes.spines[["top", "right"]].set_visible(False)
+        _whole_numbers(axes.xaxis, most=5)
+        _whole_numbers(axes.yaxis, most=5)
+    for axes in panels[1:]:
+        axes.tick_params(labelleft=False)
+
+
+def _mark_classes(panels: Sequence[Axes], counts: NDArray[np.int64], label: int, answer: int) -> None:
+    """Bars of a row whose neurons are classes: those of the label and of another answer in colours, and explained."""
+    marks = {label: (_RIGHT, "label and answer" if answer == label else "label")}
+    if answer not in (label, NO_PREDICTION):
+        marks[answer] = (_WRONG, "answer")
+    for axes, values in zip(panels, counts, strict=True):
+        axes.set(xlabel="class")
+        if counts.shape[1] <= _CLASSES_MAX:
+            axes.set_xticks(range(counts.shape[1]))
+        for neuron, (colour, meaning) in marks.items():
+            axes.stairs([values[neuron]], [neuron - 0.5, neuron + 0.5], fill=True, color=colour, label=meaning)
+    panels[0].legend(loc="upper left", frameon=False, fontsize=8, handlelength=1)  # few have spiked by then
