@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,8 +21,8 @@ from lifstream.golden.files import require_place, write_text
 from lifstream.golden.model.network import Network
 from lifstream.golden.model.readouts import neuron_labels
 from lifstream.golden.study.cost import synaptic_operations
-from lifstream.golden.study.datasets import Dataset, load_dataset
-from lifstream.golden.study.figures import receptive_field_figure, save_figure, training_figure
+from lifstream.golden.study.datasets import Dataset, Split, load_dataset
+from lifstream.golden.study.figures import maps_figure, receptive_field_figure, save_figure, training_figure
 from lifstream.golden.study.model_files import Model, save_model
 from lifstream.golden.study.presets import Preset
 from lifstream.golden.study.training import EpochMetrics, Trainer, evaluate
@@ -40,14 +41,16 @@ from lifstream.options import (
     open_model,
     option_groups,
     percent,
+    require_file_place,
     require_fit,
     with_plan,
 )
 
-__all__ = ["draw_fields", "evaluate_model", "train", "train_network"]
+__all__ = ["draw_fields", "draw_maps", "evaluate_model", "train", "train_network"]
 
 _DRAW_EVERY = 10_000
 _RATE_IMAGES = 500
+Picture = Callable[[Trainer, Path], None]
 EngineOption = Annotated[Engine, typer.Option("--engine", help="What computes; the results are the same.")]
 
 
@@ -83,10 +86,11 @@ def train(
 ) -> None:
     """Train a network in the golden model, one image at a time, exactly as the hardware learns.
 
-    Beside the model OUT.npz are written OUT.metrics.jsonl (a line of JSON per epoch), OUT.png (the curves) and, of
-    competing neurons, OUT.fields.png (receptive fields, redrawn every 10,000 images). The test set is used once, at the
-    end; whatever is chosen, choose it by the validation images. A checkpoint (OUT.checkpoint) is written every 2,000
-    images and removed when the model is complete.
+    Beside the model OUT.npz are written OUT.metrics.jsonl (a line of JSON per epoch), OUT.png (the curves) and, redrawn
+    every 10,000 images and at the end, OUT.fields.png of competing neurons (receptive fields) and OUT.maps.png of
+    convolutions and local connections (kernels, and the feature maps of the first validation image over time). The test
+    set is used once, at the end; whatever is chosen, choose it by the validation images. A checkpoint (OUT.checkpoint)
+    is written every 2,000 images and removed when the model is complete.
     """
     output = Output(as_json=as_json)
     named = network.chosen()
@@ -100,9 +104,10 @@ def train(
     checkpoint = out.with_name(out.name + ".checkpoint")
     output.begin(f"load {chosen.dataset}")
     dataset = load_dataset(chosen.dataset, data_dir=data_dir)
+    pictures = pictures_beside(out, chosen.spec)
     trainer, seconds = train_network(chosen, dataset, seed, output, engine=engine, checkpoint=checkpoint,
                                      resume=resume, metrics_file=out.with_suffix(".metrics.jsonl"),
-                                     fields_file=out.with_suffix(".fields.png"))
+                                     pictures=pictures)
     trained = trainer.network
     assert isinstance(trained, Network)
     with output.progress() as bar:
@@ -117,9 +122,9 @@ def train(
     checkpoint.unlink(missing_ok=True)
     held_out = f"validation accuracy {percent(validation_accuracy)}, " if validation_accuracy is not None else ""
     output.say(f"epoch {chosen_epoch}: {held_out}test accuracy {percent(test_accuracy)} ({len(dataset.test)} images)")
+    written = [out.with_suffix(".metrics.jsonl"), figure, *pictures]
     output.say(f"wrote {out} (digest {trained.digest()}, {seconds:.0f} s of training), "
-               f"{out.with_suffix('.metrics.jsonl')}, {figure}"
-               + (f", {out.with_suffix('.fields.png')}" if has_fields(chosen.spec) else ""))
+               + ", ".join(map(str, written)))
     output.result({"preset": chosen.name, "layers": in_words(chosen.spec), "seed": seed,
                    "epochs": metrics, "epoch": chosen_epoch,
                    "validation_accuracy": validation_accuracy, "test_accuracy": test_accuracy,
@@ -129,11 +134,11 @@ def train(
 
 def train_network(preset: Preset, dataset: Dataset, seed: int, output: Output, *, engine: Engine = Engine.NUMBA,
                   checkpoint: Path | None = None, resume: bool = False, metrics_file: Path | None = None,
-                  fields_file: Path | None = None) -> tuple[Trainer, float]:
+                  pictures: dict[Path, Picture] | None = None) -> tuple[Trainer, float]:
     """Train with progress on the terminal; returns the trainer and the seconds it took.
 
-    ``metrics_file`` gets a line of JSON per epoch; lines of epochs before a resumption are kept. ``fields_file`` gets
-    the receptive fields of competing neurons every 10,000 images and after every epoch.
+    ``metrics_file`` gets a line of JSON per epoch; lines of epochs before a resumption are kept. ``pictures`` are drawn
+    every 10,000 images and at the end.
     """
     trainer = Trainer(preset=preset, dataset=dataset, seed=seed, engine=engine, checkpoint=checkpoint)
     lines: list[str] = []
@@ -155,17 +160,19 @@ def train_network(preset: Preset, dataset: Dataset, seed: int, output: Output, *
 
     drawn = 0
 
-    def on_checkpoint() -> None:
+    def draw(distance: int) -> None:
+        """Draw if so many images have been learnt from since."""
         nonlocal drawn
-        seen = trainer.images_seen
-        if fields_file is not None and (seen - drawn >= _DRAW_EVERY or seen % len(trainer.training) == 0):
-            drawn = seen
-            draw_fields(trainer, fields_file)
+        if pictures and trainer.images_seen - drawn >= distance:
+            drawn = trainer.images_seen
+            for path, picture in pictures.items():
+                picture(trainer, path)
 
     started = time.perf_counter()
     output.keeps(lambda: _kept(trainer))
     with output.progress() as bar:
-        trainer.run(bar, on_epoch, on_checkpoint if has_fields(preset.spec) else None)
+        trainer.run(bar, on_epoch, lambda: draw(_DRAW_EVERY))
+        draw(1)
     return trainer, time.perf_counter() - started
 
 
@@ -177,9 +184,21 @@ def _kept(trainer: Trainer) -> str:
             "and --resume")
 
 
+def pictures_beside(out: Path, spec: NetworkSpec) -> dict[Path, Picture]:
+    """What is drawn of a network while it is trained: files beside the model's, and who draws them."""
+    wanted: list[tuple[bool, str, Picture]] = [(has_fields(spec), ".fields.png", draw_fields),
+                                               (has_maps(spec), ".maps.png", draw_maps)]
+    return {out.with_suffix(ending): picture for there, ending, picture in wanted if there}
+
+
 def has_fields(spec: NetworkSpec) -> bool:
     """Whether the first layer's weights are never negative: they are receptive fields, worth a picture each."""
     return spec.at(0).weight_range[0] == 0
+
+
+def has_maps(spec: NetworkSpec) -> bool:
+    """Whether there are patches: feature maps before or behind them, and kernels."""
+    return any(layer.synapses.patch is not None for layer in spec.layers)
 
 
 def draw_fields(trainer: Trainer, path: Path) -> None:
@@ -192,21 +211,44 @@ def draw_fields(trainer: Trainer, path: Path) -> None:
                                        title=f"{trainer.preset.name} after {trainer.images_seen:,} images"), path)
 
 
+def draw_maps(trainer: Trainer, path: Path) -> None:
+    """Draw kernels, and the feature maps of the first validation image; without any, of the first training image."""
+    network, dataset = trainer.network, trainer.dataset
+    assert isinstance(network, Network)
+    split, name = (trainer.validation, "validation") if len(trainer.validation) else (trainer.training, "training")
+    _draw_image(network, dataset, split, 0, path,
+                title=f"{trainer.preset.name} after {trainer.images_seen:,} images; first {name} image")
+
+
+def _draw_image(network: Network, dataset: Dataset, split: Split, index: int, path: Path, *, title: str) -> None:
+    """Draw kernels, and the feature maps of an image of a split."""
+    save_figure(maps_figure(network, int(split.labels[index]), network.classify(split.images[index]),
+                            height=dataset.height, width=dataset.width, title=title), path)
+
+
 @option_groups
 def evaluate_model(
     model: ModelArgument,
     network: NetworkOptions,
     *,
+    figure: Annotated[Path | None, typer.Option(
+        "--figure", help="Draw a test image's feature maps and spike counts over time, and kernels, here (PNG).")
+    ] = None,
+    image: Annotated[int, typer.Option("--image", help="With --figure: number of the test image, from 0.")] = 0,
     engine: EngineOption = Engine.NUMBA,
     data_dir: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Accuracy of a model on the test set. With --preset or --layers, the model must be of that network's contract."""
     output = Output(as_json=as_json)
+    if figure is not None:
+        require_file_place(figure)
     loaded = open_model(model, network.chosen())
     output.begin(f"load {loaded.dataset}")
     dataset = load_dataset(loaded.dataset, data_dir=data_dir)
     require_fit(loaded.network.spec, dataset)
+    if not 0 <= image < len(dataset.test):
+        raise InputError(f"--image: {image} is out of bounds, must be 0..{len(dataset.test) - 1}")
     output.begin("compile")
     Runner(network=loaded.network, engine=engine).prepare(learning=False)
     started = time.perf_counter()
@@ -227,7 +269,12 @@ def evaluate_model(
                    f"{labels['unlabelled_neurons']} without")
     output.say(f"per image: {', '.join(f'{count:.0f}' for count in spikes)} spikes (input, then each layer), "
                f"{operations:,.0f} synaptic operations; digest {loaded.network.digest()}")
+    if figure is not None:
+        _draw_image(loaded.network, dataset, dataset.test, image, figure,
+                    title=f"{Path(model).stem}; test image {image} of {loaded.dataset}")
+        output.say(f"wrote {figure}")
     output.result({"test_accuracy": fraction, "images": len(dataset.test), "digest": loaded.network.digest(),
                    "spec_digest": loaded.network.spec.digest(), "preset": loaded.preset, "dataset": loaded.dataset,
-                   "ties": ties, **labels, "spikes_per_image": spikes, "operations_per_image": operations,
+                   "ties": ties, **labels, "figure": None if figure is None else str(figure),
+                   "spikes_per_image": spikes, "operations_per_image": operations,
                    "engine": engine, "images_per_second": round(len(dataset.test) / seconds, 1)})

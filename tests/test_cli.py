@@ -20,7 +20,11 @@ import numpy as np
 import pytest
 
 from lifstream import hardware
+from lifstream.accuracy import train_network
 from lifstream.cli import main
+from lifstream.console import Output
+from lifstream.golden.study.datasets import load_dataset
+from lifstream.golden.study.presets import preset_by_name
 from lifstream.sim import cosim as cosimulation
 from tests.conftest import error_lines, write_idx
 
@@ -424,6 +428,40 @@ def test_competing_neurons_from_training_to_chip(tmp_path: Path) -> None:
     done = run("cosim", "digits", "--images", "5", "--plant-fault", "inhibition", cwd=tmp_path)
     assert done.returncode == 1
     assert "no lateral inhibition" in done.stderr
+
+
+def test_kernels_and_feature_maps_are_drawn(tmp_path: Path) -> None:
+    """While a convolution is trained, and of any test image and model afterwards."""
+    done = run("train", "--preset", "conv-digits", "--epochs", "1", "--out", "c.npz", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.maps.png", "c.metrics.jsonl", "c.npz", "c.png"]
+    assert done.stdout.splitlines()[-1].endswith("c.metrics.jsonl, c.png, c.maps.png")
+    while_trained = (tmp_path / "c.maps.png").read_bytes()
+    assert while_trained.startswith(b"\x89PNG")
+    drawn = []
+    for model, arguments in (("c.npz", ()), ("c.npz", ("--image", "7")), ("digits", ())):
+        done = run("eval", model, "--figure", "x.png", *arguments, "--json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["figure"] == "x.png"
+        drawn.append((tmp_path / "x.png").read_bytes())
+    assert len({while_trained, *drawn}) == 4
+    assert json.loads(run("eval", "c.npz", "--json", cwd=tmp_path).stdout)["figure"] is None
+    fails("eval", "c.npz", "--figure", "x.png", "--image", "360", cwd=tmp_path, naming="--image: 360 is out of bounds")
+    fails("eval", "c.npz", "--figure", "c.npz/x.png", cwd=tmp_path, naming="c.npz")
+
+
+def test_pictures_are_redrawn_every_10_000_images_and_at_the_end(tmp_path: Path) -> None:
+    calls: list[tuple[str, int]] = []
+    pictures = {tmp_path / name: lambda trainer, path: calls.append((path.name, trainer.images_seen))
+                for name in ("a", "b")}
+    preset, digits = preset_by_name("digits"), load_dataset("digits")
+    train_network(preset, digits, 1, Output(as_json=True), pictures=pictures)
+    assert calls == [(name, epochs * 1_287) for epochs in (8, 10) for name in ("a", "b")]
+
+
+def test_commands_start_without_matplotlib() -> None:
+    script = "import sys, lifstream.cli; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
 @pytest.mark.simulation
