@@ -266,7 +266,7 @@ def test_a_network_in_words_is_trained(trained_in_words: tuple[Path, dict[str, A
     folder, report = trained_in_words
     assert (report["preset"], report["layers"], report["out"]) == (
         "conv4-dense10", "conv 4 3x3/2, dense 10", "conv4-dense10.npz")
-    assert sorted(path.suffix for path in folder.iterdir()) == [".jsonl", ".npz", ".png"]
+    assert sorted(path.suffix for path in folder.iterdir()) == [".jsonl", ".npz", ".png", ".png"]
     for named in ((), WORDS):
         done = run("eval", "conv4-dense10.npz", *named, "--json", cwd=folder)
         assert done.returncode == 0, done.stderr
