@@ -86,6 +86,16 @@ class LayerGeometry:
         """Words of each group's weight memory: row ``r`` of the matrix is in words ``fold * matrix_rows + r``."""
         return self.matrix_rows * self.row_folds
 
+    @property
+    def deep(self) -> bool:
+        """Whether folds are so many that what belongs to them is kept in block RAM, which is read ahead."""
+        return self.walked and self.folds > 1
+
+    @property
+    def fold_latency(self) -> int:
+        """Clocks from a fold being named to what belongs to it being there."""
+        return 2 if self.deep else 0
+
     def blocks(self, steps: int) -> int:
         """Clocks to go through ``steps`` time steps, ``unroll`` at a time."""
         return _ceil_div(steps, self.unroll)

@@ -16,7 +16,7 @@ from lifstream.hdl.arithmetic import shift_rounding
 from lifstream.hdl.events import bits_for_index, magnitude_bits
 from lifstream.hdl.geometry import LayerGeometry
 from lifstream.hdl.layer.lanes import LaneRule, split_step
-from lifstream.hdl.layer.membrane import TagLayout
+from lifstream.hdl.layer.membrane import TagLayout, carried
 from lifstream.hdl.layer.slots import LearnLayout, SlotKind, by_fold
 
 __all__ = ["DEFICIT_MAX", "DesireLanes", "DesireLearnLayout", "correlation_bits", "weighted_sum_bits"]
@@ -60,7 +60,7 @@ class DesireLanes(LaneRule):
     correlation's width; where desires travel back, K of the weighted sum's. No multiplier with graded desires; with
     ternary ones, K of weight x spike count where they travel back. Memory: ``folds x K x T`` bits of eligibility;
     folded, also ``folds x K`` desires. Hidden layers behind the first keep ``folds x K`` bits more: which neurons were
-    eligible at all.
+    eligible at all. Between maps all of that is block RAM, one port to read each: where it is used two clocks later.
     """
 
     @property
@@ -86,9 +86,16 @@ class DesireLanes(LaneRule):
 
     def _tag(self) -> TagLayout:
         at, geometry = self._at, self._geometry
-        return TagLayout(geometry, ("last", "first", "fold"), {
+        known = ("last", "fold") if geometry.deep else ("last", "first", "fold")
+        return TagLayout(geometry, known, {
             "block": bits_for_index(geometry.folds * geometry.blocks(at.steps)),
-            "part": bits_for_index(geometry.unroll)})
+            "part": bits_for_index(geometry.unroll),
+            **({"heard": geometry.lanes_per_group} if geometry.deep and self._notes_heard else {})})
+
+    @property
+    def _notes_heard(self) -> bool:
+        """Whether it is kept which neurons were eligible at any step: their desires alone are passed back."""
+        return not self._at.first and not self._always and desire_rule(self._at).eligibility is Eligibility.MEMBRANE
 
     def _own_ports(self) -> dict[str, Any]:
         at, geometry = self._at, self._geometry
@@ -135,12 +142,27 @@ class DesireLanes(LaneRule):
             shape=data.ArrayLayout(layout, lanes), depth=folds, init=[])
         put = desires.write_port()
         m.d.comb += [put.addr.eq(self.desire.fold), put.en.eq(self.desire.store), put.data.eq(Cat(received))]
+        if self._geometry.deep:
+            # Rows are read for weighted sums, or for changes, never both; sums are taken over no earlier than their
+            # fold has been named for a clock.
+            get = desires.read_port()
+            arriving, shifted = (Signal(data.ArrayLayout(layout, lanes), name=f"desires_{name}", reset_less=True)
+                                 for name in ("arriving", "shifted"))
+            m.d.comb += get.addr.eq(self._back_or(self.learn.fold))
+            m.d.sync += arriving.eq(get.data)
+            with m.If(self.learn.take):
+                m.d.sync += shifted.eq(get.data)
+            return [arriving[lane] for lane in range(lanes)], [shifted[lane] for lane in range(lanes)]
         views = []
         for address in (self.arriving.fold, self.learn.shift_fold):
             get = desires.read_port(domain="comb")
             m.d.comb += get.addr.eq(address)
             views.append([get.data[lane] for lane in range(lanes)])
         return views[0], views[1]
+
+    def _back_or(self, fold: Value) -> Value:
+        """The fold of the slot about to arrive, if it asks for weighted sums; otherwise another."""
+        return fold if self._at.first else Mux(self.leaf.kind == SlotKind.BACK, self.leaf.fold, fold)
 
     def _eligibility(self, m: Module) -> tuple[list[Value], Value]:
         """Which lanes were eligible: at the steps being learnt from; and, of the arriving fold, at any step."""
@@ -162,16 +184,20 @@ class DesireLanes(LaneRule):
             history = memory.Memory(shape=lanes, depth=max(2, folds * blocks), init=[])
             m.submodules[f"eligibility_{place}"] = history
             put = history.write_port()
-            get = history.read_port(domain="comb")
+            get = history.read_port(domain="sync" if geometry.deep else "comb")
             m.d.comb += [
                 put.addr.eq(served.block),
                 put.data.eq(Cat(collected[1:], eligible)),
                 put.en.eq(finished & (served.part == place)),
                 get.addr.eq(learn.block if folds == 1 else by_fold(m, geometry, learn.fold, blocks) + learn.block),
             ]
-            words.append(get.data)
+            word = get.data
+            if geometry.deep:
+                word = Signal(lanes, name=f"eligible_{place}", reset_less=True)
+                m.d.sync += word.eq(get.data)
+            words.append(word)
         heard: Value = Const(-1, lanes)
-        if not self._at.first and desire_rule(at).eligibility is Eligibility.MEMBRANE:
+        if self._notes_heard:
             heard = self._heard(m, Cat(collected[1:], eligible), finished)
         return words, heard
 
@@ -179,14 +205,18 @@ class DesireLanes(LaneRule):
         """Correlations and their serial shift: magnitude and carry per lane."""
         at, learn = self._at, self.learn
         shape = unsigned(correlation_bits(at))
-        traces = [learn.traces[place] for place in range(self._geometry.unroll)]
+        told = Signal(data.StructLayout({name: learn[name].shape() for name in ("correlate", "fresh", "traces")}),
+                      reset_less=True)
+        m.d.comb += [told[name].eq(learn[name]) for name in ("correlate", "fresh", "traces")]
+        told = carried(m, told, self._geometry.fold_latency, name="told")
+        traces = [told.traces[place] for place in range(self._geometry.unroll)]
         result = []
         for lane, desire in enumerate(desires):
             gain = sum(Mux(1 if self._always else word[lane], trace, 0)
                        for word, trace in zip(words, traces, strict=True))
             correlation = Signal(shape, name=f"correlation_{lane}", reset_less=True)
-            with m.If(learn.correlate):
-                m.d.sync += correlation.eq(Mux(learn.fresh, 0, correlation) + gain)
+            with m.If(told.correlate):
+                m.d.sync += correlation.eq(Mux(told.fresh, 0, correlation) + gain)
             shifted = Signal(shape, name=f"shifted_{lane}", reset_less=True)
             carry = Signal(name=f"carry_{lane}", reset_less=True)
             with m.If(learn.take):
@@ -209,6 +239,17 @@ class DesireLanes(LaneRule):
             return heard
         m.submodules.heard = stored = memory.Memory(shape=lanes, depth=folds, init=[])
         put = stored.write_port()
+        if self._geometry.deep:
+            # What was heard before the step is noted when the fold begins to be served.
+            fold, heard = Signal.like(self.arriving.fold, name="served_fold"), Signal(lanes, reset_less=True)
+            with m.If(self.starting):
+                m.d.sync += fold.eq(self.arriving.fold)
+            get = stored.read_port()
+            m.d.comb += [get.addr.eq(self._back_or(fold)),
+                         self.note.heard.eq(Mux(self.serving_slot.first, 0, get.data)),
+                         put.addr.eq(served.fold), put.en.eq(finished), put.data.eq(eligible | served.heard)]
+            m.d.sync += heard.eq(get.data)
+            return heard
         before, get = stored.read_port(domain="comb"), stored.read_port(domain="comb")
         m.d.comb += [before.addr.eq(served.fold), put.addr.eq(served.fold), put.en.eq(finished),
                      put.data.eq(eligible | Mux(served.first, 0, before.data)), get.addr.eq(self.arriving.fold)]

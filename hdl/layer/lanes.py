@@ -110,6 +110,7 @@ class _Slots:
     """A slot on its way through the group, and what is decoded of it."""
 
     leaf: Signal
+    reading: Signal
     arriving: Signal
     adding: Signal
     stepping: Signal
@@ -200,8 +201,8 @@ class LaneGroup(wiring.Component):
             clearing.eq((reading.kind == SlotKind.STEP) | (reading.kind == SlotKind.CLEAR)),
             holding.eq(reading.kind == SlotKind.HOLD),
         ]
-        return _Slots(leaf=leaf, arriving=arriving, adding=adding, stepping=stepping, clearing=clearing,
-                      holding=holding)
+        return _Slots(leaf=leaf, reading=reading, arriving=arriving, adding=adding, stepping=stepping,
+                      clearing=clearing, holding=holding)
 
     def _row(self, m: Module, leaf: Signal, shape: data.ArrayLayout, loaded: list[Signal]) -> Signal:
         """The weight memory; returns the row of the slot that arrives."""
@@ -258,6 +259,10 @@ class LaneGroup(wiring.Component):
                     m.d.sync += accumulator.eq(accumulator + row[lane])
                 with m.If(stepping):
                     m.d.sync += current[lane].eq(accumulator)
+        elif self._geometry.deep:
+            totals = self._accumulate_behind(m, at, row)
+            with m.If(stepping):
+                m.d.sync += [each.eq(total) for each, total in zip(current, totals, strict=True)]
         else:
             m.submodules.accumulators = accumulators = memory.Memory(
                 shape=data.ArrayLayout(shape, lanes), depth=folds, init=[])
@@ -269,6 +274,36 @@ class LaneGroup(wiring.Component):
                 with m.If(stepping):
                     m.d.sync += current[lane].eq(get.data[lane])
         return current
+
+    def _accumulate_behind(self, m: Module, at: _Slots, row: Value) -> list[Value]:
+        """Accumulators in block RAM: read beside the weights, written a clock after the row is added.
+
+        A slot that follows another of its fold by less than four clocks is given that one's sum instead of what the
+        memory holds. Returns the accumulators of the slot that arrives, before its row is added.
+        """
+        shape = data.ArrayLayout(signed(self._at.current_bits), self._geometry.lanes_per_group)
+        m.submodules.accumulators = accumulators = memory.Memory(shape=shape, depth=self._geometry.folds, init=[])
+        put, get = accumulators.write_port(), accumulators.read_port()
+        leaf, reading, arriving = at.leaf.fold, at.reading.fold, at.arriving.fold
+        held, total, earlier, present = (Signal(shape, name=name, reset_less=True)
+                                         for name in ("held", "total", "total_before", "present"))
+        fold = Signal.like(arriving, name="total_fold", reset_less=True)
+        # Whether a slot is of the fold of the one that is one, two, three clocks before it.
+        writes, wrote, first, second, third = (
+            Signal(name=name, reset_less=True) for name in ("writes", "wrote", "first", "second", "third"))
+        m.d.comb += [
+            writes.eq(at.adding | at.clearing), present.eq(Mux(first, total, held)), get.addr.eq(leaf),
+            put.addr.eq(fold), put.en.eq(wrote), put.data.eq(total),
+        ]
+        m.d.sync += [
+            first.eq(writes & (reading == arriving)), second.eq(writes & (leaf == arriving)),
+            third.eq(wrote & (leaf == fold)),
+            held.eq(Mux(second, total, Mux(third, earlier, get.data))),
+            wrote.eq(writes), fold.eq(arriving), earlier.eq(total),
+        ]
+        for lane in range(self._geometry.lanes_per_group):
+            m.d.sync += total[lane].eq(Mux(at.clearing, 0, present[lane] + row[lane]))
+        return [present[lane] for lane in range(self._geometry.lanes_per_group)]
 
 
 def split_step(m: Module, step: Value, steps: int, unroll: int) -> tuple[Signal, Signal]:

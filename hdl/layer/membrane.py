@@ -30,13 +30,20 @@ _TURNAROUND = 5
 compete, a step waits longer than that for the winner of the one before."""
 
 
-def carried(m: Module, signal: Signal, stages: int) -> Signal:
-    """The signal some clocks later."""
+def carried(m: Module, signal: Signal, stages: int, *, name: str | None = None) -> Signal:
+    """The signal some clocks later; one with fields needs a name."""
     for stage in range(stages):
-        following = Signal.like(signal, name=f"{signal.name}_{stage}", reset_less=True)
+        following = Signal.like(signal, name=f"{name or signal.name}_{stage}", reset_less=True)
         m.d.sync += following.eq(signal)
         signal = following
     return signal
+
+
+def registered(m: Module, value: Any, name: str) -> Signal:
+    """The value a clock later, in a register that each group has for itself."""
+    later = Signal(value.shape(), name=name, reset_less=True, attrs=KEEP_APART)
+    m.d.sync += later.eq(value)
+    return later
 
 
 class TagLayout(data.StructLayout):
@@ -174,7 +181,7 @@ class MembraneUnit(wiring.Component):
     @staticmethod
     def step_interval(geometry: LayerGeometry) -> int:
         """Clocks between two STEP slots: every lane is served, and no potential is read too early."""
-        return max(geometry.lanes_per_group, -(-_TURNAROUND // geometry.folds))
+        return max(geometry.lanes_per_group, -(-(_TURNAROUND + geometry.deep) // geometry.folds))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -191,14 +198,24 @@ class MembraneUnit(wiring.Component):
         with m.Else():
             m.d.sync += lane.eq(lane + 1)
 
+        address = Signal(bits_for_index(folds * lanes))
+        m.d.comb += address.eq(lane if folds == 1 else by_fold(m, geometry, serving.fold, lanes) + lane)
+        shape = signed(at.membrane_bits)
+        m.submodules.potentials = potentials = memory.Memory(shape=shape, depth=max(2, folds * lanes), init=[])
+        recall, store = potentials.read_port(domain="sync" if geometry.deep else "comb"), potentials.write_port()
+        m.d.comb += recall.addr.eq(address)
+        selected: Value = Array(self.current)[lane]
+        if geometry.deep:   # block RAM answers a clock later
+            selected = registered(m, selected, "selected_early")
+            busy, lane, serving, address = (registered(m, signal, f"{name}_late") for name, signal in (
+                ("busy", busy), ("lane", lane), ("serving", serving), ("address", address)))
+
         stages = unit.stages()
         valid = [Signal(name=f"valid_{stage}", attrs=KEEP_APART) for stage in range(stages)]
         tags = [Signal(data.StructLayout(self._tags), name=f"tag_{stage}", reset_less=True, attrs=KEEP_APART)
                 for stage in range(stages)]
         for pipeline in (valid, tags):
             m.d.sync += [later.eq(earlier) for earlier, later in pairwise(pipeline)]
-        address = Signal(bits_for_index(folds * lanes))
-        m.d.comb += address.eq(lane if folds == 1 else by_fold(m, geometry, serving.fold, lanes) + lane)
         last = lane == lanes - 1
         known = {"address": address, "lane": lane, "fold": serving.fold, "first": serving.first, "last": last,
                  "marker": Mux(last, serving.marker, EventKind.SPIKE), "masks": serving.masks}
@@ -208,20 +225,16 @@ class MembraneUnit(wiring.Component):
             m.d.sync += [tags[0][part][name].eq(own[name] if name in layout.own.members else known[name])
                          for name, _ in layout]
 
-        shape = signed(at.membrane_bits)
-        m.submodules.potentials = potentials = memory.Memory(shape=shape, depth=max(2, folds * lanes), init=[])
-        recall, store = potentials.read_port(domain="comb"), potentials.write_port()
         recalled = Signal(shape, reset_less=True)
-        selected = Signal(self.current[0].shape(), reset_less=True)
-        total = Signal(signed(max(unit.driven_shape.width, selected.shape().width) + 1), reset_less=True)
+        drawn = Signal(self.current[0].shape(), name="selected", reset_less=True)
+        total = Signal(signed(max(unit.driven_shape.width, drawn.shape().width) + 1), reset_less=True)
         integrated = Signal(shape, reset_less=True)
         low, high = at.membrane_range
         wide = at.formats.membrane_overflow is Overflow.WIDE
-        m.d.comb += recall.addr.eq(address)
         m.d.sync += [
             recalled.eq(Mux(serving.first, 0, recall.data)),
-            selected.eq(Array(self.current)[lane]),
-            total.eq(unit.integrate(unit.driven, carried(m, selected, unit.recall_stages))),
+            drawn.eq(selected),
+            total.eq(unit.integrate(unit.driven, carried(m, drawn, unit.recall_stages))),
             integrated.eq(total if wide else saturate(total, low, high)),
         ]
         m.d.comb += [

@@ -93,9 +93,9 @@ class WeightUpdate(wiring.Component):
         m.d.comb += self.learn.eq(learn)
         m.d.sync += learn.eq(self._learn.const({}))
         fetched, waiting, left = self._fetch(m, take_fetched)
-        correlating, fold, row, neuron, word = self._correlate(m, learn, fetched, take_fetched, take, complete)
+        summing, fold, row, neuron, word = self._correlate(m, learn, fetched, take_fetched, take, complete)
         changing = self._change(m, learn, take, complete, fold, row, neuron, word)
-        busy = fetched | correlating | complete | changing
+        busy = fetched | summing | complete | changing
         m.d.comb += self.finish.eq((self.phase == LayerPhase.UPDATE) & ~left & ~busy & ~waiting)
         m.d.sync += [learn[name].eq(getattr(self, name)) for name in self._learn.held]
         return m
@@ -130,7 +130,7 @@ class WeightUpdate(wiring.Component):
         """
         at, geometry = self._at, self._geometry
         folds, unroll, blocks, rule = geometry.folds, geometry.unroll, geometry.blocks(at.steps), at.rule
-        correlating = Signal()
+        correlating, summing = Signal(), Signal()
         block = Signal(bits_for_index(blocks))
         fold = Signal(bits_for_index(folds))
         fold_row = Signal(bits_for_index(geometry.rows))
@@ -147,7 +147,7 @@ class WeightUpdate(wiring.Component):
             value = following
         # Decided a clock before: what it starts lies far apart.
         walking = Signal(name="walking") if geometry.walked else None   # the neuron has targets left
-        ready: Value = fetched & ~correlating & ~complete & ~take_fetched
+        ready: Value = fetched & ~summing & ~complete & ~take_fetched
         m.d.sync += take_fetched.eq(ready if walking is None else ready & ~walking)
         with m.If(take_fetched):
             m.d.sync += [correlating.eq(walking is None), block.eq(0), fold.eq(0), fold_row.eq(0), trace.eq(0),
@@ -162,7 +162,15 @@ class WeightUpdate(wiring.Component):
                 told = self._learn.encode(place, trace=traces[place], spiked=remaining[place], beyond=beyond)
                 m.d.sync += [learn[name][index].eq(field) for (name, index), field in told.items()]
             with m.If(block == blocks - 1):
-                m.d.sync += [correlating.eq(0), complete.eq(1)]
+                m.d.sync += correlating.eq(0)
+        # Sums are complete when the last step has been added: later where lanes have to look for a fold's.
+        stages: list[Value] = [correlating & (block == blocks - 1)]
+        for stage in range(geometry.fold_latency):
+            stages.append(Signal(name=f"adding_{stage}"))
+            m.d.sync += [stages[-1].eq(stages[-2]), learn.fold.eq(fold)]
+        m.d.comb += summing.eq(correlating | Cat(stages[1:]).any())
+        with m.If(stages[-1]):
+            m.d.sync += complete.eq(1)
         with m.If(take):
             m.d.sync += complete.eq(0)
             if folds > 1 and not geometry.walked:
@@ -170,15 +178,15 @@ class WeightUpdate(wiring.Component):
                     m.d.sync += [correlating.eq(1), block.eq(0), fold.eq(fold + 1), trace.eq(0),
                                  fold_row.eq(fold_row + geometry.n_in)]  # the train has come full circle
         if walking is None:
-            return correlating, fold, fold_row + neuron, neuron, neuron
+            return summing, fold, fold_row + neuron, neuron, neuron
         position = Signal(bits_for_index(geometry.positions))
-        begin = self._walk(m, take_fetched, walking, ~correlating & (~complete | take))
+        begin = self._walk(m, take_fetched, walking, ~summing & (~complete | take))
         with m.If(begin):  # the train has come full circle
             m.d.sync += [correlating.eq(1), block.eq(0), trace.eq(0), fold.eq(self.walked_fold),
                          fold_row.eq(self.walked_row), position.eq(self.walked_position)]
         m.d.comb += self.update_source.eq(neuron)
         word = Cat(neuron, Const(0, _POSITION_PLACE - len(neuron)), position)
-        return correlating | walking, fold, fold_row, neuron, word
+        return summing | walking, fold, fold_row, neuron, word
 
     def _walk(self, m: Module, start: Signal, walking: Signal, free: Value) -> Signal:
         """Go through a neuron's targets, passing over those without a desire; returns whether one is begun with."""
