@@ -24,7 +24,7 @@ import lifstream
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.files import digest_of_files, make_folder, write_text
-from lifstream.hdl.events import DesireLayout, SpikeLayout
+from lifstream.hdl.events import DesireLayout, EventKind, SpikeLayout, bits_for_index
 from lifstream.hdl.geometry import Geometry, LayerGeometry
 from lifstream.hdl.host.axi import AXI_WIDTHS, AxiCore, register_map
 from lifstream.hdl.host.core import Core
@@ -364,8 +364,13 @@ def emit_network(*, spec: NetworkSpec, geometry: Geometry, preset: str = "custom
              "signals": [f"network.layer_{index}.group_{group}.membrane" for group in range(layer.geometry.groups)],
              "width": spec.at(index).membrane_bits,
              "slices": layer.geometry.lanes_per_group * layer.geometry.folds,
-             **({"columns": layer.geometry.columns, "positions": layer.geometry.positions}
-                if layer.geometry.positions > 1 else {})}
+             # Of a map, the positions that a sample has reached, in any order.
+             **({"columns": layer.geometry.columns, "positions": layer.geometry.positions,
+                 "position": {"path": f"network.layer_{index}.group_0.slice_position",
+                              "width": bits_for_index(layer.geometry.positions)},
+                 "marker": {"path": f"network.layer_{index}.group_0.slice_marker",
+                            "width": Shape.cast(EventKind).width}}
+                if layer.geometry.walked else {})}
             for index, layer in enumerate(layers)
         ],
         "memories": _state_memories(core),

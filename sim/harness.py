@@ -14,7 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["BENCH_VARIABLE", "CYCLE_BITS", "DUT", "CaptureMemory", "Harness", "StimulusMemory", "write_harness",
+__all__ = ["BENCH_VARIABLE", "CYCLE_BITS", "DUT", "CaptureMemory", "Harness", "StimulusMemory", "membrane_word",
+           "write_harness",
            "write_pin_harness"]
 
 BENCH_VARIABLE = "LIFSTREAM_BENCH"
@@ -57,6 +58,8 @@ class Harness:
     monitors: tuple[str, ...]
     """Names of the monitored streams, in the order of the ``violations`` bits."""
 
+
+_OF_MAPS = ("position", "marker")
 
 _PUBLIC = ("clk", "rst", "load", "dump", "go", "finished", "stall_mode", "stall_seed", "cycle",
            "violations", "overflow")
@@ -151,7 +154,7 @@ _DESIRES = """
 """
 
 _MEMBRANE = """
-  // ---- membrane potentials of layer {layer}: a word per slice, group 0 lowest
+  // ---- membrane potentials of layer {layer}: a word per slice, group 0 lowest; of a map, position and marker above
   reg [{msb}:0] membrane_{layer}_memory [0:{last}];
   reg [31:0] membrane_{layer}_captured = 0;
   always @(posedge clk) begin
@@ -212,6 +215,12 @@ module stream_monitor #(parameter WIDTH = 1) (input clk, input rst, input valid,
   end
 endmodule
 """
+
+
+def membrane_word(membrane: dict[str, Any]) -> int:
+    """Bits of a captured slice of membrane potentials: one per group, and in a map position and marker."""
+    widths = [membrane["width"]] * len(membrane["signals"])
+    return sum([*widths, *(membrane[name]["width"] for name in _OF_MAPS if name in membrane)])
 
 
 def write_harness(description: dict[str, Any], *, samples: int, stimulus_depth: int,
@@ -287,11 +296,12 @@ def write_harness(description: dict[str, Any], *, samples: int, stimulus_depth: 
         monitor(inner["path"], f"dut.{inner['path']}", "__", inner["width"])
 
     for membrane in description["membranes"]:
-        layer, word = membrane["layer"], membrane["width"] * len(membrane["signals"]) + CYCLE_BITS
+        layer, word = membrane["layer"], membrane_word(membrane) + CYCLE_BITS
         depth = samples * steps * membrane["slices"] + 1
+        signals = [*membrane["signals"], *(membrane[name]["path"] for name in _OF_MAPS if name in membrane)]
         body += _MEMBRANE.format(
             layer=layer, msb=word - 1, last=depth - 1, valid=membrane["valid"],
-            signals=", ".join(f"dut.{signal}" for signal in reversed(membrane["signals"])))
+            signals=", ".join(f"dut.{signal}" for signal in reversed(signals)))
         capture(f"membrane_{layer}", word, depth)
 
     outputs = [stream["name"] for stream in description["streams"] if stream["direction"] == "out"]

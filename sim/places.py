@@ -23,11 +23,10 @@ def membrane_path(membrane: dict[str, Any], neuron: int) -> str:
     return f"{DUT}.{membrane['signals'][column % len(membrane['signals'])]}"
 
 
-def slice_of(membrane: dict[str, Any], neuron: int) -> int:
-    """The slice, out of a step's, that has a neuron's membrane potential."""
+def slice_of(membrane: dict[str, Any], neuron: int) -> tuple[int, int]:
+    """Position, and which of its slices in a step, of a neuron's membrane potential."""
     position, column = _position_and_column(membrane, neuron)
-    each: int = membrane["slices"] // membrane.get("positions", 1)
-    return position * each + column // len(membrane["signals"])
+    return position, column // len(membrane["signals"])
 
 
 def _position_and_column(membrane: dict[str, Any], neuron: int) -> tuple[int, int]:

@@ -44,6 +44,7 @@ from lifstream.sim.faults import (
     plant_state,
     plant_weight,
 )
+from lifstream.sim.harness import membrane_word
 from lifstream.sim.places import REPLIES, membrane_path, payload_path, slice_of, threshold_path, weight_path
 from lifstream.sim.scoreboard import (
     Captured,
@@ -82,6 +83,7 @@ class _Session:
         self.earlier: dict[str, int] = {}  # counters of the run this one continues
         self.counted = 0        # ... and clocks they have counted
         self.cleared = 0        # clock in which the design said that it had cleared its counters
+        self.membrane_words: list[NDArray[np.int64]] = []   # per layer, step and position: where its slices begin
         self.desire_words: list[list[int]] = []  # per layer: where in its capture the desires of each image begin
         if config_state := self.config.get("resume"):
             self._resume(Path(config_state))
@@ -152,17 +154,48 @@ class _Session:
     def _membranes(self, images: int) -> list[NDArray[np.int64]]:
         spec = self.spec
         membranes = []
+        self.membrane_words = []
         for membrane in self.driver.description["membranes"]:
-            layer, groups = membrane["layer"], len(membrane["signals"])
-            words = self.driver.capture(f"membrane_{layer}", membrane["width"] * groups)
-            if len(words) != images * spec.steps * membrane["slices"]:
-                raise BenchError(f"layer {layer}: {len(words)} membrane slices, expected "
-                                 f"{images * spec.steps * membrane['slices']}")
-            values = word_fields(words, membrane["width"], signed=True)
-            positions = membrane.get("positions", 1)    # each with neurons that are padding
-            values = values.reshape(images, spec.steps, positions, -1)[..., :spec.layers[layer].n_out // positions]
-            membranes.append(values.reshape(images, spec.steps, -1))
+            layer, slices, groups = membrane["layer"], membrane["slices"], len(membrane["signals"])
+            bits = self.driver.capture(f"membrane_{layer}", membrane_word(membrane))
+            values = word_fields(bits[:, :membrane["width"] * groups], membrane["width"], signed=True)
+            if "position" in membrane:
+                words = self._words_of_positions(images, membrane, bits[:, membrane["width"] * groups:])
+            elif len(values) != images * spec.steps * slices:
+                raise BenchError(f"layer {layer}: {len(values)} membrane slices, expected "
+                                 f"{images * spec.steps * slices}")
+            else:
+                words = np.arange(len(values)).reshape(-1, slices)[:, :1]
+            self.membrane_words.append(words)
+            positions = words.shape[1]
+            each = slices // positions
+            # At positions that no spike has reached in the sample there is nothing: potentials are zero.
+            found = np.zeros((images * spec.steps, positions, each, groups), dtype=np.int64)
+            found[words >= 0] = values[words[words >= 0][:, None] + np.arange(each)]
+            # Each position's last neurons may be padding.
+            found = found.reshape(images, spec.steps, positions, -1)[..., :spec.layers[layer].n_out // positions]
+            membranes.append(found.reshape(images, spec.steps, -1))
         return membranes
+
+    def _words_of_positions(self, images: int, membrane: dict[str, Any], bits: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Per step and position the first of its captured slices, int64 (images * T, positions); -1 where none is."""
+        steps, width, layer = self.spec.steps, membrane["position"]["width"], membrane["layer"]
+        each = membrane["slices"] // membrane["positions"]
+        position = word_fields(bits[:, :width], width)[:, 0]
+        marker = word_fields(bits[:, width:], membrane["marker"]["width"])[:, 0]
+        ends = marker != 0
+        if len(ends) % each or ends.sum() != images * steps or not ends[-1:].all():
+            raise BenchError(f"layer {layer}: {ends.sum()} steps' membrane slices, expected {images * steps}")
+        if ((marker[ends] == 2) != (np.arange(images * steps) % steps == steps - 1)).any():
+            raise BenchError(f"layer {layer}: membrane slices of a sample end at the wrong step")
+        firsts = np.arange(0, len(ends), each)
+        step = (np.cumsum(ends) - ends)[firsts]
+        if (np.repeat(position[firsts], each) != position).any() or position.max() >= membrane["positions"] or \
+                len(np.unique(step * membrane["positions"] + position[firsts])) != len(firsts):
+            raise BenchError(f"layer {layer}: membrane slices of no position, or of one twice in a step")
+        words = np.full((images * steps, membrane["positions"]), -1)
+        words[step, position[firsts]] = firsts
+        return words
 
     def _desires(self, images: int, masks: list[list[Any]]) -> list[CapturedDesire]:
         """Decode the desires of each layer; what a layer's dropout mask hides is left out, as in the layer."""
@@ -229,10 +262,13 @@ class _Session:
                 return (earliest, int(markers[word])), payload_path(tap["path"])
             case "membrane":
                 membrane = description["membranes"][layer]
-                groups = len(membrane["signals"])
-                clocks = self.driver.capture_clocks(f"membrane_{layer}", membrane["width"] * groups)
-                word = (image * steps + step) * membrane["slices"] + slice_of(membrane, neuron)
+                clocks = self.driver.capture_clocks(f"membrane_{layer}", membrane_word(membrane))
+                position, place = slice_of(membrane, neuron)
+                word = int(self.membrane_words[layer][image * steps + step, position])
                 path = membrane_path(membrane, neuron)
+                if word < 0:    # the position has not been served
+                    return None, path
+                word += place
             case "spike" | "prediction":  # a count's byte, behind command, status and prediction
                 _, cycles = self.driver.output("replies")
                 clocks = self.driver.go_clock + cycles

@@ -249,7 +249,9 @@ class DesireLanes(LaneRule):
                          self.note.heard.eq(Mux(self.serving_slot.first, 0, get.data)),
                          put.addr.eq(served.fold), put.en.eq(finished), put.data.eq(eligible | served.heard)]
             m.d.sync += heard.eq(get.data)
-            return heard
+            # What the sample has not reached rested at zero.
+            resting = self._at.neuron.threshold_in(Phase.TRAINING) >> 1 == 0
+            return Mux(self.arriving.reached, heard, Const(-1 if resting else 0, lanes))
         before, get = stored.read_port(domain="comb"), stored.read_port(domain="comb")
         m.d.comb += [before.addr.eq(served.fold), put.addr.eq(served.fold), put.en.eq(finished),
                      put.data.eq(eligible | Mux(served.first, 0, before.data)), get.addr.eq(self.arriving.fold)]

@@ -59,10 +59,12 @@ class ElementwiseUnit(NeuronUnit):
 
     def layer_ports(self) -> tuple[str, ...]:
         """Spikes go out, dropout masks come in."""
-        return ("spike", "slice_marker", *(("mask",) if self._dropped else ()))
+        return ("spike", "slice_marker", *(("slice_position",) if self._geometry.walked else ()),
+                *(("mask",) if self._dropped else ()))
 
     def _tag(self) -> TagLayout:
-        return TagLayout(self._geometry, ("address", "marker", "masks"), {})
+        position = ("position",) if self._geometry.walked else ()
+        return TagLayout(self._geometry, ("address", "marker", "masks", *position), {})
 
     def _own_ports(self) -> dict[str, Any]:
         masks = bits_for_index(2 * self._geometry.folds * self._geometry.lanes_per_group)
@@ -70,6 +72,7 @@ class ElementwiseUnit(NeuronUnit):
             "fired": Out(1),            # with the potential; a clock later ...
             "spike": Out(1),            # ... the same ...
             "slice_marker": Out(EventKind),     # ... and the marker that follows
+            **({"slice_position": Out(bits_for_index(self._geometry.positions))} if self._geometry.walked else {}),
             **({"mask": In(data.StructLayout({"enable": 1, "kept": 1, "address": masks}))} if self._dropped else {}),
         }
 
@@ -106,4 +109,6 @@ class ElementwiseUnit(NeuronUnit):
             self.driven.eq(self.recalled), self.fired.eq(fires & kept), self.spike.eq(spike),
             self.slice_marker.eq(fired.marker), self.stored.eq(neuron.decay(after)), self.stores.eq(1),
         ]
+        if geometry.walked:
+            m.d.comb += self.slice_position.eq(fired.position)
         return m

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -53,6 +53,7 @@ class Frame(wiring.Component):
             "occupied": In(1), "event_kind": In(EventKind), "spiking": In(1), "spike_row": In(row),
             "fold": In(fold), **({} if geometry.walked else {"fold_row": In(row)}), "last_fold": In(1),
             "flowing": Out(1), "issue": Out(1), "done": Out(1),
+            **(self._map_ports() if geometry.walked else {}),
             # How spikes leave (output, emission).
             "has_room": In(1), "drained": In(1), "may_step": In(1),
             "stepping": Out(1),         # pulse: a step is handed over, for the present fold
@@ -82,20 +83,33 @@ class Frame(wiring.Component):
                         if geometry.walked else {"own_row": In(bits_for_index(geometry.n_in))})
         super().__init__(members)
 
+    def _map_ports(self) -> dict[str, Any]:
+        """Which positions a step's end goes through."""
+        return {
+            "clearing": Out(1),     # all folds are to be gone through
+            "settled": In(1), "position": In(bits_for_index(self._geometry.positions)), "newly": In(1),
+            "reached": In(1),
+        }
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
         slot = Signal.like(self.slot, name="slot_now")
-        pause = Signal(range(MembraneUnit.step_interval(self._geometry) + 1))   # before another fold may be served
+        # Before another fold may be served.
+        pause = Signal(range(MembraneUnit.turnaround(self._geometry) + MembraneUnit.step_interval(self._geometry)))
         clearing = Signal(init=1)
         with m.If(pause != 0):
             m.d.sync += pause.eq(pause - 1)
         step = Signal.like(self.step, name="step_now")
         m.d.comb += [self.slot.eq(slot), self.step.eq(step), self.unhurried.eq(pause == 0)]
+        if self._geometry.walked:
+            m.d.comb += [self.slot.reached.eq(self.reached), self.clearing.eq(clearing)]
         may_step, may_learn = self._permissions(m, clearing)
 
         m.d.sync += slot.eq(slot.shape().const({}))
         m.d.sync += [slot.fold.eq(self.fold), slot.masks.eq(self.masks_current), slot.learn.eq(self.learning),
                      slot.step.eq(step)]
+        if self._geometry.walked:
+            m.d.sync += slot.position.eq(self.position)
         with m.If(self.spiking):
             m.d.comb += [self.issue.eq(1), self.record.eq(self.learning & self.last_fold)]
             m.d.sync += [slot.kind.eq(SlotKind.SPIKE), slot.row.eq(self.spike_row)]
@@ -144,12 +158,15 @@ class Frame(wiring.Component):
         known = m.d.sync if self._geometry.folds == 1 else m.d.comb
         known += room_to_step.eq(self.unhurried & self.has_room)
         m.d.comb += self.flowing.eq(flowing)
-        return room_to_step & self.may_step, may_learn
+        settled: Value = self.settled if self._geometry.walked else Const(1)
+        return room_to_step & self.may_step & settled, may_learn
 
     def _marker(self, m: Module, slot: Signal, step: Signal, pause: Signal, may_step: Value,
                 may_learn: Signal) -> None:
         """A step is handed over, fold by fold, or a sample to learn from is begun."""
-        first, kind, last_fold = Signal(init=1), self.event_kind, self.last_fold
+        geometry, kind, last_fold = self._geometry, self.event_kind, self.last_fold
+        first = Signal(init=1)
+        rest = MembraneUnit.step_interval(geometry) - 1
         with m.Switch(kind):
             with m.Case(EventKind.SPIKE):
                 pass
@@ -160,9 +177,11 @@ class Frame(wiring.Component):
                 m.d.comb += [self.issue.eq(1), self.stepping.eq(1)]
                 m.d.sync += [
                     slot.kind.eq(SlotKind.STEP),
-                    slot.first.eq(first),
+                    slot.first.eq(self.newly if geometry.walked else first),
                     slot.marker.eq(Mux(last_fold, kind, EventKind.SPIKE)),
-                    pause.eq(MembraneUnit.step_interval(self._geometry) - 1),
+                    # The same position may be the next step's first.
+                    pause.eq(Mux(last_fold, max(rest, MembraneUnit.turnaround(geometry) - 1), rest)
+                             if geometry.walked else rest),
                 ]
                 with m.If(last_fold):
                     m.d.comb += self.done.eq(1)

@@ -56,7 +56,8 @@ class TagLayout(data.StructLayout):
     geometry
         The layer's folding.
     fields
-        Names out of ``address``, ``lane``, ``fold``, ``first``, ``last``, ``marker``, ``masks``.
+        Names out of ``address``, ``lane``, ``fold``, ``first``, ``last``, ``marker``, ``masks``; in layers of maps also
+        ``position``.
     own
         Further fields.
     """
@@ -64,7 +65,8 @@ class TagLayout(data.StructLayout):
     def __init__(self, geometry: LayerGeometry, fields: tuple[str, ...], own: dict[str, Any]) -> None:
         known = {"address": bits_for_index(geometry.folds * geometry.lanes_per_group),
                  "lane": bits_for_index(geometry.lanes_per_group), "fold": bits_for_index(geometry.folds),
-                 "first": 1, "last": 1, "marker": EventKind, "masks": 1}
+                 "first": 1, "last": 1, "marker": EventKind, "masks": 1,
+                 "position": bits_for_index(geometry.positions)}
         super().__init__({**{name: known[name] for name in fields}, **own})
         self.own = data.StructLayout(own)
 
@@ -179,9 +181,17 @@ class MembraneUnit(wiring.Component):
         }))
 
     @staticmethod
+    def turnaround(geometry: LayerGeometry) -> int:
+        """Clocks between two STEP slots of a fold: no potential is read too early."""
+        return _TURNAROUND + geometry.deep
+
+    @staticmethod
     def step_interval(geometry: LayerGeometry) -> int:
-        """Clocks between two STEP slots: every lane is served, and no potential is read too early."""
-        return max(geometry.lanes_per_group, -(-(_TURNAROUND + geometry.deep) // geometry.folds))
+        """Clocks between two STEP slots: every lane is served. Where all folds take turns, none has its own again
+        before the turnaround."""
+        if geometry.walked:
+            return geometry.lanes_per_group
+        return max(geometry.lanes_per_group, -(-MembraneUnit.turnaround(geometry) // geometry.folds))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -218,7 +228,8 @@ class MembraneUnit(wiring.Component):
             m.d.sync += [later.eq(earlier) for earlier, later in pairwise(pipeline)]
         last = lane == lanes - 1
         known = {"address": address, "lane": lane, "fold": serving.fold, "first": serving.first, "last": last,
-                 "marker": Mux(last, serving.marker, EventKind.SPIKE), "masks": serving.masks}
+                 "marker": Mux(last, serving.marker, EventKind.SPIKE), "masks": serving.masks,
+                 **({"position": serving.position} if geometry.walked else {})}
         m.d.sync += valid[0].eq(busy)
         for part, layout in self._tags.items():
             own: Any = getattr(unit, "own", None) if part == "neuron" else getattr(self, "note", None)

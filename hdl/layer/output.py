@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from lifstream.hdl.events import EventKind, EventSerializer, SliceLayout, bits_for_index, spike_stream
 from lifstream.hdl.geometry import LayerGeometry
+from lifstream.hdl.layer.membrane import registered
 from lifstream.hdl.layer.part import Emission
+from lifstream.hdl.layer.slots import by_fold
 from lifstream.hdl.queue import StreamQueue
 
 __all__ = ["SliceCollector", "SpikeOutput"]
@@ -72,8 +74,8 @@ class SpikeOutput(wiring.Component):
 class SliceCollector(Emission):
     """Slices of one neuron per group, a clock after they fired; those with neither spike nor marker are left out.
 
-    Latency: 1 clock. Throughput: a slice per clock. Adders: one of a neuron's index, in a layer of maps
-    three. No multiplier, no memory.
+    Latency: 1 clock, in a layer of maps 2. Throughput: a slice per clock. Adders: one of a neuron's index, in a layer
+    of maps as many more as there are ones in the channels' binary number. No multiplier, no memory.
     """
 
     @property
@@ -94,36 +96,33 @@ class SliceCollector(Emission):
     def _own_ports(self) -> dict[str, Any]:
         groups = self._geometry.groups
         return {"spike": In(1).array(groups), "slice_valid": In(1).array(groups),
-                "slice_marker": In(EventKind).array(groups)}
+                "slice_marker": In(EventKind).array(groups),
+                **({"slice_position": In(bits_for_index(self._geometry.positions)).array(groups)}
+                   if self._geometry.walked else {})}
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         geometry, slices = self._geometry, self.slices
         groups, neurons = geometry.groups, geometry.padded_columns
-        valid, marker = self.slice_valid[0], self.slice_marker[0]   # groups keep step
+        # Groups keep step.
+        valid, marker, spikes = self.slice_valid[0], self.slice_marker[0], Signal(groups)
+        m.d.comb += spikes.eq(Cat(*self.spike))
+        first: Value = Const(0)     # neuron of the position
+        if geometry.walked:
+            valid, marker, spikes, first = (registered(m, value, name) for name, value in (
+                ("valid", valid), ("marker", marker), ("spikes", spikes),
+                ("first", by_fold(m, geometry, self.slice_position[0], geometry.columns))))
         base = Signal(range(neurons + groups))  # column of the slice's first neuron
-        fired = Signal(groups)
-        m.d.comb += fired.eq(Cat(*self.spike))
+        fired: Value = spikes
         if neurons > geometry.columns:     # some are padding
-            real = Cat(base + index < geometry.columns for index in range(groups))
-            m.d.comb += fired.eq(Cat(*self.spike) & real)
+            fired = spikes & Cat(base + index < geometry.columns for index in range(groups))
         wanted = fired.any() | (marker != EventKind.SPIKE)
         dropped = Signal()
         m.d.sync += [slices.valid.eq(valid & wanted), dropped.eq(valid & ~wanted),
-                     slices.p.mask.eq(fired), slices.p.tag.eq(self._neuron(m, base)), slices.p.kind.eq(marker)]
+                     slices.p.mask.eq(fired), slices.p.tag.eq(first + base), slices.p.kind.eq(marker)]
         with m.If(valid):
             m.d.sync += base.eq(Mux(base == neurons - groups, 0, base + groups))
         with m.If(self.announce):
             m.d.sync += [slices.valid.eq(1), slices.p.mask.eq(0), slices.p.kind.eq(EventKind.LEARN)]
         m.d.comb += [self.needed.eq(geometry.lanes_per_group), self.returned.eq(dropped), self.may_step.eq(1)]
         return m
-
-    def _neuron(self, m: Module, column: Signal) -> Value:
-        """The neuron at a column of the position that is being served."""
-        geometry, valid = self._geometry, self.slice_valid[0]
-        if geometry.positions == 1:
-            return column
-        first = Signal(range(geometry.n_out))   # of the position
-        with m.If(valid & (column == geometry.padded_columns - geometry.groups)):
-            m.d.sync += first.eq(Mux(first == geometry.n_out - geometry.columns, 0, first + geometry.columns))
-        return first + column

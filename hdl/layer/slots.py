@@ -58,8 +58,9 @@ class SlotLayout(data.StructLayout):
             "step": bits_for_index(at.steps),  # STEP: index of the step
             "marker": EventKind,    # STEP: marker that follows the fold's last neuron
             "last": 1,              # BACK: the row's last fold
-            # BACK: the neuron reaches nothing, so this stands for no row.
-            **({"void": 1} if geometry.walked and not at.first else {}),
+            # BACK: the neuron reaches nothing, so this stands for no row. STEP: the position. Both: whether the sample
+            # has reached the position.
+            **({"void": 1, "reached": 1, "position": bits_for_index(geometry.positions)} if geometry.walked else {}),
             **own,
         })
 

@@ -16,6 +16,7 @@ from lifstream.hdl.events import EventKind, SpikeLayout, bits_for_index
 from lifstream.hdl.geometry import LayerGeometry
 from lifstream.hdl.layer.fetch import event_ports
 from lifstream.hdl.layer.phases import LayerPhase
+from lifstream.hdl.layer.reached import ReachedPositions
 from lifstream.hdl.layer.slots import by_fold
 
 __all__ = ["TargetFetch", "TargetTables", "target_tables"]
@@ -54,33 +55,16 @@ def target_tables(synapses: Synapses) -> TargetTables:
     return TargetTables(sources=tuple(sources), targets=tuple(entries))
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Walk:
-    """An event, or a neuron, whose targets are gone through."""
-
-    waiting: Signal
-    """Another is behind it."""
-    occupied: Signal
-    kind: Signal
-    neuron: Signal
-    row: Value
-    fold: Value
-    position: Value
-    reaches: Value
-    """The target is one."""
-    last: Value
-    """The target and fold are its last."""
-
-
 class TargetFetch(wiring.Component):
     """Holds an event while slots are issued for it, and says which: position after position, and in each fold after
     fold of the channels, as the synapses declare. For learning it goes through the targets of any neuron.
 
-    Markers, and whatever else goes through all folds in turn, take their fold from here too.
+    A step's end goes through the positions that the sample has reached (:class:`ReachedPositions`). From the end of a
+    sample to learn from until its update is over, events wait, and the way through the tables is the learning rule's.
 
     Latency: 2 clocks from the event to its first slot. Throughput: a target per clock and fold of the channels, without
-    a bubble; a neuron that reaches nothing costs a clock. Adders: four of a row's index, two of a fold's. No
-    multiplier. Memory, read by both walks: ``n_in x (log2(list entries) + log2(rows))`` bits, and for each list entry a
+    a bubble; a neuron that reaches nothing costs a clock. Adders: two of a row's index, one of a fold's. No
+    multiplier. Memory: ``n_in x (log2(list entries) + log2(rows))`` bits, and for each list entry a
     row, a position and two bits. Of a convolution that is an entry for each place of the presynaptic map and position
     that it reaches, 1,296 for 14 x 14 places and 3 x 3 kernels, stride 1.
 
@@ -94,10 +78,17 @@ class TargetFetch(wiring.Component):
 
     def __init__(self, *, at: PlacedLayer, geometry: LayerGeometry) -> None:
         self._at, self._geometry, self._tables = at, geometry, target_tables(at.synapses)
-        neuron, row, fold = (bits_for_index(count) for count in (geometry.n_in, geometry.rows, geometry.folds))
+        neuron, row, fold, position = (bits_for_index(count) for count in (
+            geometry.n_in, geometry.rows, geometry.folds, geometry.positions))
         super().__init__({
             **event_ports(geometry),
-            # The other walk.
+            # The end of a step, and what else goes through folds.
+            "clearing": In(1),      # all folds are gone through
+            "position": Out(position),
+            "newly": Out(1),        # the sample has reached it since the step before
+            "settled": Out(1),      # a step may end
+            "reached": Out(1),      # the sample has reached the position for which a slot was issued a clock ago
+            # What learning goes through.
             "phase": In(LayerPhase),
             **({"back_asks": In(1), "back_source": In(neuron), "own_slot": In(1)} if not at.first else {}),
             "update_asks": In(1),   # go through the targets ...
@@ -107,7 +98,7 @@ class TargetFetch(wiring.Component):
             "walked": Out(1),       # a target is there
             "walked_row": Out(row),
             "walked_fold": Out(fold),
-            "walked_position": Out(bits_for_index(geometry.positions)),
+            "walked_position": Out(position),
             "walked_void": Out(1),  # ... which is none
             "walked_last": Out(1),
         })
@@ -119,69 +110,97 @@ class TargetFetch(wiring.Component):
                                     "row": bits_for_index(geometry.matrix_rows)})
         target = data.StructLayout({"row": bits_for_index(geometry.matrix_rows),
                                     "position": bits_for_index(geometry.positions), "last": 1, "reaches": 1})
-        m.submodules.sources = self._sources = memory.Memory(
+        m.submodules.sources = sources = memory.Memory(
             shape=source, depth=max(2, geometry.n_in),
             init=[{"address": address, "row": row} for address, row in tables.sources])
-        m.submodules.targets = self._targets = memory.Memory(
+        m.submodules.targets = targets = memory.Memory(
             shape=target, depth=max(2, len(tables.targets)),
             init=[{"row": row, "position": position, "last": last, "reaches": reaches}
                   for row, position, last, reaches in tables.targets])
-        self._forward(m)
-        self._learning(m)
+        event, valid, ready = Signal(SpikeLayout(geometry.n_in), name="entering"), Signal(), Signal()
+        takes = self._enter(m, event, valid, ready)
+        going = Signal()
+        occupied, waiting, held = self._walk(m, sources.read_port(), targets.read_port(), valid=valid, ready=ready,
+                                             event=event, step=going | takes)
+        spike = occupied & (held.kind == EventKind.SPIKE)
+        m.d.comb += [
+            going.eq(spike & self.flowing), self.occupied.eq(waiting | occupied), self.neuron.eq(held.neuron),
+            self.event_kind.eq(Mux(occupied, held.kind, EventKind.SPIKE)),
+            self.spiking.eq(going & ~self.walked_void), self.spike_row.eq(self.walked_row), self.walked.eq(occupied),
+        ]
+        self._steps(m, spike, occupied & (held.kind != EventKind.SPIKE) & (held.kind != EventKind.LEARN))
         return m
 
-    def _forward(self, m: Module) -> None:
-        """Events go through their targets; all else through all folds."""
-        geometry, events = self._geometry, self.events
-        going = Signal()
-        walk = self._walk(m, "event", valid=events.valid, ready=events.ready, event=events.payload, step=going,
-                          done=self.done)
-        fold = Signal.like(self.fold)
-        m.d.comb += [
-            going.eq(walk.occupied & (walk.kind == EventKind.SPIKE) & self.flowing),
-            self.occupied.eq(walk.waiting | walk.occupied), self.neuron.eq(walk.neuron),
-            self.event_kind.eq(Mux(walk.occupied, walk.kind, EventKind.SPIKE)),
-            self.spiking.eq(going & walk.reaches), self.spike_row.eq(walk.row),
-            self.fold.eq(Mux(self.spiking, walk.fold, fold)),
-            self.last_fold.eq(Mux(self.spiking, walk.last, fold == geometry.folds - 1)),
-        ]
-        if geometry.folds > 1:
-            with m.If(self.issue & ~self.spiking):
-                m.d.sync += fold.eq(Mux(self.last_fold, 0, fold + 1))
-
-    def _learning(self, m: Module) -> None:
-        """Neurons that are learnt from, or whose desire is wanted, go through their targets."""
-        updating = self.phase == LayerPhase.UPDATE
-        asked = Signal(SpikeLayout(self._geometry.n_in))
+    def _enter(self, m: Module, event: data.View, valid: Signal, ready: Signal) -> Value:
+        """What goes through its targets next: an event, or what learning asks for; returns whether that takes one."""
+        events, learns, closed, taught = self.events, Signal(), Signal(), Signal()
+        m.d.sync += learns.eq(self.phase != LayerPhase.FORWARD)
+        # Events wait from the end of a sample to learn from until that is done.
+        accepted = events.valid & events.ready
+        with m.If(accepted & (events.p.kind == EventKind.LEARN)):
+            m.d.sync += taught.eq(1)
+        with m.If(accepted & (events.p.kind == EventKind.SAMPLE_END) & taught):
+            m.d.sync += [closed.eq(1), taught.eq(0)]
+        with m.If(learns & (self.phase == LayerPhase.FORWARD)):
+            m.d.sync += closed.eq(0)
         asks: Value = self.update_asks
         takes: Value = self.update_takes
         source: Value = self.update_source
         if not self._at.first:
             asks, takes = asks | self.back_asks, takes | self.own_slot
-            source = Mux(updating, source, self.back_source)
-        m.d.comb += [asked.kind.eq(EventKind.SPIKE), asked.neuron.eq(source)]
-        walk = self._walk(m, "learning", valid=asks, ready=self.walk_ready, event=asked, step=takes, done=Const(0))
+            source = Mux(self.phase == LayerPhase.UPDATE, source, self.back_source)
         m.d.comb += [
-            self.walked.eq(walk.occupied), self.walked_row.eq(walk.row), self.walked_fold.eq(walk.fold),
-            self.walked_position.eq(walk.position), self.walked_void.eq(~walk.reaches), self.walked_last.eq(walk.last),
+            valid.eq(Mux(closed, asks, events.valid)), events.ready.eq(ready & ~closed), self.walk_ready.eq(ready),
+            event.kind.eq(Mux(closed, EventKind.SPIKE, events.p.kind)),
+            event.neuron.eq(Mux(closed, source, events.p.neuron)),
         ]
+        return takes
 
-    def _walk(self, m: Module, name: str, *, valid: Value, ready: Value, event: Any, step: Value,
-              done: Value) -> _Walk:
-        """Two events at a time: one waits with its entry of the first table, of the other a target is there."""
+    def _steps(self, m: Module, walking: Value, ending: Value) -> None:
+        """At a step's end, the positions that the sample has reached; after reset, all."""
+        geometry = self._geometry
+        m.submodules.reached_positions = reached = ReachedPositions(positions=geometry.positions)
+        sweep, part = Signal(bits_for_index(geometry.folds)), Signal(bits_for_index(geometry.row_folds))
+        last_part: Value = part == geometry.row_folds - 1 if geometry.row_folds > 1 else Const(1)
+        served, over = Signal(), Signal()   # a fold is; the sample is
+        m.d.comb += [
+            served.eq(self.issue & ~self.spiking & ~self.clearing),
+            reached.reach.eq(self.spiking), reached.ask.eq(walking), reached.reaching.eq(self.walked_position),
+            self.reached.eq(reached.known), reached.ending.eq(ending), self.settled.eq(reached.settled),
+            reached.next.eq(served & last_part), self.position.eq(reached.position), self.newly.eq(reached.newly),
+            reached.forget.eq(over & (self.phase == LayerPhase.FORWARD)),
+            self.fold.eq(Mux(self.spiking, self.walked_fold, Mux(
+                self.clearing, sweep, by_fold(m, geometry, reached.position, geometry.row_folds) + part))),
+            self.last_fold.eq(Mux(self.spiking, self.walked_last, Mux(
+                self.clearing, sweep == geometry.folds - 1, last_part & reached.last))),
+        ]
+        with m.If(self.issue & self.clearing):
+            m.d.sync += sweep.eq(sweep + 1)
+        with m.If(served):
+            m.d.sync += part.eq(Mux(last_part, 0, part + 1))
+        with m.If(served & self.last_fold & (self.event_kind == EventKind.SAMPLE_END)):
+            m.d.sync += over.eq(1)
+        with m.If(reached.forget):
+            m.d.sync += over.eq(0)
+
+    def _walk(self, m: Module, source: Any, target: Any, *, valid: Signal, ready: Signal, event: data.View,
+              step: Value) -> tuple[Signal, Signal, data.View]:
+        """Two events at a time: one waits with its entry of the first table, of the other a target is there.
+
+        Returns whether there is the second, whether the first, and the second.
+        """
         geometry = self._geometry
         row_folds, last_row_fold = geometry.row_folds, Const(1)
-        source, target = self._sources.read_port(), self._targets.read_port()
-        waiting, occupied = Signal(name=f"{name}_waiting"), Signal(name=f"{name}_occupied")
-        waits, held = (Signal(SpikeLayout(geometry.n_in), name=f"{name}_{part}") for part in ("waits", "held"))
-        base = Signal(bits_for_index(geometry.matrix_rows), name=f"{name}_base")
-        following = Signal(bits_for_index(len(self._tables.targets)), name=f"{name}_following")
-        accepts, moves, over = (Signal(name=f"{name}_{part}") for part in ("accepts", "moves", "over"))
+        waiting, occupied = Signal(), Signal()
+        waits, held = (Signal(SpikeLayout(geometry.n_in), name=name) for name in ("waits", "held"))
+        base = Signal(bits_for_index(geometry.matrix_rows))
+        following = Signal(bits_for_index(len(self._tables.targets)))
+        accepts, moves, over = Signal(), Signal(), Signal()
         row: Value = base + target.data.row
         fold: Value = target.data.position
         if row_folds > 1:
-            part = Signal(range(row_folds), name=f"{name}_part")
-            part_row = Signal(range(geometry.rows), name=f"{name}_row")
+            part = Signal(range(row_folds), name="walked_part")
+            part_row = Signal(range(geometry.rows))
             last_row_fold = part == row_folds - 1
             row, fold = row + part_row, by_fold(m, geometry, fold, row_folds) + part
             with m.If(step):
@@ -192,15 +211,15 @@ class TargetFetch(wiring.Component):
             moves.eq(waiting & (~occupied | over)), ready.eq(~waiting | moves), accepts.eq(valid & ready),
             source.addr.eq(event.neuron), source.en.eq(accepts),
             target.addr.eq(Mux(moves, source.data.address, following)), target.en.eq(moves | (step & last_row_fold)),
+            self.walked_row.eq(row), self.walked_fold.eq(fold), self.walked_position.eq(target.data.position),
+            self.walked_void.eq(~target.data.reaches), self.walked_last.eq(target.data.last & last_row_fold),
         ]
         with m.If(target.en):
             m.d.sync += following.eq(target.addr + 1)
-        with m.If(over | done):
+        with m.If(over | self.done):
             m.d.sync += occupied.eq(0)
         with m.If(moves):
             m.d.sync += [waiting.eq(0), occupied.eq(1), held.eq(waits), base.eq(source.data.row)]
         with m.If(accepts):
             m.d.sync += [waiting.eq(1), waits.eq(event)]
-        return _Walk(waiting=waiting, occupied=occupied, kind=held.kind, neuron=held.neuron, row=row, fold=fold,
-                     position=target.data.position, reaches=target.data.reaches,
-                     last=target.data.last & last_row_fold)
+        return occupied, waiting, held

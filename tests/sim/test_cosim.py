@@ -270,7 +270,7 @@ def shown(waves: Waveform, spec: NetworkSpec, description: dict[str, Any], diver
         membrane = description["membranes"][layer]
         slices = waves.each_clock(f"harness.dut.{membrane['valid']}")
         assert slices[clock]
-        assert slices[:clock].sum() == steps * membrane["slices"] + slice_of(membrane, neuron)
+        assert slices[:clock].sum() == steps * membrane["slices"] + slice_of(membrane, neuron)[1]
         assert waves.at(path, clock) == waves.at(path, clock + 0.9)
         return signed(waves.at(path, clock), membrane["width"])
     took, payloads = transfers(waves, path), waves.each_clock(path)

@@ -1,0 +1,76 @@
+"""The positions of a map that a sample has reached: at all others membrane potentials rest at zero."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from lifstream.hdl.events import bits_for_index
+
+__all__ = ["ReachedPositions"]
+
+
+class ReachedPositions(wiring.Component):
+    """Lists the positions that spikes of a sample have reached, in the order in which they were first reached.
+
+    Only these are served at a step's end. Where no spike has arrived since the sample began, a potential is zero, leaks
+    to zero and reaches no threshold. A step before which nothing was reached serves position 0, so that its end is
+    told. The list is kept until the next sample begins.
+
+    Latency: 3 clocks from a spike's slot to ``settled``. Throughput: a spike per clock; a position per ``next``.
+    Adders: two counters. No multiplier. Memory: ``positions x log2(positions)`` bits, and ``positions`` flip-flops.
+
+    Parameters
+    ----------
+    positions
+        How many there are, at least 1.
+    """
+
+    def __init__(self, *, positions: int) -> None:
+        self._positions = positions
+        position = bits_for_index(positions)
+        super().__init__({
+            "reach": In(1),         # a spike's slot is issued ...
+            "ask": In(1),           # ... or another that wants to know
+            "reaching": In(position),   # ... of this position; a clock later
+            "known": Out(1),        # ... whether that had been reached
+            "ending": In(1),        # a step's end waits to be told
+            "settled": Out(1),      # the list is complete, and not empty
+            "position": Out(position),  # to be served now ...
+            "newly": Out(1),        # ... for the first time in the sample
+            "last": Out(1),         # ... after which there is none
+            "next": In(1),          # it is served
+            "forget": In(1),        # the sample is over
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        positions = self._positions
+        m.submodules.order = order = memory.Memory(shape=bits_for_index(positions), depth=max(2, positions), init=[])
+        put, get = order.write_port(), order.read_port()
+        reached = Signal(positions)
+        count, served = Signal(range(positions + 1)), Signal(range(positions + 1))
+        place, following = Signal(bits_for_index(positions)), Signal(bits_for_index(positions))
+        reaching, marking, recent = Signal.like(self.reaching, name="reached_last"), Signal(), Signal()
+        settled = Signal()
+        m.d.comb += [
+            settled.eq(~marking & ~recent & (count != 0)), self.settled.eq(settled),
+            self.known.eq(reached.bit_select(reaching, 1)),
+            put.addr.eq(count), put.data.eq(reaching), put.en.eq(marking & ~self.known),
+            following.eq(Mux(self.next, Mux(self.last, 0, place + 1), place)),
+            get.addr.eq(following), self.position.eq(get.data),
+            self.newly.eq(place >= served), self.last.eq(place == count - 1),
+        ]
+        m.d.sync += [marking.eq(self.reach), recent.eq(marking), place.eq(following)]
+        with m.If(self.reach | self.ask):
+            m.d.sync += reaching.eq(self.reaching)
+        with m.Elif(self.ending & (count == 0) & ~marking & ~recent):
+            m.d.sync += [reaching.eq(0), marking.eq(1)]
+        with m.If(put.en):
+            m.d.sync += [reached.bit_select(reaching, 1).eq(1), count.eq(count + 1)]
+        with m.If(self.next & self.last):
+            m.d.sync += served.eq(count)
+        with m.If(self.forget):
+            m.d.sync += [reached.eq(0), count.eq(0), served.eq(0)]
+        return m
