@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from amaranth.hdl import Const, Module, signed
+from amaranth.hdl import Const, Module, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
@@ -35,8 +35,12 @@ from lifstream.hdl.layer.part import Emission, LayerPart, Teaching
 from lifstream.hdl.layer.phases import LayerPhase
 from lifstream.hdl.layer.targets import TargetFetch
 from lifstream.hdl.layer.update import WeightUpdate
+from lifstream.hdl.queue import StreamQueue
 
 __all__ = ["LifLayer", "NeuronKind", "RuleKind"]
+
+_QUEUED_FROM = 4
+"""With more groups, weights on their way in pass a queue: from here to the groups it is far."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +203,14 @@ class LifLayer(wiring.Component):
         """The loader of the weights; returns what it tells the other parts."""
         m.submodules.loader = loader = WeightLoader(geometry=self.geometry, weight_bits=self.at.formats.weight_bits,
                                                     refresh=self._teaching.keeps_sums)
-        connect(m, wiring.flipped(self.weights), loader.weights)
+        waiting: Value = Const(0)   # a weight that the loader has not taken yet
+        if self.geometry.groups > _QUEUED_FROM:
+            m.submodules.weight_queue = queue = StreamQueue(shape=signed(self.at.formats.weight_bits), depth=2)
+            connect(m, wiring.flipped(self.weights), queue.source)
+            connect(m, queue.sink, loader.weights)
+            waiting = queue.sink.valid
+        else:
+            connect(m, wiring.flipped(self.weights), loader.weights)
         connect(m, loader.readback, wiring.flipped(self.readback))
         m.d.comb += [loader.read.eq(self.read), loader.hold_off.eq(told["learning"]),
                      loader.grant.eq(told["load_grant"])]
@@ -208,9 +219,9 @@ class LifLayer(wiring.Component):
         m.d.comb += [copies.source.weight.eq(loader.load), copies.select.eq(loader.enable)]
         for index, group in enumerate(self._groups):
             m.d.comb += [group.load.eq(copies.copies[index]), loader.unload[index].eq(group.unload)]
-        m.d.comb += self.idle.eq(~self.working & ~loader.active)
+        m.d.comb += self.idle.eq(~self.working & ~loader.active & ~waiting)
         return {"load_request": loader.request, "load_write": loader.writing, "load_row": loader.row,
-                "load_fold": loader.fold, "load_first": loader.first, "loading": loader.active,
+                "load_fold": loader.fold, "load_first": loader.first, "loading": loader.active | waiting,
                 "refreshing": loader.refreshing}
 
     def _record(self, m: Module, told: dict[str, Any]) -> dict[str, Any]:
