@@ -119,17 +119,20 @@ def change_weights(synapses: Synapses, weights: NDArray[np.int32], block: Block,
     -------
     Weights visited, each as often as it was.
     """
-    table, columns = connections(synapses), weights.shape[1]
-    position, column = np.divmod(block.postsynaptic, columns)
-    at_position = {int(each): np.flatnonzero(position == each) for each in np.unique(position)}
+    table = connections(synapses)
+    position, column = np.divmod(block.postsynaptic, weights.shape[1])
+    members = {int(each): np.flatnonzero(position == each) for each in np.unique(position)}
+    at_position = {each: (chosen, column[chosen]) for each, chosen in members.items()}
+    low, high = limits
     visited = 0
     for presynaptic, change in zip(block.presynaptic, changes, strict=True):
         for connection in range(table.start[presynaptic], table.start[presynaptic + 1]):
-            chosen = at_position.get(int(table.position[connection]))
-            if chosen is None:
+            reached = at_position.get(int(table.position[connection]))
+            if reached is None:
                 continue
+            chosen, columns = reached
             row = weights[table.row[connection]]
-            row[column[chosen]] = np.clip(row[column[chosen]] + change[chosen], *limits)
+            row[columns] = np.minimum(np.maximum(row[columns] + change[chosen], low), high)
             visited += len(chosen)
     return visited
 
