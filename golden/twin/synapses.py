@@ -40,7 +40,8 @@ def twin_of(synapses: Synapses) -> SynapsesTwin:
                         position=np.ascontiguousarray(table.position), positions=synapses.positions)
 
 
-# A function that takes arrays counts references to them at every call; so no call stands within these loops.
+# A function that takes arrays counts references to them at every call; so no call stands within these loops. Between
+# maps a step's currents are many: step by step they stay in the processor's cache.
 
 @jit
 def input_current(synapses, image, weights, inputs, current):
@@ -55,14 +56,15 @@ def input_current(synapses, image, weights, inputs, current):
                 for neuron in range(len(row)):
                     total[neuron] += row[neuron]
         return inputs.counts[image].sum()
-    columns, start, rows, positions = weights.shape[1], synapses.start, synapses.row, synapses.position
+    start, rows, positions = synapses.start, synapses.row, synapses.position
+    currents = current.reshape(len(current), synapses.positions, weights.shape[1])
     for pixel in pixels:
-        for connection in range(start[pixel], start[pixel + 1]):
-            row, first = weights[rows[connection]], positions[connection] * columns
-            for index in range(inputs.counts[image[pixel]]):
-                total = current[inputs.steps[image[pixel], index]]
-                for column in range(columns):
-                    total[first + column] += row[column]
+        for index in range(inputs.counts[image[pixel]]):
+            totals = currents[inputs.steps[image[pixel], index]]
+            for connection in range(start[pixel], start[pixel + 1]):
+                row, total = weights[rows[connection]], totals[positions[connection]]
+                for column in range(len(row)):
+                    total[column] += row[column]
     return inputs.counts[image].sum()
 
 
@@ -70,9 +72,8 @@ def input_current(synapses, image, weights, inputs, current):
 def hidden_current(synapses, spikes, counts, weights, current):
     """Synaptic current of a later layer: what every neuron that fired reaches, at each of its spikes."""
     current[:] = 0
-    sources = np.flatnonzero(counts)
     if synapses.dense:
-        for source in sources:
+        for source in np.flatnonzero(counts):
             row = weights[source]
             for step in range(len(spikes)):
                 if spikes[step, source]:
@@ -80,14 +81,15 @@ def hidden_current(synapses, spikes, counts, weights, current):
                     for neuron in range(len(row)):
                         total[neuron] += row[neuron]
         return
-    columns, start, rows, positions = weights.shape[1], synapses.start, synapses.row, synapses.position
-    for source in sources:
-        for connection in range(start[source], start[source + 1]):
-            row, first = weights[rows[connection]], positions[connection] * columns
-            for step in range(len(spikes)):
-                if spikes[step, source]:
-                    for column in range(columns):
-                        current[step, first + column] += row[column]
+    start, rows, positions = synapses.start, synapses.row, synapses.position
+    currents = current.reshape(len(current), synapses.positions, weights.shape[1])
+    for step in range(len(spikes)):
+        totals = currents[step]
+        for source in np.flatnonzero(spikes[step]):
+            for connection in range(start[source], start[source + 1]):
+                row, total = weights[rows[connection]], totals[positions[connection]]
+                for column in range(len(row)):
+                    total[column] += row[column]
 
 
 @jit
