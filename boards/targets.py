@@ -17,7 +17,7 @@ from lifstream.boards.top import BoardTop
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.contract.protocol import BAUD
-from lifstream.hdl.geometry import Geometry
+from lifstream.hdl.geometry import LANES_PER_GROUP_MAX, Geometry
 
 __all__ = ["TARGETS", "BoardDesign", "Family", "Pll", "Target", "pll_for", "target_by_name", "uart_divisor"]
 
@@ -164,6 +164,9 @@ class Target:
         Core clock unless another is asked for.
     lanes
         Lanes unless others are asked for; None for as many as the widest layer has neurons.
+    map_lanes, map_neurons_per_unit
+        Lanes of a layer of maps, at most, and how many share a membrane unit: what belongs to their folds is in block
+        RAM, a group's lanes side by side in a word.
     pixels_per_clock, unroll
         The rest of its geometry.
     baud
@@ -178,6 +181,8 @@ class Target:
     platform: Callable[[], Any]
     clock_mhz: float
     lanes: int | None = None
+    map_lanes: int = 16
+    map_neurons_per_unit: int = 4
     pixels_per_clock: int = 4
     unroll: int = 2
     baud: int = BAUD
@@ -190,7 +195,13 @@ class Target:
     def geometry(self, spec: NetworkSpec) -> Geometry:
         """The board's usual geometry for a network."""
         lanes = spec.widest if self.lanes is None else self.lanes
-        return Geometry(lanes=lanes, pixels_per_clock=self.pixels_per_clock, unroll=self.unroll)
+        if all(layer.synapses.all_to_all for layer in spec.layers):
+            return Geometry(lanes=lanes, pixels_per_clock=self.pixels_per_clock, unroll=self.unroll)
+        maps = [layer.synapses.positions > 1 for layer in spec.layers]
+        return Geometry(lanes=tuple(min(lanes, self.map_lanes) if each else lanes for each in maps),
+                        neurons_per_unit=tuple(self.map_neurons_per_unit if each else LANES_PER_GROUP_MAX
+                                               for each in maps),
+                        pixels_per_clock=self.pixels_per_clock, unroll=self.unroll)
 
 
 TARGETS = {target.name: target for target in (

@@ -10,7 +10,7 @@ from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.contract.synapses import Synapses
 
-__all__ = ["Geometry", "LayerGeometry", "PerLayer", "balanced_lanes", "per_layer_text"]
+__all__ = ["LANES_PER_GROUP_MAX", "Geometry", "LayerGeometry", "PerLayer", "balanced_lanes", "per_layer_text"]
 
 PerLayer = int | tuple[int, ...]
 """A number for all layers of a network, or a tuple with one for each of its layers, the first layer first."""

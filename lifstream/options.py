@@ -109,7 +109,7 @@ class GeometryOptions:
     neurons_per_unit: Annotated[str | None, typer.Option(
         "--neurons-per-unit", metavar="N|N,N,...",
         help="Lanes that share a membrane unit, in every layer, or an N for each: fewer make steps shorter. "
-             "Default: 8; in layers of maps as many as keep steps short beside spikes.")] = None
+             "Default: 8; in layers of maps the board's, or as many as keep steps short beside spikes.")] = None
 
     def geometry(self, spec: NetworkSpec, *, target: Target | None = None) -> Geometry:
         """The geometry asked for; where nothing was, the board's, or as many lanes as neurons.
