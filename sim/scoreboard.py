@@ -38,13 +38,17 @@ class Divergence:
     expected: int
     got: int
     row: int | None = None
-    """For weights: presynaptic neuron, or tap of a convolution."""
+    """For weights: row of the weight matrix, a presynaptic neuron or a tap."""
     column: int | None = None
     """For weights: postsynaptic neuron, or channel of a map."""
     position: int | None = None
-    """Of the neuron, in a map: ``y * width + x``."""
+    """Of the neuron, in a map: ``y * width + x``. Of a weight of a map: where the golden model last changed it."""
     channel: int | None = None
-    """Of the neuron, in a map."""
+    """Of the neuron, or the weight's, in a map."""
+    tap: tuple[int, int, int] | None = None
+    """For weights of a map: down and right in the kernel, presynaptic channel."""
+    changed_in: int | None = None
+    """For weights of a map: the image in which the golden model last changed it, since weights were last equal."""
     clock: int | None = None
     """Clock in which the design shows what it ``got``, counted from the simulation's start; for a spike, that of the
     marker which ends its step. None for what is read back after a sample."""
@@ -64,7 +68,12 @@ class Divergence:
         if self.neuron is not None:
             where.append(f"neuron {self.neuron}" if self.position is None else
                          f"neuron {self.neuron} (position {self.position}, channel {self.channel})")
-        if self.row is not None:
+        if self.tap is not None:
+            where += [f"tap {self.row} (y {self.tap[0]}, x {self.tap[1]}, input channel {self.tap[2]})",
+                      f"channel {self.channel}"]
+            if self.changed_in is not None:
+                where.append(f"last changed at position {self.position} in image {self.changed_in}")
+        elif self.row is not None:
             where += [f"row {self.row}", f"column {self.column}"]
         seen = []
         if self.clock is not None:

@@ -29,10 +29,11 @@ from lifstream.golden.model.packets import (
     image_packets,
     packet,
 )
-from lifstream.golden.model.protocols import ForwardRecord, LayerRecord
+from lifstream.golden.model.protocols import ForwardRecord, IntArray, LayerRecord
 from lifstream.golden.model.readouts import assign_votes
 from lifstream.golden.model.registry import rule_model
 from lifstream.golden.model.rules.desire import Desire
+from lifstream.golden.model.synapses import connections
 from lifstream.golden.study.model_files import load_model, network_from, network_to, read_archive, write_archive
 from lifstream.sim.bench import CLOCK_NS, BenchError, HarnessDriver, undisturbed, word_fields
 from lifstream.sim.faults import (
@@ -83,6 +84,7 @@ class _Session:
         self.earlier: dict[str, int] = {}  # counters of the run this one continues
         self.counted = 0        # ... and clocks they have counted
         self.cleared = 0        # clock in which the design said that it had cleared its counters
+        self.visited: list[tuple[int, dict[int, tuple[IntArray, IntArray]]]] = []   # since weights were last equal
         self.membrane_words: list[NDArray[np.int64]] = []   # per layer, step and position: where its slices begin
         self.desire_words: list[list[int]] = []  # per layer: where in its capture the desires of each image begin
         if config_state := self.config.get("resume"):
@@ -242,6 +244,8 @@ class _Session:
             if each.layer in maps and each.neuron is not None:
                 position, channel = divmod(each.neuron, maps[each.layer])
                 each = replace(each, position=position, channel=channel)
+            if each.quantity == "weight" and each.layer is not None and each.layer < len(self.spec.layers):
+                each = self._weight_of_a_map(each)
             clocks, path = self._place(each, each.image - first_image)
             if clocks is not None:
                 first, last = clocks
@@ -322,6 +326,7 @@ class _Session:
                 draws = self.draws.draw()
                 masks.append(draws.kept)
                 records.append(learn(self.network, image, int(label), rate_shift=rate_shift, **draws._asdict()))
+            self._remember(records)
             golden = _stack([record.forward for record in records])
             desires = _stack_desires(records, [layer.n_out for layer in spec.layers]) if self.has_desires else []
         trains = self._trains(count)
@@ -346,6 +351,40 @@ class _Session:
         self.driver.progress(done=self.played, total=self.config["total"])
         return found, predictions
 
+    def _remember(self, records: Sequence[LearnRecord]) -> None:
+        """Keep, image by image, which neurons of the layers of maps had weights changed between them."""
+        for number, record in enumerate(records):
+            if record.teaching:
+                self.visited.append((self.played + number, {
+                    at.index: rule_model(at.rule).visited(at, record.forward, record.teaching[at.index])
+                    for at in self.spec.placed if at.synapses.patch is not None}))
+
+    def _last_change(self, layer: int, row: int, channel: int) -> tuple[int, int] | None:
+        """Image and position in which the golden model last changed a weight of a map; None if it did not."""
+        synapses = self.spec.layers[layer].synapses
+        table, columns = connections(synapses), synapses.weight_shape[1]
+        through = np.flatnonzero(table.row == row)
+        neurons = table.position[through] * columns + channel
+        for image, layers in reversed(self.visited):
+            presynaptic, postsynaptic = layers[layer]
+            changed = through[np.isin(table.presynaptic[through], presynaptic) & np.isin(neurons, postsynaptic)]
+            if len(changed):
+                return image, int(table.position[changed[-1]])
+        return None
+
+    def _weight_of_a_map(self, found: Divergence) -> Divergence:
+        """A weight's place in its kernel, and where it was last changed."""
+        assert found.layer is not None
+        assert found.row is not None
+        assert found.column is not None
+        patch = self.spec.layers[found.layer].synapses.patch
+        if patch is None:
+            return found
+        place, channel = divmod(found.row % patch.neurons, patch.channels)
+        last = self._last_change(found.layer, found.row, found.column)
+        return replace(found, tap=(*divmod(place, patch.width), channel), channel=found.column,
+                       changed_in=last[0] if last else None, position=last[1] if last else None)
+
     async def check_state(self) -> list[Divergence]:
         """Read all that has been learnt back and compare it."""
         image = max(0, self.played - 1)
@@ -357,6 +396,7 @@ class _Session:
             found = state_mismatches(self.network.state[name], read, quantity=declared[0].quantity, image=image)
             if found:
                 return self._located(found)
+        self.visited.clear()
         return []
 
     async def load_state(self, state: dict[str, list[NDArray[Any]]]) -> int:

@@ -328,7 +328,17 @@ def test_every_planted_fault_is_named_and_found_in_the_waveform(
         position, channel = divmod(divergence["neuron"], 5)
         assert f"neuron {divergence['neuron']} (position {position}, channel {channel}): " in result.message
     if fault is Fault.UPDATE:
-        assert f"layer {divergence['layer']}, row {divergence['row']}, column {divergence['column']}" in result.message
+        row, column = divergence["row"], divergence["column"]
+        patches = [*(layer.synapses.patch for layer in spec.layers), None]    # votes stand behind the last layer
+        patch = patches[divergence["layer"]]
+        named = f"row {row}, column {column}"
+        if patch is not None:
+            y, x, channel = divergence["tap"]
+            assert (y * patch.width + x) * patch.channels + channel == row % patch.neurons
+            named = f"tap {row} (y {y}, x {x}, input channel {channel}), channel {column}"
+            if divergence["changed_in"] is not None:
+                named += f", last changed at position {divergence['position']} in image {divergence['changed_in']}"
+        assert f"layer {divergence['layer']}, {named}: weight" in result.message
     # These faults make the design and the golden model differ; the others only falsify what was captured.
     in_the_design = fault in (Fault.WEIGHT, Fault.PIXEL, Fault.INHIBITION)
     assert result.mismatches[0] == divergence
