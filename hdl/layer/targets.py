@@ -62,7 +62,7 @@ class TargetFetch(wiring.Component):
     A step's end goes through the positions that the sample has reached (:class:`ReachedPositions`). From the end of a
     sample to learn from until its update is over, events wait, and the way through the tables is the learning rule's.
 
-    Latency: 2 clocks from the event to its first slot. Throughput: a target per clock and fold of the channels, without
+    Latency: 3 clocks from the event to its first slot. Throughput: a target per clock and fold of the channels, without
     a bubble; a neuron that reaches nothing costs a clock. Adders: two of a row's index, one of a fold's. No
     multiplier. Memory: ``n_in x (log2(list entries) + log2(rows))`` bits, and for each list entry a
     row, a position and two bits. Of a convolution that is an entry for each place of the presynaptic map and position
@@ -119,16 +119,16 @@ class TargetFetch(wiring.Component):
                   for row, position, last, reaches in tables.targets])
         event, valid, ready = Signal(SpikeLayout(geometry.n_in), name="entering"), Signal(), Signal()
         takes = self._enter(m, event, valid, ready)
-        going = Signal()
-        occupied, waiting, held = self._walk(m, sources.read_port(), targets.read_port(), valid=valid, ready=ready,
-                                             event=event, step=going | takes)
-        spike = occupied & (held.kind == EventKind.SPIKE)
+        going, found = Signal(), Signal()
+        held, before = self._walk(m, sources.read_port(), targets.read_port(), valid=valid, ready=ready, event=event,
+                                  found=found, step=going | takes)
+        spike = found & (held.kind == EventKind.SPIKE)
         m.d.comb += [
-            going.eq(spike & self.flowing), self.occupied.eq(waiting | occupied), self.neuron.eq(held.neuron),
-            self.event_kind.eq(Mux(occupied, held.kind, EventKind.SPIKE)),
-            self.spiking.eq(going & ~self.walked_void), self.spike_row.eq(self.walked_row), self.walked.eq(occupied),
+            going.eq(spike & self.flowing), self.occupied.eq(before | found), self.neuron.eq(held.neuron),
+            self.event_kind.eq(Mux(found, held.kind, EventKind.SPIKE)),
+            self.spiking.eq(going & ~self.walked_void), self.spike_row.eq(self.walked_row), self.walked.eq(found),
         ]
-        self._steps(m, spike, occupied & (held.kind != EventKind.SPIKE) & (held.kind != EventKind.LEARN))
+        self._steps(m, spike, found & (held.kind != EventKind.SPIKE) & (held.kind != EventKind.LEARN))
         return m
 
     def _enter(self, m: Module, event: data.View, valid: Signal, ready: Signal) -> Value:
@@ -184,10 +184,11 @@ class TargetFetch(wiring.Component):
             m.d.sync += over.eq(0)
 
     def _walk(self, m: Module, source: Any, target: Any, *, valid: Signal, ready: Signal, event: data.View,
-              step: Value) -> tuple[Signal, Signal, data.View]:
-        """Two events at a time: one waits with its entry of the first table, of the other a target is there.
+              found: Signal, step: Value) -> tuple[data.View, Value]:
+        """Three events at a time: one waits with its entry of the first table, the second's target is being read, a
+        target of the third is there, in registers.
 
-        Returns whether there is the second, whether the first, and the second.
+        Returns what is there, and whether anything is on its way.
         """
         geometry = self._geometry
         row_folds, last_row_fold = geometry.row_folds, Const(1)
@@ -195,7 +196,7 @@ class TargetFetch(wiring.Component):
         waits, held = (Signal(SpikeLayout(geometry.n_in), name=name) for name in ("waits", "held"))
         base = Signal(bits_for_index(geometry.matrix_rows))
         following = Signal(bits_for_index(len(self._tables.targets)))
-        accepts, moves, over = Signal(), Signal(), Signal()
+        accepts, moves, over, passes, walks = (Signal() for _ in range(5))
         row: Value = base + target.data.row
         fold: Value = target.data.position
         if row_folds > 1:
@@ -203,23 +204,31 @@ class TargetFetch(wiring.Component):
             part_row = Signal(range(geometry.rows))
             last_row_fold = part == row_folds - 1
             row, fold = row + part_row, by_fold(m, geometry, fold, row_folds) + part
-            with m.If(step):
+            with m.If(passes & walks):
                 m.d.sync += [part.eq(Mux(last_row_fold, 0, part + 1)),
                              part_row.eq(Mux(last_row_fold, 0, part_row + geometry.matrix_rows))]
+        there = Signal.like(held, name="there")
         m.d.comb += [
-            over.eq(step & last_row_fold & target.data.last),
+            passes.eq(occupied & (~found | step)), walks.eq(held.kind == EventKind.SPIKE),
+            over.eq(passes & (~walks | (last_row_fold & target.data.last))),
             moves.eq(waiting & (~occupied | over)), ready.eq(~waiting | moves), accepts.eq(valid & ready),
             source.addr.eq(event.neuron), source.en.eq(accepts),
-            target.addr.eq(Mux(moves, source.data.address, following)), target.en.eq(moves | (step & last_row_fold)),
-            self.walked_row.eq(row), self.walked_fold.eq(fold), self.walked_position.eq(target.data.position),
-            self.walked_void.eq(~target.data.reaches), self.walked_last.eq(target.data.last & last_row_fold),
+            target.addr.eq(Mux(moves, source.data.address, following)), target.en.eq(moves | (passes & last_row_fold)),
         ]
         with m.If(target.en):
             m.d.sync += following.eq(target.addr + 1)
-        with m.If(over | self.done):
+        with m.If(over):
             m.d.sync += occupied.eq(0)
         with m.If(moves):
             m.d.sync += [waiting.eq(0), occupied.eq(1), held.eq(waits), base.eq(source.data.row)]
         with m.If(accepts):
             m.d.sync += [waiting.eq(1), waits.eq(event)]
-        return occupied, waiting, held
+        with m.If(step | self.done):    # after a marker the next event comes a clock later
+            m.d.sync += found.eq(0)
+        with m.If(passes):
+            m.d.sync += [
+                found.eq(1), there.eq(held), self.walked_row.eq(row), self.walked_fold.eq(fold),
+                self.walked_position.eq(target.data.position), self.walked_void.eq(~target.data.reaches),
+                self.walked_last.eq(target.data.last & last_row_fold),
+            ]
+        return there, waiting | occupied

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value
-from amaranth.lib import wiring
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from lifstream.golden.contract.network import PlacedLayer
@@ -138,7 +138,8 @@ class WeightUpdate(wiring.Component):
         neuron = Signal(bits_for_index(geometry.n_in))
         trace = Signal(range(at.trace_max + 1))
         traces = []
-        value: Value = trace
+        opening = Signal()      # in a layer of maps: the train's first block
+        value: Value = Mux(opening, 0, trace) if geometry.walked else trace
         for place in range(unroll):
             following = Signal(range(at.trace_max + 1), name=f"trace_{place}")
             spiked = remaining[place] << rule.trace_fraction
@@ -155,7 +156,7 @@ class WeightUpdate(wiring.Component):
         with m.If(correlating):
             m.d.sync += [
                 learn.correlate.eq(1), learn.fresh.eq(block == 0), learn.block.eq(block), learn.fold.eq(fold),
-                trace.eq(value), remaining.eq(remaining.rotate_right(unroll)), block.eq(block + 1),
+                trace.eq(value), remaining.eq(remaining.rotate_right(unroll)), block.eq(block + 1), opening.eq(0),
             ]
             for place in range(unroll):
                 beyond = block == blocks - 1 if (blocks - 1) * unroll + place >= at.steps else None
@@ -180,26 +181,41 @@ class WeightUpdate(wiring.Component):
         if walking is None:
             return summing, fold, fold_row + neuron, neuron, neuron
         position = Signal(bits_for_index(geometry.positions))
-        begin = self._walk(m, take_fetched, walking, ~summing & (~complete | take))
+        begin, target = self._walk(m, take_fetched, walking, ~summing & (~complete | take))
         with m.If(begin):  # the train has come full circle
-            m.d.sync += [correlating.eq(1), block.eq(0), trace.eq(0), fold.eq(self.walked_fold),
-                         fold_row.eq(self.walked_row), position.eq(self.walked_position)]
+            m.d.sync += [correlating.eq(1), opening.eq(1), block.eq(0), fold.eq(target.fold),
+                         fold_row.eq(target.row), position.eq(target.position)]
         m.d.comb += self.update_source.eq(neuron)
         word = Cat(neuron, Const(0, _POSITION_PLACE - len(neuron)), position)
         return summing | walking, fold, fold_row, neuron, word
 
-    def _walk(self, m: Module, start: Signal, walking: Signal, free: Value) -> Signal:
-        """Go through a neuron's targets, passing over those without a desire; returns whether one is begun with."""
-        asking, begin = Signal(), Signal()
-        wanted = self.walked_wanted & ~self.walked_void
-        m.d.comb += [begin.eq(walking & self.walked & wanted & free), self.update_asks.eq(asking),
-                     self.update_takes.eq(walking & self.walked & (free | ~wanted))]
+    def _walk(self, m: Module, start: Signal, walking: Signal, free: Value) -> tuple[Signal, data.View]:
+        """Go through a neuron's targets, passing over those without a desire; returns whether one is begun with, and
+        which.
+
+        Whether there is a desire is looked up while a target moves on to be the next.
+        """
+        layout = data.StructLayout({"row": self.walked_row.shape(), "fold": self.walked_fold.shape(),
+                                    "position": self.walked_position.shape(), "last": 1, "wanted": 1})
+        asking, begin, there, passes = Signal(), Signal(), Signal(), Signal()
+        following = Signal(layout, name="next_target")
+        m.d.comb += [
+            begin.eq(there & following.wanted & free), passes.eq(there & (free | ~following.wanted)),
+            self.update_asks.eq(asking), self.update_takes.eq(walking & self.walked & (~there | passes)),
+        ]
         m.d.sync += asking.eq(start)    # the walk is over, so it can be had at once
         with m.If(start):
             m.d.sync += walking.eq(1)
-        with m.If(self.update_takes & self.walked_last):
-            m.d.sync += walking.eq(0)
-        return begin
+        with m.If(passes):
+            m.d.sync += there.eq(0)
+            with m.If(following.last):
+                m.d.sync += walking.eq(0)
+        with m.If(self.update_takes):
+            m.d.sync += [
+                there.eq(1), following.row.eq(self.walked_row), following.fold.eq(self.walked_fold),
+                following.position.eq(self.walked_position), following.last.eq(self.walked_last),
+                following.wanted.eq(self.walked_wanted & ~self.walked_void)]
+        return begin, following
 
     def _change(self, m: Module, learn: Signal, take: Signal, complete: Signal, fold: Signal, row: Value,
                 neuron: Signal, word: Value) -> Value:
