@@ -76,6 +76,8 @@ def train(
         "--validation", help="Training images held out to choose by; 0 learns from all.")] = None,
     shift: Annotated[int | None, typer.Option(
         "--shift", help="Augmentation: shift each presentation by up to this many pixels.")] = None,
+    mirror: Annotated[bool | None, typer.Option(
+        "--mirror/--no-mirror", help="Augmentation: mirror half of the presentations, left for right.")] = None,
     patience: Annotated[int | None, typer.Option(
         "--patience", help="Stop after this many epochs without a better validation accuracy, and take the weights "
                            "of the best one; 0 runs all epochs.")] = None,
@@ -98,7 +100,7 @@ def train(
         raise InputError("train: name a --preset, or give --layers with a --dataset")
     varied = named.varied(rule=rule, weight_bits=weight_bits, rounding=rounding, steps=steps, hidden=hidden)
     chosen = with_plan(varied, epochs=epochs, rate_shift=rate_shift, rate_shift_end=rate_shift_end,
-                       validation=validation, shift=shift, patience=patience)
+                       validation=validation, shift=shift, mirror=mirror, patience=patience)
     out = out or Path(f"{chosen.name}.npz")
     require_place(out, beside=".metrics.jsonl")
     checkpoint = out.with_name(out.name + ".checkpoint")

@@ -244,7 +244,8 @@ def train(
     count = play.count(len(dataset.train))
     network, draws = loaded.network(play.seed), DrawGenerator(loaded.preset.spec)
     plan, epoch = loaded.preset.training, loaded.epochs
-    stream = EpochStream(dataset=dataset, training=dataset.train, seed=play.seed, epoch=epoch, shift=plan.shift)[:count]
+    stream = EpochStream(dataset=dataset, training=dataset.train, seed=play.seed, epoch=epoch, shift=plan.shift,
+                         mirror=plan.mirror)[:count]
     rate_shift = plan.rate_shift_at(epoch)
     right = differing = learnt = 0
     output.keeps(lambda: f"nothing was kept of {learnt} images that were learnt from; the same command starts anew")

@@ -241,7 +241,8 @@ def _measured_cycles(named: NamedNetwork, geometry: Geometry, dataset: Dataset, 
     A model has its own weights, and learns in its next epoch; a preset is in the middle of its first.
     """
     network, plan, epoch = named.network(1), named.preset.training, named.epochs
-    stream = EpochStream(dataset=dataset, training=dataset.train, seed=1, epoch=epoch, shift=plan.shift)
+    stream = EpochStream(dataset=dataset, training=dataset.train, seed=1, epoch=epoch, shift=plan.shift,
+                         mirror=plan.mirror)
     half = len(dataset.train) // 2
     if named.model is None:
         runner = Runner(network=network)

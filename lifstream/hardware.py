@@ -194,7 +194,7 @@ class CosimImages:
         segments = []
         for number in range(trained, trained + self.epochs):
             splits[f"epoch {number}"] = EpochStream(dataset=dataset, training=dataset.train, seed=seed, epoch=number,
-                                                    shift=plan.shift)[:images]
+                                                    shift=plan.shift, mirror=plan.mirror)[:images]
             segments.append(Segment(split=f"epoch {number}", order=np.arange(images),
                                     rate_shift=plan.rate_shift_at(number), check_every=self.check_every))
         if (labelled := labelling_images(loaded.network, dataset.train[:images])) is not None:

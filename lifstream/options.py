@@ -213,7 +213,7 @@ def described(name: str, dataset: str, spec: NetworkSpec) -> str:
             f"for {dataset}")
 
 
-def with_plan(preset: Preset, **choices: int | None) -> Preset:
+def with_plan(preset: Preset, **choices: Any) -> Preset:
     """A preset with the fields of its training plan changed that are not None."""
     changed = {name: value for name, value in choices.items() if value is not None}
     plan: TrainingPlan = replace(preset.training, **changed)

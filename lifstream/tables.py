@@ -248,6 +248,7 @@ def _require_possible(base: Preset, axes: Mapping[str, Sequence[Any]]) -> None:
 def _plan_text(preset: Preset) -> str:
     plan = preset.training
     shift = f", shifts of up to {plan.shift} pixel" if plan.shift else ""
+    shift += ", mirrored at random" if plan.mirror else ""
     return f"{plan.epochs} epochs, rate shift {plan.rate_shift} to {plan.rate_shift_at(plan.epochs - 1)}{shift}"
 
 

@@ -41,6 +41,8 @@ class TrainingPlan:
         Training images held out for validation; 0 learns from all of them.
     shift
         Augmentation: each presentation is shifted by up to this many pixels in each direction, 0..4.
+    mirror
+        Augmentation: half of the presentations, at random, are mirrored, left for right.
     patience
         Early stopping: end after this many epochs without a better validation accuracy, and take the
         weights of the best one; 0 runs all epochs and takes the last weights.
@@ -51,6 +53,7 @@ class TrainingPlan:
     rate_shift_end: int
     validation: int = 5_000
     shift: int = 0
+    mirror: bool = False
     patience: int = 0
 
     def __post_init__(self) -> None:
@@ -62,6 +65,8 @@ class TrainingPlan:
                 raise InputError(f"{name}: {value!r} is not an integer")
             if not low <= value <= high:
                 raise InputError(f"{name}: {value} is out of bounds, must be {low}..{high}")
+        if not isinstance(self.mirror, bool):
+            raise InputError(f"mirror: {self.mirror!r} is neither true nor false")
         if self.patience and not self.validation:
             raise InputError("patience: early stopping needs validation images; give --validation")
 
@@ -254,6 +259,9 @@ PRESETS: dict[str, Preset] = {
         Preset(name="conv-mnist", dataset="mnist",
                spec=_in_words("conv 24 5x5/2, conv 48 3x3 pad 0 rate -1, dense 10", dataset="mnist"),
                training=replace(default_plan("mnist"), shift=1)),
+        Preset(name="conv-fashion", dataset="fashion-mnist",
+               spec=_in_words("conv 24 5x5/2, conv 48 3x3 pad 0 rate -1, dense 10", dataset="fashion-mnist"),
+               training=TrainingPlan(epochs=20, rate_shift=12, rate_shift_end=15, mirror=True)),
         Preset(name="local-mnist", dataset="mnist",
                spec=_in_words("local 8 7x7/3 pad 0 rate -1, dense 10", dataset="mnist"),
                training=TrainingPlan(epochs=12, rate_shift=11, rate_shift_end=14)),

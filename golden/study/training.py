@@ -306,7 +306,7 @@ class Trainer:
         rate_shift = plan.rate_shift_at(state.epoch)
         task = f"epoch {state.epoch + 1}/{plan.epochs}"
         stream = EpochStream(dataset=self.dataset, training=self.training, seed=self.seed, epoch=state.epoch,
-                             shift=plan.shift)
+                             shift=plan.shift, mirror=plan.mirror)
         if report is not None:
             report(Progress(task=task, done=state.position, total=total))
         started, first = time.perf_counter(), state.position

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -246,6 +247,23 @@ def test_shifted_images() -> None:
     assert moved[1].reshape(3, 4).tolist() == [[0, 0, 0, 0], [2, 3, 4, 0], [6, 7, 8, 0]]
     assert moved[2].reshape(3, 4).tolist() == [[0, 0, 0, 9], [0, 0, 0, 0], [0, 0, 0, 0]]
     assert shift_images(image[:0], np.empty((0, 2), dtype=np.int64), height=3, width=4).shape == (0, 12)
+
+
+def test_mirrored_images(digits: Dataset) -> None:
+    def stream(**choices: Any) -> EpochStream:
+        usual: dict[str, Any] = {"seed": 4, "epoch": 0, "shift": 0}
+        return EpochStream(dataset=digits, training=digits.train, **(usual | choices))
+
+    plain, mirrored = stream()[:], stream(mirror=True)
+    turned = (plain.images != mirrored[:].images).any(axis=1)
+    frames = plain.images.reshape(-1, digits.height, digits.width)
+    assert (mirrored[:].images[turned] == frames[turned][:, :, ::-1].reshape(turned.sum(), -1)).all()
+    assert 0.45 < turned.mean() < 0.55
+    assert (plain.labels == mirrored[:].labels).all()
+    assert (mirrored[:].images[5:9] == mirrored[5:9].images).all()
+    assert (stream(mirror=True, epoch=1)[:].images != mirrored[:].images).any()
+    shifted = stream(mirror=True, shift=1)[:]
+    assert (shifted.images != mirrored[:].images).any()
 
 
 def test_shifts_are_seeded_and_use_the_whole_range(digits: Dataset) -> None:
