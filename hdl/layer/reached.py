@@ -67,8 +67,10 @@ class ReachedPositions(wiring.Component):
             m.d.sync += reaching.eq(self.reaching)
         with m.Elif(self.ending & (count == 0) & ~marking & ~recent):
             m.d.sync += [reaching.eq(0), marking.eq(1)]
+        with m.If(marking):     # once more does no harm, and is decided sooner
+            m.d.sync += reached.bit_select(reaching, 1).eq(1)
         with m.If(put.en):
-            m.d.sync += [reached.bit_select(reaching, 1).eq(1), count.eq(count + 1)]
+            m.d.sync += count.eq(count + 1)
         with m.If(self.next & self.last):
             m.d.sync += served.eq(count)
         with m.If(self.forget):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import data, memory, wiring
@@ -18,8 +18,27 @@ from lifstream.hdl.layer.fetch import event_ports
 from lifstream.hdl.layer.phases import LayerPhase
 from lifstream.hdl.layer.reached import ReachedPositions
 from lifstream.hdl.layer.slots import by_fold
+from lifstream.hdl.queue import StreamQueue
 
 __all__ = ["TargetFetch", "TargetTables", "target_tables"]
+
+
+class Source(NamedTuple):
+    """Where a presynaptic neuron's list begins, what is added to its rows, and whether it has one entry alone."""
+
+    address: int
+    row: int
+    single: bool
+
+
+class Entry(NamedTuple):
+    """A target: its row and position, whether the next entry is the list's last, and whether it is a target at all: the
+    list of a neuron that reaches nothing has one entry, which is none."""
+
+    row: int
+    position: int
+    last_follows: bool
+    reaches: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +48,10 @@ class TargetTables:
     Neurons whose targets differ by a constant number of rows alone, as the channels of one place do, share a list.
     """
 
-    sources: tuple[tuple[int, int], ...]
-    """Per presynaptic neuron: where its list begins, and what is added to the list's rows."""
-    targets: tuple[tuple[int, int, bool, bool], ...]
-    """The lists: row, position, whether it is the list's last, and whether it is a target at all: the list of a neuron
-    that reaches nothing has one entry, which is none."""
+    sources: tuple[Source, ...]
+    """By presynaptic neuron."""
+    targets: tuple[Entry, ...]
+    """The lists."""
 
 
 @lru_cache(maxsize=32)
@@ -41,17 +59,17 @@ def target_tables(synapses: Synapses) -> TargetTables:
     """The tables of a layer's synapses."""
     columns = synapses.weight_shape[1]
     begins: dict[tuple[tuple[int, int], ...], int] = {}
-    sources: list[tuple[int, int]] = []
-    entries: list[tuple[int, int, bool, bool]] = []
+    sources: list[Source] = []
+    entries: list[Entry] = []
     for presynaptic in range(synapses.n_in):
         reached = tuple(synapses.targets(presynaptic))
         least = min((target.row for target in reached), default=0)
         listed = tuple((target.row - least, target.first // columns) for target in reached)
         if listed not in begins:
             begins[listed] = len(entries)
-            entries += [(row, position, place == len(listed) - 1, True)
-                        for place, (row, position) in enumerate(listed)] or [(0, 0, True, False)]
-        sources.append((begins[listed], least))
+            entries += [Entry(row, position, place == len(listed) - 2, True)
+                        for place, (row, position) in enumerate(listed)] or [Entry(0, 0, False, False)]
+        sources.append(Source(begins[listed], least, len(listed) < 2))
     return TargetTables(sources=tuple(sources), targets=tuple(entries))
 
 
@@ -62,7 +80,7 @@ class TargetFetch(wiring.Component):
     A step's end goes through the positions that the sample has reached (:class:`ReachedPositions`). From the end of a
     sample to learn from until its update is over, events wait, and the way through the tables is the learning rule's.
 
-    Latency: 3 clocks from the event to its first slot. Throughput: a target per clock and fold of the channels, without
+    Latency: 4 clocks from the event to its first slot. Throughput: a target per clock and fold of the channels, without
     a bubble; a neuron that reaches nothing costs a clock. Adders: two of a row's index, one of a fold's. No
     multiplier. Memory: ``n_in x (log2(list entries) + log2(rows))`` bits, and for each list entry a
     row, a position and two bits. Of a convolution that is an entry for each place of the presynaptic map and position
@@ -78,6 +96,7 @@ class TargetFetch(wiring.Component):
 
     def __init__(self, *, at: PlacedLayer, geometry: LayerGeometry) -> None:
         self._at, self._geometry, self._tables = at, geometry, target_tables(at.synapses)
+        self._queue = StreamQueue(shape=SpikeLayout(geometry.n_in), depth=2)
         neuron, row, fold, position = (bits_for_index(count) for count in (
             geometry.n_in, geometry.rows, geometry.folds, geometry.positions))
         super().__init__({
@@ -106,17 +125,14 @@ class TargetFetch(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         geometry, tables = self._geometry, self._tables
-        source = data.StructLayout({"address": bits_for_index(len(tables.targets)),
-                                    "row": bits_for_index(geometry.matrix_rows)})
-        target = data.StructLayout({"row": bits_for_index(geometry.matrix_rows),
-                                    "position": bits_for_index(geometry.positions), "last": 1, "reaches": 1})
+        row = bits_for_index(geometry.matrix_rows)
+        source = data.StructLayout({"address": bits_for_index(len(tables.targets)), "row": row, "single": 1})
+        target = data.StructLayout({"row": row, "position": bits_for_index(geometry.positions), "last_follows": 1,
+                                    "reaches": 1})
         m.submodules.sources = sources = memory.Memory(
-            shape=source, depth=max(2, geometry.n_in),
-            init=[{"address": address, "row": row} for address, row in tables.sources])
+            shape=source, depth=max(2, geometry.n_in), init=[each._asdict() for each in tables.sources])
         m.submodules.targets = targets = memory.Memory(
-            shape=target, depth=max(2, len(tables.targets)),
-            init=[{"row": row, "position": position, "last": last, "reaches": reaches}
-                  for row, position, last, reaches in tables.targets])
+            shape=target, depth=max(2, len(tables.targets)), init=[each._asdict() for each in tables.targets])
         event, valid, ready = Signal(SpikeLayout(geometry.n_in), name="entering"), Signal(), Signal()
         takes = self._enter(m, event, valid, ready)
         going, found = Signal(), Signal()
@@ -124,7 +140,7 @@ class TargetFetch(wiring.Component):
                                   found=found, step=going | takes)
         spike = found & (held.kind == EventKind.SPIKE)
         m.d.comb += [
-            going.eq(spike & self.flowing), self.occupied.eq(before | found), self.neuron.eq(held.neuron),
+            going.eq(spike & self.flowing), self.occupied.eq(self._queue.sink.valid | before | found), self.neuron.eq(held.neuron),
             self.event_kind.eq(Mux(found, held.kind, EventKind.SPIKE)),
             self.spiking.eq(going & ~self.walked_void), self.spike_row.eq(self.walked_row), self.walked.eq(found),
         ]
@@ -134,6 +150,7 @@ class TargetFetch(wiring.Component):
     def _enter(self, m: Module, event: data.View, valid: Signal, ready: Signal) -> Value:
         """What goes through its targets next: an event, or what learning asks for; returns whether that takes one."""
         events, learns, closed, taught = self.events, Signal(), Signal(), Signal()
+        m.submodules.queue = queue = self._queue
         m.d.sync += learns.eq(self.phase != LayerPhase.FORWARD)
         # Events wait from the end of a sample to learn from until that is done.
         accepted = events.valid & events.ready
@@ -149,10 +166,13 @@ class TargetFetch(wiring.Component):
         if not self._at.first:
             asks, takes = asks | self.back_asks, takes | self.own_slot
             source = Mux(self.phase == LayerPhase.UPDATE, source, self.back_source)
+        waiting = queue.sink.valid  # when learning asks, none does
         m.d.comb += [
-            valid.eq(Mux(closed, asks, events.valid)), events.ready.eq(ready & ~closed), self.walk_ready.eq(ready),
-            event.kind.eq(Mux(closed, EventKind.SPIKE, events.p.kind)),
-            event.neuron.eq(Mux(closed, source, events.p.neuron)),
+            queue.source.valid.eq(events.valid & ~closed), queue.source.payload.eq(events.payload),
+            events.ready.eq(queue.source.ready & ~closed),
+            valid.eq(waiting | asks), queue.sink.ready.eq(ready), self.walk_ready.eq(ready),
+            event.kind.eq(Mux(waiting, queue.sink.p.kind, EventKind.SPIKE)),
+            event.neuron.eq(Mux(waiting, queue.sink.p.neuron, source)),
         ]
         return takes
 
@@ -208,9 +228,12 @@ class TargetFetch(wiring.Component):
                 m.d.sync += [part.eq(Mux(last_row_fold, 0, part + 1)),
                              part_row.eq(Mux(last_row_fold, 0, part_row + geometry.matrix_rows))]
         there = Signal.like(held, name="there")
+        last = Signal()     # the target is its neuron's last: known before it is read
+        with m.If(target.en):
+            m.d.sync += last.eq(Mux(moves, source.data.single, target.data.last_follows))
         m.d.comb += [
             passes.eq(occupied & (~found | step)), walks.eq(held.kind == EventKind.SPIKE),
-            over.eq(passes & (~walks | (last_row_fold & target.data.last))),
+            over.eq(passes & (~walks | (last_row_fold & last))),
             moves.eq(waiting & (~occupied | over)), ready.eq(~waiting | moves), accepts.eq(valid & ready),
             source.addr.eq(event.neuron), source.en.eq(accepts),
             target.addr.eq(Mux(moves, source.data.address, following)), target.en.eq(moves | (passes & last_row_fold)),
@@ -229,6 +252,6 @@ class TargetFetch(wiring.Component):
             m.d.sync += [
                 found.eq(1), there.eq(held), self.walked_row.eq(row), self.walked_fold.eq(fold),
                 self.walked_position.eq(target.data.position), self.walked_void.eq(~target.data.reaches),
-                self.walked_last.eq(target.data.last & last_row_fold),
+                self.walked_last.eq(last & last_row_fold),
             ]
         return there, waiting | occupied

@@ -78,14 +78,15 @@ def test_membrane_units_where_steps_are_long_beside_spikes() -> None:
     Dense(inputs=4, outputs=3)])
 def test_tables_hold_every_target(synapses: Synapses) -> None:
     tables = target_tables(synapses)
-    for presynaptic, (address, first_row) in enumerate(tables.sources):
+    for presynaptic, (address, first_row, last) in enumerate(tables.sources):
         found = []
         while True:
-            row, position, last, reaches = tables.targets[address]
+            row, position, last_follows, reaches = tables.targets[address]
             found += [Target(row=first_row + row, first=position * synapses.weight_shape[1])] if reaches else []
             address += 1
             if last:
                 break
+            last = last_follows
         assert found == list(synapses.targets(presynaptic))
 
 
