@@ -327,6 +327,7 @@ def test_a_network_in_words_learns_on_chip(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["bit_exact"] is True
 
 
+@pytest.mark.regress
 @pytest.mark.simulation
 def test_a_board_with_a_network_in_words(tmp_path: Path) -> None:
     """Simulated, as no port is given; what it has learnt is a model that goes on."""
@@ -386,6 +387,7 @@ def test_verilog_of_a_model(tmp_path: Path) -> None:
     fails("verilog", "--model", "digits", "--rule", "paper", "--out", "v", cwd=tmp_path, naming="--rule")
 
 
+@pytest.mark.regress
 @pytest.mark.simulation
 def test_a_released_model_goes_on_learning_on_chip(tmp_path: Path) -> None:
     done = run("cosim", "digits", "--train", "--images", "20", "--test-images", "10", "--json", cwd=tmp_path)
@@ -395,6 +397,7 @@ def test_a_released_model_goes_on_learning_on_chip(tmp_path: Path) -> None:
     assert report["images"] == 20
 
 
+@pytest.mark.regress
 @pytest.mark.simulation
 def test_a_varied_network_trains_and_goes_on_chip(tmp_path: Path) -> None:
     done = run("train", "--preset", "digits", "--weight-bits", "8", "--rounding", "stochastic", "--steps", "10",
