@@ -201,7 +201,9 @@ class WeightUpdate(wiring.Component):
         following = Signal(layout, name="next_target")
         m.d.comb += [
             begin.eq(there & following.wanted & free), passes.eq(there & (free | ~following.wanted)),
-            self.update_asks.eq(asking), self.update_takes.eq(walking & self.walked & (~there | passes)),
+            self.update_asks.eq(asking),
+            # Not as soon as one is begun with, which is known late: the clock is lost once in a change.
+            self.update_takes.eq(walking & self.walked & (~there | ~following.wanted)),
         ]
         m.d.sync += asking.eq(start)    # the walk is over, so it can be had at once
         with m.If(start):
