@@ -16,18 +16,18 @@ from lifstream.golden.contract.network import Layer, NetworkSpec
 from lifstream.golden.contract.neurons import Lif
 from lifstream.golden.contract.neurons.lif import threshold_behind
 from lifstream.golden.contract.readout import SpikeCounts
-from lifstream.golden.contract.rules import DesireBackpropagation
+from lifstream.golden.contract.rules import HIDDEN_THRESHOLD, DesireBackpropagation
 from lifstream.golden.contract.synapses import Conv, Dense, Local, Map, SumPool, Synapses
 
 __all__ = ["GRAMMAR", "in_words", "network_from_words"]
 
 GRAMMAR = ("conv CHANNELS KxK[/STRIDE], local CHANNELS KxK[/STRIDE], dense NEURONS, or pool SIZE in front of one; "
-           "behind a layer: pad N, rate +N or -N, dropout N (in 1/256)")
+           "behind a layer: pad N, rate +N or -N, dropout N (in 1/256), desire N (in 1/65536)")
 """The words, for people. Kernel, stride and pad may be pairs, down and right: ``5x3/2x1 pad 2x1``."""
 
 _EXAMPLES = {"conv": "conv 16 5x5/2", "local": "local 8 7x7/3", "dense": "dense 10", "pool": "pool 2"}
 _PATCHES: dict[str, type[Conv | Local]] = {"conv": Conv, "local": Local}
-_OPTIONS = {"pad": "pad 2", "rate": "rate -1", "dropout": "dropout 32"}
+_OPTIONS = {"pad": "pad 2", "rate": "rate -1", "dropout": "dropout 32", "desire": "desire 300"}
 _DIGITS_MAX = 9
 
 
@@ -58,7 +58,8 @@ def network_from_words(words: str, *, height: int, width: int, classes: int = 1)
             See :class:`SumPool`; in front of a layer, no layer of its own.
 
         Behind any but ``pool``: ``rate +N`` or ``rate -N``, the rule's ``rate_offset``, -8..8; ``dropout N``, the
-        neurons' ``dropout`` in 1/256, 0..192, not in the last layer.
+        neurons' ``dropout`` in 1/256, 0..192; ``desire N``, the rule's ``hidden_threshold`` in 1/65536, 1..2**24. The last
+        layer has neither of these two.
     height, width
         Of the images, which have one channel.
     classes
@@ -95,8 +96,9 @@ def network_from_words(words: str, *, height: int, width: int, classes: int = 1)
             whole = synapses if pooled is None else SumPool(inputs=pooled, size=size, synapses=synapses)
             layers.append(_learning(whole, said.options, dropped=dropped))
             pooled, dropped = None, layers[-1].neuron.dropout
-            if last and dropped:
-                raise InputError("the last layer has no dropout; leave the word out")
+            for word in ("dropout", "desire"):
+                if last and word in said.options:
+                    raise InputError(f"the last layer has no {word}; leave the word out")
             if last and whole.n_out < classes:
                 raise InputError(f"the last layer has {whole.n_out} neurons, the data set {classes} classes; give it "
                                  f"at least {classes} neurons")
@@ -114,7 +116,7 @@ def in_words(spec: NetworkSpec) -> str | None:
     if not isinstance(spec.readout, SpikeCounts):
         return None
     said = []
-    for layer in spec.layers:
+    for number, layer in enumerate(spec.layers, 1):
         synapses = layer.synapses
         if isinstance(synapses, SumPool):
             said.append(f"pool {synapses.size}")
@@ -133,6 +135,9 @@ def in_words(spec: NetworkSpec) -> str | None:
             words += f" rate {layer.rule.rate_offset:+d}"
         if layer.neuron.dropout:
             words += f" dropout {layer.neuron.dropout}"
+        threshold = getattr(layer.rule, "hidden_threshold", HIDDEN_THRESHOLD)
+        if number < len(spec.layers) and threshold != HIDDEN_THRESHOLD:
+            words += f" desire {threshold}"
         said.append(words)
     return ", ".join(said)
 
@@ -233,4 +238,7 @@ def _learning(synapses: Synapses, options: dict[str, str], *, dropped: int) -> L
         synapses=synapses, formats=formats,
         neuron=Lif(threshold=formats.one, training_threshold=threshold_behind(dropped, threshold=formats.one),
                    dropout=_number(options.get("dropout", "0"), "dropout", "dropout 32 (in 1/256)")),
-        rule=DesireBackpropagation(rounding=Rounding.STOCHASTIC, rate_offset=_offset(options.get("rate", "+0"))))
+        rule=DesireBackpropagation(
+            rounding=Rounding.STOCHASTIC, rate_offset=_offset(options.get("rate", "+0")),
+            hidden_threshold=_number(options.get("desire", str(HIDDEN_THRESHOLD)), "desire",
+                                     "desire 300 (in 1/65536)")))

@@ -140,7 +140,8 @@ class TargetFetch(wiring.Component):
                                   found=found, step=going | takes)
         spike = found & (held.kind == EventKind.SPIKE)
         m.d.comb += [
-            going.eq(spike & self.flowing), self.occupied.eq(self._queue.sink.valid | before | found), self.neuron.eq(held.neuron),
+            going.eq(spike & self.flowing), self.occupied.eq(self._queue.sink.valid | before | found),
+            self.neuron.eq(held.neuron),
             self.event_kind.eq(Mux(found, held.kind, EventKind.SPIKE)),
             self.spiking.eq(going & ~self.walked_void), self.spike_row.eq(self.walked_row), self.walked.eq(found),
         ]

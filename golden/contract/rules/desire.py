@@ -14,13 +14,16 @@ from lifstream.golden.contract.readout import Readout, SpikeCounts
 from lifstream.golden.contract.rules.base import Rule
 from lifstream.golden.contract.synapses import Synapses
 
-__all__ = ["DESIRE_EXPONENT_MIN", "HIDDEN_THRESHOLD_FRACTION", "DesireBackpropagation", "Eligibility", "Magnitude"]
+__all__ = ["DESIRE_EXPONENT_MIN", "HIDDEN_THRESHOLD", "HIDDEN_THRESHOLD_FRACTION", "DesireBackpropagation", "Eligibility", "Magnitude"]
 
 DESIRE_EXPONENT_MIN = -10
 """Smallest exponent of a graded desire: magnitudes are powers of two from 2**-10 to 1."""
 
 HIDDEN_THRESHOLD_FRACTION = 16
 """Fraction bits of a hidden threshold."""
+
+HIDDEN_THRESHOLD = 655
+"""Hidden threshold unless said: 0.01."""
 
 
 class Eligibility(enum.StrEnum):
@@ -69,7 +72,7 @@ class DesireBackpropagation(Rule, kind="desire"):
     magnitude: Magnitude = Magnitude.GRADED
     desire_margin: int = 4
     output_threshold: int = 1
-    hidden_threshold: int = 655
+    hidden_threshold: int = HIDDEN_THRESHOLD
     trace_fraction: int = 4
     trace_leak_shift: int = 2
     rounding: Rounding = Rounding.HALF_UP
