@@ -16,7 +16,7 @@ from lifstream.golden.contract.network import Layer, NetworkSpec
 from lifstream.golden.contract.neurons import Lif
 from lifstream.golden.contract.neurons.lif import threshold_behind
 from lifstream.golden.contract.readout import SpikeCounts
-from lifstream.golden.contract.rules import HIDDEN_THRESHOLD, DesireBackpropagation
+from lifstream.golden.contract.rules import HIDDEN_THRESHOLD, DesireBackpropagation, Magnitude
 from lifstream.golden.contract.synapses import Conv, Dense, Local, Map, SumPool, Synapses
 
 __all__ = ["GRAMMAR", "in_words", "network_from_words"]
@@ -58,8 +58,8 @@ def network_from_words(words: str, *, height: int, width: int, classes: int = 1)
             See :class:`SumPool`; in front of a layer, no layer of its own.
 
         Behind any but ``pool``: ``rate +N`` or ``rate -N``, the rule's ``rate_offset``, -8..8; ``dropout N``, the
-        neurons' ``dropout`` in 1/256, 0..192; ``desire N``, the rule's ``hidden_threshold`` in 1/65536, 1..2**24. The last
-        layer has neither of these two.
+        neurons' ``dropout`` in 1/256, 0..192; ``desire N``, the rule's ``hidden_threshold`` in 1/65536, 1..2**24. The
+        last layer has neither of these two.
     height, width
         Of the images, which have one channel.
     classes
@@ -135,9 +135,10 @@ def in_words(spec: NetworkSpec) -> str | None:
             words += f" rate {layer.rule.rate_offset:+d}"
         if layer.neuron.dropout:
             words += f" dropout {layer.neuron.dropout}"
-        threshold = getattr(layer.rule, "hidden_threshold", HIDDEN_THRESHOLD)
-        if number < len(spec.layers) and threshold != HIDDEN_THRESHOLD:
-            words += f" desire {threshold}"
+        rule = layer.rule
+        if isinstance(rule, DesireBackpropagation) and rule.magnitude is Magnitude.GRADED and number < len(spec.layers) \
+                and rule.hidden_threshold != HIDDEN_THRESHOLD:
+            words += f" desire {rule.hidden_threshold}"
         said.append(words)
     return ", ".join(said)
 

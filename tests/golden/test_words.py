@@ -32,9 +32,10 @@ def synapses(words: str) -> list[Synapses]:
     return [layer.synapses for layer in network_from_words(words, height=8, width=6).layers]
 
 
-def learning(synapses: Synapses, rate_offset: int = 0) -> Layer:
+def learning(synapses: Synapses, rate_offset: int = 0, hidden_threshold: int = 655) -> Layer:
     return Layer(synapses=synapses, neuron=Lif(threshold=1 << 14), formats=Formats(),
-                 rule=DesireBackpropagation(rounding=Rounding.STOCHASTIC, rate_offset=rate_offset))
+                 rule=DesireBackpropagation(rounding=Rounding.STOCHASTIC, rate_offset=rate_offset,
+                                            hidden_threshold=hidden_threshold))
 
 
 EDGES = Conv(inputs=Map(height=28, width=28), channels=16, kernel=(5, 5), stride=(2, 2), padding=(2, 2))
@@ -46,10 +47,10 @@ DIGITS_EDGES = Conv(inputs=Map(height=8, width=8), channels=12, kernel=(3, 3))
 
 
 @pytest.mark.parametrize(("name", "words", "layers"), [
-    ("conv-small", "conv 16 5x5/2, conv 32 3x3/2 rate -1, dense 10",
-     (learning(EDGES), learning(SHAPES, -1), learning(Dense(inputs=1_568, outputs=10)))),
-    ("conv-mnist", "conv 24 5x5/2, conv 48 3x3 pad 0 rate -1, dense 10",
-     (learning(MANY_EDGES), learning(MANY_SHAPES, -1), learning(Dense(inputs=6_912, outputs=10)))),
+    ("conv-small", "conv 16 5x5/2 desire 300, conv 32 3x3/2 rate -1 desire 300, dense 10",
+     (learning(EDGES, 0, 300), learning(SHAPES, -1, 300), learning(Dense(inputs=1_568, outputs=10)))),
+    ("conv-mnist", "conv 24 5x5/2 desire 300, conv 48 3x3 pad 0 rate -1 desire 300, dense 10",
+     (learning(MANY_EDGES, 0, 300), learning(MANY_SHAPES, -1, 300), learning(Dense(inputs=6_912, outputs=10)))),
     ("local-mnist", "local 8 7x7/3 pad 0 rate -1, dense 10",
      (learning(LOCAL_EDGES, -1), learning(Dense(inputs=512, outputs=10)))),
     ("conv-digits", "conv 12 3x3 pad 0 rate +1, pool 2, dense 10",
@@ -64,7 +65,7 @@ def test_presets_in_words(name: str, words: str, layers: tuple[Layer, ...]) -> N
 
 
 @pytest.mark.parametrize(("name", "digest"), [
-    ("conv-digits", "95acb494fcd59176"), ("conv-small", "cb4bffd872eb26f6"), ("conv-mnist", "097d8e820e7fc7d4"),
+    ("conv-digits", "95acb494fcd59176"), ("conv-small", "6686c1a708106369"), ("conv-mnist", "4958e07e7b5edbb7"),
     ("local-mnist", "9b6c4d184b517b11")])
 def test_digests_of_presets_stay(name: str, digest: str) -> None:
     assert PRESETS[name].spec.digest() == digest
@@ -89,7 +90,9 @@ def test_what_words_say() -> None:
         SumPool(inputs=image, size=2, synapses=Conv(inputs=Map(height=4, width=3), channels=3, kernel=(3, 3),
                                                     padding=(1, 1)))]
     assert synapses("  CONV 3  1x1 ,\tdense 2 ") == synapses("conv 3 1x1,dense 2")
-    first, second, last = digits("conv 2 3x3 rate 2 dropout 64 pad 0, pool 3, conv 4 1x1 rate -3, dense 10").layers
+    first, second, last = digits("conv 2 3x3 rate 2 dropout 64 pad 0, pool 3, conv 4 1x1 rate -3 desire 20, dense 10"
+                                 ).layers
+    assert [getattr(layer.rule, "hidden_threshold", None) for layer in (first, second, last)] == [655, 20, 655]
     assert (first.rule.rate_offset, second.rule.rate_offset, last.rule.rate_offset) == (2, -3, 0)
     assert (first.neuron, second.neuron, last.neuron) == (
         Lif(threshold=16_384, dropout=64), Lif(threshold=16_384, training_threshold=12_288), Lif(threshold=16_384))
@@ -116,7 +119,7 @@ def words(draw: st.DrawFn) -> str:
                     + pair(1, 5) + draw(st.sampled_from(("", "/1", "/2", "/3x1", "/2x2")))
                     + draw(st.sampled_from(("", " pad 0", " pad 1", " pad 2x0"))))
     said += [f"dense {draw(st.integers(1, 9))}" for _ in range(draw(st.integers(0, 2)))]
-    options = st.sampled_from(("", " rate +1", " rate -8", " rate 0", " dropout 9", " dropout 0 rate 3"))
+    options = st.sampled_from(("", " rate +1", " rate -8", " rate 0", " dropout 9", " dropout 0 rate 3", " desire 7"))
     return ", ".join([layer if layer.startswith("pool") else layer + draw(options) for layer in said] + ["dense 4"])
 
 

@@ -14,7 +14,8 @@ from lifstream.golden.contract.readout import Readout, SpikeCounts
 from lifstream.golden.contract.rules.base import Rule
 from lifstream.golden.contract.synapses import Synapses
 
-__all__ = ["DESIRE_EXPONENT_MIN", "HIDDEN_THRESHOLD", "HIDDEN_THRESHOLD_FRACTION", "DesireBackpropagation", "Eligibility", "Magnitude"]
+__all__ = ["DESIRE_EXPONENT_MIN", "HIDDEN_THRESHOLD", "HIDDEN_THRESHOLD_FRACTION", "DesireBackpropagation",
+           "Eligibility", "Magnitude"]
 
 DESIRE_EXPONENT_MIN = -10
 """Smallest exponent of a graded desire: magnitudes are powers of two from 2**-10 to 1."""
