@@ -136,8 +136,8 @@ def in_words(spec: NetworkSpec) -> str | None:
         if layer.neuron.dropout:
             words += f" dropout {layer.neuron.dropout}"
         rule = layer.rule
-        if isinstance(rule, DesireBackpropagation) and rule.magnitude is Magnitude.GRADED and number < len(spec.layers) \
-                and rule.hidden_threshold != HIDDEN_THRESHOLD:
+        if number < len(spec.layers) and isinstance(rule, DesireBackpropagation) \
+                and rule.magnitude is Magnitude.GRADED and rule.hidden_threshold != HIDDEN_THRESHOLD:
             words += f" desire {rule.hidden_threshold}"
         said.append(words)
     return ", ".join(said)
