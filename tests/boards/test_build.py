@@ -441,7 +441,7 @@ def test_one_wrong_gate_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
         text = real(*arguments, **options)      # type: ignore[arg-type]
         # The first gate of the adder that makes a membrane potential takes the other of two values in one case.
         place = re.search(r"\.LUT_INIT\(16'h([0-9a-f]{4})\)\n"
-                          r"  \) \\linked\.core\.network\.layer_0\.group_0\.total_S", text)
+                          r"  \) \\linked\.core\.network\.layer_0\.group_0\.membrane_unit\.total_S", text)
         assert place is not None
         return text[:place.start(1)] + f"{int(place[1], 16) ^ 0x8421:04x}" + text[place.end(1):]
 
