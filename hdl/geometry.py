@@ -134,8 +134,8 @@ class Geometry:
         Time steps a weight update goes through per clock, 1..8, for all layers or for each.
     neurons_per_unit
         Lanes that share a membrane unit, 1..8, for all layers or for each; None: 8, and in layers of maps, where a step
-        serves all positions however few spikes there are, as many as keep that from taking longer than half of what
-        the spikes take, if an eighth of the inputs spike.
+        serves every position that the sample has reached, as many as keep all of them from taking longer than half of
+        what the spikes take, if an eighth of the inputs spike.
 
     Raises
     ------

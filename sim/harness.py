@@ -223,6 +223,13 @@ def membrane_word(membrane: dict[str, Any]) -> int:
     return sum([*widths, *(membrane[name]["width"] for name in _OF_MAPS if name in membrane)])
 
 
+def _membrane_capture(membrane: dict[str, Any], word: int, depth: int) -> str:
+    """Verilog that captures a layer's slices of membrane potentials, ``depth`` words of ``word`` bits."""
+    signals = [*membrane["signals"], *(membrane[name]["path"] for name in _OF_MAPS if name in membrane)]
+    return _MEMBRANE.format(layer=membrane["layer"], msb=word - 1, last=depth - 1, valid=membrane["valid"],
+                            signals=", ".join(f"dut.{signal}" for signal in reversed(signals)))
+
+
 def write_harness(description: dict[str, Any], *, samples: int, stimulus_depth: int,
                   capture_depth: int) -> Harness:
     """Write the harness of a design.
@@ -296,13 +303,9 @@ def write_harness(description: dict[str, Any], *, samples: int, stimulus_depth: 
         monitor(inner["path"], f"dut.{inner['path']}", "__", inner["width"])
 
     for membrane in description["membranes"]:
-        layer, word = membrane["layer"], membrane_word(membrane) + CYCLE_BITS
-        depth = samples * steps * membrane["slices"] + 1
-        signals = [*membrane["signals"], *(membrane[name]["path"] for name in _OF_MAPS if name in membrane)]
-        body += _MEMBRANE.format(
-            layer=layer, msb=word - 1, last=depth - 1, valid=membrane["valid"],
-            signals=", ".join(f"dut.{signal}" for signal in reversed(signals)))
-        capture(f"membrane_{layer}", word, depth)
+        depth, word = samples * steps * membrane["slices"] + 1, membrane_word(membrane) + CYCLE_BITS
+        body += _membrane_capture(membrane, word, depth)
+        capture(f"membrane_{membrane['layer']}", word, depth)
 
     outputs = [stream["name"] for stream in description["streams"] if stream["direction"] == "out"]
     inputs = [stimulus.name for stimulus in stimuli]

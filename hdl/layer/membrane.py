@@ -30,8 +30,8 @@ _TURNAROUND = 5
 compete, a step waits longer than that for the winner of the one before."""
 
 
-def carried(m: Module, signal: Signal, stages: int, *, name: str | None = None) -> Signal:
-    """The signal some clocks later; one with fields needs a name."""
+def carried(m: Module, signal: Any, stages: int, *, name: str | None = None) -> Any:
+    """The signal some clocks later; a value, or one with fields, needs a name."""
     for stage in range(stages):
         following = Signal.like(signal, name=f"{name or signal.name}_{stage}", reset_less=True)
         m.d.sync += following.eq(signal)

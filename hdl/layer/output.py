@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out, connect
 
 from lifstream.hdl.events import EventKind, EventSerializer, SliceLayout, bits_for_index, spike_stream
 from lifstream.hdl.geometry import LayerGeometry
-from lifstream.hdl.layer.membrane import registered
+from lifstream.hdl.layer.membrane import carried
 from lifstream.hdl.layer.part import Emission
 from lifstream.hdl.layer.slots import by_fold
 from lifstream.hdl.queue import StreamQueue
@@ -109,7 +109,7 @@ class SliceCollector(Emission):
         m.d.comb += spikes.eq(Cat(*self.spike))
         first: Value = Const(0)     # neuron of the position
         if geometry.walked:
-            valid, marker, spikes, first = (registered(m, value, name) for name, value in (
+            valid, marker, spikes, first = (carried(m, value, 1, name=name) for name, value in (
                 ("valid", valid), ("marker", marker), ("spikes", spikes),
                 ("first", by_fold(m, geometry, self.slice_position[0], geometry.columns))))
         base = Signal(range(neurons + groups))  # column of the slice's first neuron
