@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -126,8 +126,10 @@ class _SelectiveVerilator(_BenchRunner, Verilator):
 
     def _build_command(self) -> list[list[str]]:
         trace = {"--trace": f"--trace-{self.wave_format}"}
-        return [[trace.get(part, part) for part in command if part != "--public-flat-rw"]
-                for command in super()._build_command()]
+        verilate, *make = ([trace.get(part, part) for part in command if part != "--public-flat-rw"]
+                           for command in super()._build_command())
+        # Objects that are there are not made again because their makefile is younger: see _shared_runtime.
+        return [verilate, *([*command, "--old-file=Vtop.mk"] for command in make)]
 
     def _test_command(self) -> list[list[str]]:
         if self.wave_format is not None:
@@ -212,6 +214,26 @@ def _tool_versions() -> str:
     return " ".join(importlib.metadata.version(package) for package in ("cocotb", "verilator"))
 
 
+@contextlib.contextmanager
+def _shared_runtime(work: Path, root: Path, options: Sequence[str]) -> Iterator[None]:
+    """Let a build use the objects of Verilator's own run-time files that an earlier one left, or leave its own.
+
+    They do not depend on the design, and cost more to compile than a small one.
+    """
+    folder = root / f"runtime-{hashlib.sha256(chr(0).join(options).encode()).hexdigest()[:20]}"
+    for found in folder.glob("*.o"):
+        shutil.copyfile(found, work / found.name)
+    yield
+    if not folder.exists():
+        gathered = Path(tempfile.mkdtemp(dir=root, prefix=".runtime."))
+        for made in work.glob("verilated*.o"):
+            shutil.copyfile(made, gathered / made.name)
+        try:
+            gathered.rename(folder)
+        except OSError:  # another worker was faster
+            shutil.rmtree(gathered, ignore_errors=True)
+
+
 def build(*, verilog: str, harness: Harness, description: dict[str, Any],
           simulator: Simulator = Simulator.VERILATOR, optimise: Optimise = Optimise.BUILD,
           waves: WaveFormat | None = None) -> Build:
@@ -226,9 +248,9 @@ def build(*, verilog: str, harness: Harness, description: dict[str, Any],
         A tool is missing, or compilation failed (the message names the log).
     """
     require_tools(simulator, waves)
+    options = [simulator, optimise, str(waves), _tool_versions(), *_VERILATOR_ARGS, sys.executable]
     key = hashlib.sha256("\0".join(
-        [verilog, harness.verilog, harness.control_file, simulator, optimise, str(waves), _tool_versions(),
-         *_VERILATOR_ARGS, sys.executable]).encode()).hexdigest()[:20]
+        [verilog, harness.verilog, harness.control_file, *options]).encode()).hexdigest()[:20]
     root = Path(platformdirs.user_cache_dir("lifstream")) / "builds"
     folder = root / key
     result = Build(folder=folder, simulator=simulator, harness=harness, description=description, waves=waves)
@@ -252,8 +274,9 @@ def build(*, verilog: str, harness: Harness, description: dict[str, Any],
     log = work / "build.log"
     try:
         runner.log.setLevel("WARNING")
-        runner.build(sources=tagged, build_args=arguments, hdl_toplevel="harness", build_dir=work,
-                     timescale=("1ns", "1ps"), waves=waves is not None, log_file=log)
+        with _shared_runtime(work, root, options):
+            runner.build(sources=tagged, build_args=arguments, hdl_toplevel="harness", build_dir=work,
+                         timescale=("1ns", "1ps"), waves=waves is not None, log_file=log)
     except (RuntimeError, SystemExit) as error:
         failed = root / f"failed-{key}.log"
         shutil.copy(log, failed)
