@@ -346,7 +346,7 @@ def demo(
 ) -> None:
     """Train a small network, generate its Verilog, co-simulate the whole test split, write a report with a picture.
 
-    Needs no data set: the digits come with scikit-learn.
+    Needs no data set: the UCI digits come with it.
     """
     from lifstream.hdl.emit import emit_network
 

@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,6 +76,12 @@ def data_dir(tmp_path: Path) -> Path:
         write_idx(tmp_path / f"{prefix}-images-idx3-ubyte", random.integers(0, 256, (count, 28, 28)))
         write_idx(tmp_path / f"{prefix}-labels-idx1-ubyte", np.arange(count) % 10)
     return tmp_path
+
+
+def quick(cases: Iterable[Any], *kept: Any) -> list[Any]:
+    """Cases, values of a parameter or tuples of several, of which all but some are left to the regressions."""
+    return [case if case in kept else pytest.param(*(case if isinstance(case, tuple) else (case,)),
+                                                   marks=pytest.mark.regress) for case in cases]
 
 
 def error_lines(stderr: str) -> list[str]:

@@ -111,7 +111,7 @@ def test_cosim_and_planted_fault(trained: tuple[Path, dict[str, object]]) -> Non
     assert done.returncode == 1
     assert all(word in done.stderr for word in ("image", "step", "layer", "neuron", "expected", "got", "clock", "ns",
                                                 "harness.dut.network.layer_"))
-    done = run("cosim", "d.npz", "--images", "5", "--plant-fault", "weight", "--json", cwd=folder)
+    done = run(*command, "--plant-fault", "weight", "--json", cwd=folder)
     report = json.loads(done.stdout)
     assert report["mismatches"][0] == report["divergence"]
     assert 1 < len(report["mismatches"]) <= 10
@@ -468,15 +468,21 @@ def test_commands_start_without_matplotlib() -> None:
 
 
 @pytest.mark.simulation
-def test_simulated_board_infers_and_learns(trained: tuple[Path, dict[str, object]]) -> None:
-    """A preset starts with random weights, a model with its own; options stand before the command or behind it."""
-    folder, model = trained
-    done = run("board", "--simulated", "digits", "train", "--images", "6", "--json", cwd=folder)
+def test_simulated_board_infers_and_learns(tmp_path: Path) -> None:
+    """A preset starts with random weights; options stand before the command or behind it."""
+    done = run("board", "--simulated", "digits", "train", "--images", "6", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["weights_equal"] is True
     assert report["answers_equal"] is True
     assert report["images"] == 6
+
+
+@pytest.mark.regress
+@pytest.mark.simulation
+def test_simulated_board_takes_models(trained: tuple[Path, dict[str, object]]) -> None:
+    """A model has its own weights, a released one or a file."""
+    folder, model = trained
     done = run("board", "infer", "--simulated", "digits", "--model", "digits", "--images", "4", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
     released = json.loads(done.stdout)

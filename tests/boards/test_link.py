@@ -28,7 +28,7 @@ from lifstream.hdl.geometry import Geometry
 from lifstream.hdl.host.link import Link
 from lifstream.sim.cosim import Stalls
 from tests.boards.soft import SoftBoard
-from tests.conftest import random_images, random_network
+from tests.conftest import quick, random_images, random_network
 from tests.sim.blocks import simulate
 
 SPEC = flat_network(sizes=(9, 6, 3), steps=8)
@@ -242,7 +242,7 @@ def terminal() -> Iterator[str]:
 
 
 @pytest.mark.simulation
-@pytest.mark.parametrize("rate", [0.0, pytest.param(0.004, marks=pytest.mark.regress)])
+@pytest.mark.parametrize("rate", quick([0.0, 0.004], 0.0))
 def test_simulated_board_learns_over_a_noisy_line(terminal: str, rate: float) -> None:
     golden = network()
     with Board(port=_Noisy(open_port(terminal), rate), spec=SPEC, patience=2.0, retries=30, silence=60.0) as board:

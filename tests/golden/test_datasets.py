@@ -20,6 +20,8 @@ def test_digits_need_no_files() -> None:
     assert (digits.height, digits.width, len(digits.train), len(digits.test)) == (8, 8, 1437, 360)
     assert digits.train.images.max() == 255
     assert set(digits.test.labels.tolist()) == set(range(10))
+    assert digits.train.digest == "8b4925d3ea1e20e7477f7168e0f8ce4ff5e9fb66e32b2f85f585a81cffcd5cc3"
+    assert digits.test.digest == "925d04f034e94b7c2a0fce91cdc324b8a0aed1e04e84d70cf57763f161ee3da8"
 
 
 def test_idx_plain_and_compressed(tmp_path: Path) -> None:

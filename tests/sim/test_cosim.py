@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -39,7 +40,7 @@ from lifstream.sim.faults import Fault
 from lifstream.sim.harness import write_harness
 from lifstream.sim.places import slice_of, threshold_path, weight_path
 from lifstream.sim.runner import Simulator, WaveFormat
-from tests.conftest import error_lines, random_images, random_network
+from tests.conftest import error_lines, quick, random_images, random_network
 from tests.golden.test_stdp import plastic
 from tests.sim.test_plastic import start
 from tests.sim.waveform import Waveform
@@ -117,10 +118,8 @@ def check_counters(result: CosimResult, spec: NetworkSpec) -> None:
     assert counters["rate_shift"] == RATE_SHIFT + 1
 
 
-@pytest.mark.parametrize(("lanes", "pixels_per_clock", "unroll"), [
-    pytest.param(1, 1, 1, marks=pytest.mark.regress), pytest.param(3, 2, 5, marks=pytest.mark.regress),
-    pytest.param(5, 16, 2, marks=pytest.mark.regress),
-    (8, 4, 3), pytest.param(13, 4, 8, marks=pytest.mark.regress)])
+@pytest.mark.parametrize(("lanes", "pixels_per_clock", "unroll"), quick(
+    [(1, 1, 1), (3, 2, 5), (5, 16, 2), (8, 4, 3), (13, 4, 8)], (8, 4, 3)))
 def test_geometry_changes_nothing(lanes: int, pixels_per_clock: int, unroll: int) -> None:
     spec = changed(SPEC, output_threshold=3)  # one sample then has nothing to teach
     geometry = Geometry(lanes=lanes, pixels_per_clock=pixels_per_clock, unroll=unroll)
@@ -134,8 +133,8 @@ def test_geometry_changes_nothing(lanes: int, pixels_per_clock: int, unroll: int
             check_counters(result, spec)
 
 
-@pytest.mark.parametrize(("hidden", "lanes", "unroll"), [
-    ((11,), (3, 9), (1, 4)), pytest.param((5, 6, 4), (5, 1, 4, 2), (3, 1, 8, 2), marks=pytest.mark.regress)])
+@pytest.mark.parametrize(("hidden", "lanes", "unroll"), quick(
+    [((11,), (3, 9), (1, 4)), ((5, 6, 4), (5, 1, 4, 2), (3, 1, 8, 2))], ((11,), (3, 9), (1, 4))))
 def test_a_geometry_for_each_layer(hidden: tuple[int, ...], lanes: tuple[int, ...], unroll: tuple[int, ...]) -> None:
     spec = changed(SPEC, sizes=(23, *hidden, 3))
     result = cosim(spec, Geometry(lanes=lanes, unroll=unroll), training=True, stalls=Stalls.RANDOM)
@@ -143,9 +142,9 @@ def test_a_geometry_for_each_layer(hidden: tuple[int, ...], lanes: tuple[int, ..
     assert result.digest == golden_digest(spec)
 
 
-@pytest.mark.parametrize("rule", [NamedRule.PAPER, NamedRule.GRADED])
-@pytest.mark.parametrize("hidden", [(), (9,), (7, 6), (5, 6, 4)])
-@pytest.mark.parametrize("lanes", [9, pytest.param(2, marks=pytest.mark.regress)])
+@pytest.mark.parametrize(("hidden", "rule", "lanes"), quick(
+    itertools.product([(), (9,), (7, 6), (5, 6, 4)], [NamedRule.PAPER, NamedRule.GRADED], [9, 2]),
+    ((), NamedRule.PAPER, 9), ((9,), NamedRule.GRADED, 2), ((5, 6, 4), NamedRule.PAPER, 9)))
 def test_geometry_and_depth(hidden: tuple[int, ...], rule: NamedRule, lanes: int) -> None:
     spec = with_rule(changed(SPEC, sizes=(23, *hidden, 3)), rule)
     result = cosim(spec, Geometry(lanes=lanes), training=True, stalls=Stalls.RANDOM)
@@ -153,27 +152,32 @@ def test_geometry_and_depth(hidden: tuple[int, ...], rule: NamedRule, lanes: int
     assert result.digest == golden_digest(spec)
 
 
-@pytest.mark.parametrize("spec", [
-    changed(SPEC, sizes=(23, 9, 3), membrane_overflow=Overflow.WIDE, membrane_clamp=0),
-    changed(SPEC, sizes=(23, 9, 3), weight_bits=8, weight_fraction=6, trace_fraction=5, leak_shift=3),
-    changed(SPEC, sizes=(23, 9, 3), steps=5, desire_margin=0, dropout=0),
-    changed(SPEC, sizes=(1, 1), steps=20, desire_margin=7),
-    changed(SPEC, sizes=(1, 1), steps=2, desire_margin=0, dropout=0, weight_bits=5, weight_fraction=10,
-            membrane_overflow=Overflow.WIDE, membrane_clamp=0),
-    changed(SPEC, rounding=Rounding.STOCHASTIC),
-    changed(SPEC, sizes=(23, 9, 3), weight_bits=6, weight_fraction=4, rounding=Rounding.STOCHASTIC, dropout=0),
-    with_rule(changed(SPEC, rounding=Rounding.STOCHASTIC), NamedRule.PAPER),
-], ids=["wide membrane", "narrow weights", "few steps", "one neuron", "membrane below the threshold",
-        "stochastic rounding, dropout",
-        "stochastic rounding, narrow weights", "stochastic rounding, paper's rule"])
-@pytest.mark.parametrize("lanes", [4, pytest.param(9, marks=pytest.mark.regress)])
-def test_other_contracts(spec: NetworkSpec, lanes: int) -> None:
+OTHER_CONTRACTS = {
+    "wide membrane": changed(SPEC, sizes=(23, 9, 3), membrane_overflow=Overflow.WIDE, membrane_clamp=0),
+    "narrow weights": changed(SPEC, sizes=(23, 9, 3), weight_bits=8, weight_fraction=6, trace_fraction=5, leak_shift=3),
+    "few steps": changed(SPEC, sizes=(23, 9, 3), steps=5, desire_margin=0, dropout=0),
+    "one neuron": changed(SPEC, sizes=(1, 1), steps=20, desire_margin=7),
+    "membrane below the threshold": changed(
+        SPEC, sizes=(1, 1), steps=2, desire_margin=0, dropout=0, weight_bits=5, weight_fraction=10,
+        membrane_overflow=Overflow.WIDE, membrane_clamp=0),
+    "stochastic rounding, dropout": changed(SPEC, rounding=Rounding.STOCHASTIC),
+    "stochastic rounding, narrow weights": changed(SPEC, sizes=(23, 9, 3), weight_bits=6, weight_fraction=4,
+                                                   rounding=Rounding.STOCHASTIC, dropout=0),
+    "stochastic rounding, paper's rule": with_rule(changed(SPEC, rounding=Rounding.STOCHASTIC), NamedRule.PAPER),
+}
+
+
+@pytest.mark.parametrize(("name", "lanes"), quick(
+    itertools.product(OTHER_CONTRACTS, [4, 9]), ("narrow weights", 9), ("membrane below the threshold", 4),
+    ("stochastic rounding, narrow weights", 4)))
+def test_other_contracts(name: str, lanes: int) -> None:
+    spec = OTHER_CONTRACTS[name]
     result = cosim(spec, Geometry(lanes=lanes), training=True, stalls=Stalls.RANDOM)
     assert result.bit_exact, result.message
     assert result.digest == golden_digest(spec)
 
 
-@settings(max_examples=2, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=1, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_random_networks(data: st.DataObject) -> None:
     check_random_network(data)
@@ -376,7 +380,7 @@ def test_all_that_is_learnt_is_counted_and_stands_where_its_path_says(
 
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
-@pytest.mark.parametrize("stalls", [Stalls.RANDOM, pytest.param(Stalls.NONE, marks=pytest.mark.regress)])
+@pytest.mark.parametrize("stalls", quick([Stalls.RANDOM, Stalls.NONE], Stalls.RANDOM))
 def test_second_simulator_agrees(stalls: Stalls) -> None:
     spec = changed(SPEC, sizes=(23, 7, 3))
     result = cosim(spec, Geometry(lanes=3), training=True, simulator=Simulator.ICARUS, stalls=stalls)
@@ -384,8 +388,9 @@ def test_second_simulator_agrees(stalls: Stalls) -> None:
     assert not cosim(spec, Geometry(lanes=3), simulator=Simulator.ICARUS, fault=Fault.WEIGHT).bit_exact
 
 
-@pytest.mark.parametrize("ending", WaveFormat)
-@pytest.mark.parametrize("simulator", Simulator)
+@pytest.mark.parametrize(("simulator", "ending"), quick(
+    itertools.product(Simulator, WaveFormat), (Simulator.VERILATOR, WaveFormat.FST),
+    (Simulator.ICARUS, WaveFormat.VCD)))
 def test_waves_are_of_the_format_their_name_says(simulator: Simulator, ending: WaveFormat, tmp_path: Path) -> None:
     try:
         runner.require_tools(simulator, ending)

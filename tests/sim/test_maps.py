@@ -24,7 +24,7 @@ from lifstream.golden.study.model_files import Model
 from lifstream.hdl.emit import emit_network
 from lifstream.hdl.geometry import Geometry
 from lifstream.sim.cosim import CosimResult, Segment, Stalls, Surroundings, cosimulate
-from tests.conftest import random_images, random_network
+from tests.conftest import quick, random_images, random_network
 from tests.hdl.test_geometry_emit import lint
 
 pytestmark = pytest.mark.simulation
@@ -123,8 +123,7 @@ LONG = ("convolution behind convolution", "kernels as large as the map", "one ch
 """Cases of which the others hold nearly all; with the regressions."""
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.regress] if name in LONG else [])
-                                  for name in CASES])
+@pytest.mark.parametrize("name", quick(CASES, *(name for name in CASES if name not in LONG)))
 def test_maps_are_bit_exact(name: str) -> None:
     result = play(*CASES[name], rates=2)
     assert result.bit_exact, result.message

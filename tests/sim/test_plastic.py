@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from lifstream.hdl.host.core import Core
 from lifstream.sim.cosim import Continuation, CosimResult, Segment, Stalls, Surroundings, cosimulate
 from lifstream.sim.faults import Fault
 from lifstream.sim.runner import Simulator
-from tests.conftest import random_images
+from tests.conftest import quick, random_images
 from tests.golden.test_stdp import plastic
 from tests.sim.blocks import simulate
 
@@ -79,9 +80,8 @@ def cosim(spec: NetworkSpec, geometry: Geometry, *, emission: Emission | None = 
                       surroundings=Surroundings(stalls=stalls, seed=seed, fault=fault), **options)
 
 
-@pytest.mark.parametrize(("lanes", "pixels_per_clock", "unroll"), [
-    pytest.param(1, 1, 1, marks=pytest.mark.regress), pytest.param(3, 2, 5, marks=pytest.mark.regress), (8, 4, 3),
-    pytest.param(13, 4, 2, marks=pytest.mark.regress)])
+@pytest.mark.parametrize(("lanes", "pixels_per_clock", "unroll"), quick(
+    [(1, 1, 1), (3, 2, 5), (8, 4, 3), (13, 4, 2)], (8, 4, 3)))
 def test_geometry_changes_nothing(lanes: int, pixels_per_clock: int, unroll: int) -> None:
     geometry = Geometry(lanes=lanes, pixels_per_clock=pixels_per_clock, unroll=unroll)
     emission = emit_network(spec=SPEC, geometry=geometry)
@@ -95,24 +95,28 @@ def test_geometry_changes_nothing(lanes: int, pixels_per_clock: int, unroll: int
     assert digests != {start(SPEC).digest()}
 
 
-@pytest.mark.parametrize("spec", [
-    plastic(SIZES, depression_shift=1, presynaptic_target=4),
-    plastic(SIZES, bounds=Bounds.SATURATE, depression_shift=0, weight_sum=0, threshold_leak_shift=3),
-    plastic((21, 9, 12, 4)),
-    plastic(SIZES, rule=NamedRule.REWARD_STDP),
-    plastic((21, 9, 12, 4), rule=NamedRule.REWARD_STDP, rounding=Rounding.STOCHASTIC, weight_sum=20_000,
-            punishment_shift=2, bounds=Bounds.SATURATE),
-    plastic(SIZES, rounding=Rounding.STOCHASTIC, inhibition=0),
-    plastic((1, 1, 4)),
-], ids=["depression", "saturating", "two layers", "rewarded", "rewarded, two layers, stochastic", "stochastic",
-        "one neuron"])
-@pytest.mark.parametrize("lanes", [4, pytest.param(13, marks=pytest.mark.regress)])
-def test_every_branch(spec: NetworkSpec, lanes: int) -> None:
-    result = cosim(spec, Geometry(lanes=lanes), stalls=Stalls.RANDOM)
+BRANCHES = {
+    "depression": plastic(SIZES, depression_shift=1, presynaptic_target=4),
+    "saturating": plastic(SIZES, bounds=Bounds.SATURATE, depression_shift=0, weight_sum=0, threshold_leak_shift=3),
+    "two layers": plastic((21, 9, 12, 4)),
+    "rewarded": plastic(SIZES, rule=NamedRule.REWARD_STDP),
+    "rewarded, two layers, stochastic": plastic(
+        (21, 9, 12, 4), rule=NamedRule.REWARD_STDP, rounding=Rounding.STOCHASTIC, weight_sum=20_000,
+        punishment_shift=2, bounds=Bounds.SATURATE),
+    "stochastic": plastic(SIZES, rounding=Rounding.STOCHASTIC, inhibition=0),
+    "one neuron": plastic((1, 1, 4)),
+}
+
+
+@pytest.mark.parametrize(("name", "lanes"), quick(
+    itertools.product(BRANCHES, [4, 13]), ("depression", 13), ("saturating", 4),
+    ("rewarded, two layers, stochastic", 4)))
+def test_every_branch(name: str, lanes: int) -> None:
+    result = cosim(BRANCHES[name], Geometry(lanes=lanes), stalls=Stalls.RANDOM)
     assert result.bit_exact, result.message
 
 
-@settings(max_examples=2, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=1, suppress_health_check=[HealthCheck.too_slow])
 @given(drawn=st.data())
 def test_random_networks(drawn: st.DataObject) -> None:
     check_random_network(drawn)
@@ -215,6 +219,7 @@ def test_a_network_without_plasticity_knows_no_thresholds(tmp_path: Path) -> Non
     assert [reply.status for reply in replies] == [Status.UNKNOWN_COMMAND] * 2
 
 
+@pytest.mark.regress
 def test_the_competition_costs_little() -> None:
     """Forward cycles are at most those of desire backpropagation and T * (log2(n) + 4).
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -39,7 +40,7 @@ from lifstream.hdl.host.core import Core
 from lifstream.sim.cosim import Stalls
 from lifstream.sim.harness import write_pin_harness
 from lifstream.sim.runner import build, run_bench
-from tests.conftest import random_images, random_network
+from tests.conftest import quick, random_images, random_network
 from tests.golden.test_stdp import plastic
 from tests.sim.blocks import simulate
 
@@ -136,9 +137,10 @@ def length(spec: NetworkSpec, geometry: Geometry, folder: Path) -> int:
     return max(simulate(Core(spec=spec, geometry=geometry), [run], folder, stalls=Stalls.NONE)[0]["replies.cycles"])
 
 
-@pytest.mark.parametrize("stride", [13, pytest.param(1, marks=pytest.mark.regress)])
-@pytest.mark.parametrize("geometry", GEOMETRIES)
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("stride", quick([13, 1], 13))
+@pytest.mark.parametrize(("name", "geometry"), quick(
+    itertools.product(SPECS, GEOMETRIES), ("graded", "one fold"), ("rewarded, two layers, stochastic", "folded"),
+    ("maps", "folded")))
 def test_by_pin(tmp_path: Path, name: str, geometry: str, stride: int) -> None:
     """Every ``stride`` clocks of loading, classifying, learning and reading back: a reset of one to five clocks."""
     spec, folding = SPECS[name], GEOMETRIES[geometry]
@@ -158,7 +160,7 @@ def test_by_pin(tmp_path: Path, name: str, geometry: str, stride: int) -> None:
     assert (happened > len(places) // 4).all()  # neurons fired, and there was something to learn
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", quick(SPECS, "rewarded, two layers, stochastic", "maps"))
 def test_no_memory_need_hold_anything_at_power_up(tmp_path: Path, name: str) -> None:
     """Memories start with random words; weights and thresholds are loaded, and all is as always."""
     spec, folding = SPECS[name], GEOMETRIES["folded"]
@@ -193,7 +195,7 @@ _FRAME = len(encode_frame(Frame(kind=FrameKind.DATA)))
 """Bytes of a frame beside its payload."""
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", quick(SPECS, "graded", "maps"))
 def test_by_frame(tmp_path: Path, name: str) -> None:
     """A RESET frame at moments all over a sample to learn from; every question in a frame of its own."""
     spec = SPECS[name]
@@ -229,7 +231,7 @@ def test_by_frame(tmp_path: Path, name: str) -> None:
         check(spec, replies, f"{name}: RESET frame {moment} clocks after the sample")
 
 
-@pytest.mark.parametrize("name", ["graded", "stdp"])
+@pytest.mark.parametrize("name", quick(["graded", "stdp"], "stdp"))
 def test_by_register_and_pin_of_axi(tmp_path: Path, name: str) -> None:
     """The control register's reset bit, and ``aresetn`` for a single clock, in the middle of an image's learning."""
     spec = SPECS[name]
