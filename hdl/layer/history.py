@@ -17,7 +17,7 @@ _GENERATION_BITS = 8
 
 
 class SpikeHistory(wiring.Component):
-    """Records the spike train of every neuron of a sample, and lists the neurons that fired.
+    """Records the spike train of every neuron of a sample, and names the neurons that fired.
 
     A word holds a neuron's train and the number of the sample it belongs to, so that nothing has to
     be cleared between samples: a word of another sample counts as empty. Sample numbers repeat after
@@ -25,8 +25,8 @@ class SpikeHistory(wiring.Component):
 
     Latency: 3 clocks to record, ``latency`` from ``index`` to ``neuron`` and ``train``. Throughput: one
     spike per clock; the same neuron may spike again after 3 clocks at the earliest. Clearing takes ``neurons``
-    clocks, during which ``busy`` is set.
-    Memory: ``neurons x (T + 8)`` bits and ``neurons x log2(neurons)`` bits. One adder, no multiplier.
+    clocks, during which ``busy`` is set. Memory: ``neurons x (T + 8)`` bits and, for a list in the order of first
+    spikes, ``neurons x log2(neurons)`` bits. One adder, no multiplier.
 
     Parameters
     ----------
@@ -37,7 +37,8 @@ class SpikeHistory(wiring.Component):
     every
         List all neurons, silent ones with an empty train, and keep no list of those that fired.
     ascending
-        List those that fired in ascending order, not as they first fired: from ``list`` on, in ``neurons`` clocks.
+        Look for those that fired in ascending order, while ``scan`` is set, and keep no list: a clock for each neuron,
+        4 for one that fired. The next is looked for as soon as one is taken.
     """
 
     latency = 4
@@ -52,11 +53,17 @@ class SpikeHistory(wiring.Component):
             "spike": In(1),         # record a spike
             "spiking": In(index),   # ... of this neuron
             "step": In(bits_for_index(steps)),
-            "count": Out(bits_for_index(neurons + 1)),  # neurons that fired
-            "index": In(index),     # ask for the index-th of them
             "neuron": Out(index),
             "train": Out(steps),
-            **({"list": In(1), "listed": Out(1)} if ascending else {}),     # all spikes are recorded; the list is made
+            **({
+                "scan": In(1),      # all spikes are recorded: look for neurons that fired
+                "found": Out(1),    # one is there ...
+                "take": In(1),      # ... and taken
+                "exhausted": Out(1),    # none is there, and none is left
+            } if ascending else {
+                "count": Out(bits_for_index(neurons + 1)),  # neurons that fired
+                "index": In(index),     # ask for the index-th of them
+            }),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -66,7 +73,8 @@ class SpikeHistory(wiring.Component):
         m.submodules.trains = trains = memory.Memory(shape=entry, depth=depth, init=[])
         read = trains.read_port()
         write = trains.write_port()
-        if not self._every:
+        lists = not self._every and not self._ascending
+        if lists:
             m.submodules.fired = fired = memory.Memory(shape=bits_for_index(self._neurons), depth=depth, init=[])
             listed = fired.read_port()
             listing = fired.write_port()
@@ -76,7 +84,7 @@ class SpikeHistory(wiring.Component):
         sweep = Signal(bits_for_index(depth))
         with m.If(self.begin):
             m.d.sync += generation.eq(generation + 1)
-            if not self._every:
+            if lists:
                 m.d.sync += self.count.eq(0)
             with m.If(generation == 2**_GENERATION_BITS - 1):
                 m.d.sync += clearing.eq(1)
@@ -103,49 +111,48 @@ class SpikeHistory(wiring.Component):
                 write.data.generation.eq(generation),
                 write.data.train.eq(Mux(known, found.train, 0) | bit),
             ]
-            if not self._every and not self._ascending:
+            if lists:
                 m.d.comb += [listing.en.eq(~known), listing.addr.eq(self.count), listing.data.eq(neuron)]
                 with m.If(~known):
                     m.d.sync += self.count.eq(self.count + 1)
 
         # Recording and playback never overlap: a sample is learnt from when it is over.
-        named = Signal(bits_for_index(self._neurons))
-        asked = Signal.like(named)
-        if self._every:
-            m.d.sync += named.eq(self.index)
-            m.d.comb += self.count.eq(self._neurons)
-        else:
-            m.d.comb += listed.addr.eq(self.index)
-            m.d.sync += named.eq(listed.data)
-        wanted: Value = named
+        asked = Signal(bits_for_index(self._neurons))
         if self._ascending:
-            sweeping, place = self._list(m, known, listing)
-            wanted = Mux(sweeping, place, named)
-        m.d.comb += [read.addr.eq(Mux(self.spike, self.spiking, wanted)),
-                     self.train.eq(Mux(known, found.train, 0) if self._every else found.train)]
-        m.d.sync += [asked.eq(named), self.neuron.eq(asked)]
+            m.d.comb += asked.eq(self._scan(m, known, found))
+        else:
+            named = Signal.like(asked)
+            if self._every:
+                m.d.sync += named.eq(self.index)
+                m.d.comb += self.count.eq(self._neurons)
+            else:
+                m.d.comb += listed.addr.eq(self.index)
+                m.d.sync += named.eq(listed.data)
+            m.d.sync += [asked.eq(named), self.neuron.eq(asked)]
+            m.d.comb += self.train.eq(Mux(known, found.train, 0) if self._every else found.train)
+            asked = named
+        m.d.comb += read.addr.eq(Mux(self.spike, self.spiking, asked))
         return m
 
-    def _list(self, m: Module, known: Value, listing: Any) -> tuple[Signal, Signal]:
-        """Make the list of those that fired; returns whether a neuron's word is to be read for it, and which."""
-        sweeping, listed = Signal(), Signal()
+    def _scan(self, m: Module, known: Value, found: data.View) -> Signal:
+        """Look through the words for those of this sample, and stop at each until it is taken; returns the neuron whose
+        word is to be read."""
         places = [Signal(bits_for_index(self._neurons), name=f"place_{stage}") for stage in range(3)]
-        reading = [sweeping, *(Signal(name=f"reading_{stage}") for stage in (1, 2))]
+        reading = [Signal(name=f"looking_{stage}") for stage in range(3)]
+        started, hit = Signal(), Signal()
         for pipeline in (places, reading):
             m.d.sync += [later.eq(earlier) for earlier, later in pairwise(pipeline)]
-        m.d.comb += self.listed.eq(listed)
-        with m.If(self.list & ~listed & ~Cat(reading).any()):
-            m.d.sync += [sweeping.eq(1), places[0].eq(0)]
-        with m.If(sweeping):
-            m.d.sync += places[0].eq(places[0] + 1)
-            with m.If(places[0] == self._neurons - 1):
-                m.d.sync += sweeping.eq(0)
-        with m.If(reading[-1]):
-            m.d.comb += [listing.en.eq(known), listing.addr.eq(self.count), listing.data.eq(places[-1])]
-            with m.If(known):
-                m.d.sync += self.count.eq(self.count + 1)
-            with m.If(places[-1] == self._neurons - 1):
-                m.d.sync += listed.eq(1)
+        m.d.comb += [hit.eq(reading[-1] & known), self.exhausted.eq(started & ~Cat(reading).any() & ~self.found)]
+        last = self._neurons - 1
+        with m.If(reading[0]):
+            m.d.sync += [places[0].eq(places[0] + 1), reading[0].eq(places[0] != last)]
+        with m.If(self.scan & ~started):
+            m.d.sync += [started.eq(1), places[0].eq(0), reading[0].eq(1)]
+        with m.If(hit):     # what is behind it in the pipeline is read again
+            m.d.sync += [self.found.eq(1), self.neuron.eq(places[-1]), self.train.eq(found.train),
+                         *(each.eq(0) for each in reading)]
+        with m.If(self.take):
+            m.d.sync += [self.found.eq(0), places[0].eq(self.neuron + 1), reading[0].eq(self.neuron != last)]
         with m.If(self.begin):
-            m.d.sync += listed.eq(0)
-        return sweeping, places[0]
+            m.d.sync += [started.eq(0), self.found.eq(0), *(each.eq(0) for each in reading)]
+        return places[0]

@@ -228,16 +228,18 @@ class LifLayer(wiring.Component):
         """The history of presynaptic spikes; returns what it tells the other parts."""
         m.submodules.history = history = SpikeHistory(neurons=self.geometry.n_in, steps=self.at.steps,
                                                       every=self._teaching.every_row, ascending=self.geometry.walked)
-        if self.geometry.walked:
-            phase = told["phase"]
-            m.d.comb += history.list.eq((phase == LayerPhase.BACK) | (phase == LayerPhase.UPDATE))
         m.d.comb += [
             history.begin.eq(told["begin"]), history.step.eq(told["step"]), history.spike.eq(told["record"]),
-            history.spiking.eq(told["neuron"]), history.index.eq(told["train_index"]),
+            history.spiking.eq(told["neuron"]),
         ]
-        listed = {"train_listed": history.listed} if self.geometry.walked else {}
-        return {"history_busy": history.busy, "train_count": history.count, "train_neuron": history.neuron,
-                "train": history.train, **listed}
+        trains: dict[str, Any] = {"history_busy": history.busy, "train_neuron": history.neuron, "train": history.train}
+        if self.geometry.walked:
+            phase = told["phase"]
+            m.d.comb += [history.scan.eq((phase == LayerPhase.BACK) | (phase == LayerPhase.UPDATE)),
+                         history.take.eq(told["train_take"])]
+            return trains | {"train_found": history.found, "train_exhausted": history.exhausted}
+        m.d.comb += history.index.eq(told["train_index"])
+        return trains | {"train_count": history.count}
 
     def _gathered(self) -> dict[str, Any]:
         """What the groups tell, an array each."""

@@ -54,8 +54,14 @@ class WeightUpdate(wiring.Component):
             "finish": Out(1),           # pulse: the update is over
             "shift_rate": In(teaching.rate_bits),           # right shift of every lane ...
             "deepest": In(teaching.deepest_bits),     # ... and the most by which a lane's exceeds that
-            "train_index": Out(neuron),                 # ask for this train ...
-            "train_count": In(bits_for_index(geometry.n_in + 1)),   # ... out of so many
+            **({
+                "train_found": In(1),       # of the next neuron that fired
+                "train_take": Out(1),
+                "train_exhausted": In(1),   # no such neuron is left
+            } if geometry.walked else {
+                "train_index": Out(neuron),     # ask for this train ...
+                "train_count": In(bits_for_index(geometry.n_in + 1)),   # ... out of so many
+            }),
             "train_neuron": In(neuron),
             "train": In(at.steps),
             "learn": Out(learn),
@@ -72,7 +78,6 @@ class WeightUpdate(wiring.Component):
         """Of a walk through a neuron's targets."""
         geometry = self._geometry
         return {
-            "train_listed": In(1),      # the neurons that fired are known
             "update_asks": Out(1),      # go through the targets ...
             "update_source": Out(bits_for_index(geometry.n_in)),    # ... of this neuron
             "update_takes": Out(1),     # the target is over
@@ -100,18 +105,19 @@ class WeightUpdate(wiring.Component):
         m.d.sync += [learn[name].eq(getattr(self, name)) for name in self._learn.held]
         return m
 
-    def _fetch(self, m: Module, take: Signal) -> tuple[Signal, Value, Value]:
-        """The train of the next neuron on the list; returns whether it is there, awaited, and any is left."""
+    def _fetch(self, m: Module, take: Signal) -> tuple[Value, Value, Value]:
+        """The train of the next neuron that fired; returns whether it is there, awaited, and any is left."""
+        if self._geometry.walked:
+            m.d.comb += self.train_take.eq(take)
+            found = (self.phase == LayerPhase.UPDATE) & self.train_found   # it may be there before
+            return found, Const(0), ~self.train_exhausted
         latency = SpikeHistory.latency
         fetched = Signal()
         wait = Signal(range(latency + 1))
         index = Signal(bits_for_index(self._geometry.n_in + 1))
-        left: Value = index != self.train_count
-        if self._geometry.walked:
-            left = left | ~self.train_listed
+        left = index != self.train_count
         m.d.comb += self.train_index.eq(index)
-        wanted = (self.phase == LayerPhase.UPDATE) & ~fetched & left
-        with m.If(wanted & self.train_listed if self._geometry.walked else wanted):
+        with m.If((self.phase == LayerPhase.UPDATE) & ~fetched & left):
             m.d.sync += wait.eq(wait + 1)
             with m.If(wait == latency):
                 m.d.sync += fetched.eq(1)
@@ -121,7 +127,7 @@ class WeightUpdate(wiring.Component):
             m.d.sync += index.eq(0)
         return fetched, wait != 0, left
 
-    def _correlate(self, m: Module, learn: Signal, fetched: Signal, take_fetched: Signal, take: Signal,
+    def _correlate(self, m: Module, learn: Signal, fetched: Value, take_fetched: Signal, take: Signal,
                    complete: Signal) -> tuple[Value, Signal, Value, Signal, Value]:
         """Rebuild the trace, ``unroll`` steps per clock, once per fold.
 

@@ -62,12 +62,20 @@ async def record(clock: Clocked, sample: Sample, *, stop: int | None = None) -> 
 async def listed(clock: Clocked) -> list[tuple[int, int]]:
     dut = clock.dut
     found = []
-    if "list" in dut.signature.members:
-        assert not clock.get(dut.listed)
-        clock.set(dut.list, 1)
-        await clock.until(lambda: clock.get(dut.listed))
-        await clock.tick(5)
-        clock.set(dut.list, 0)
+    if "scan" in dut.signature.members:
+        assert not clock.get(dut.exhausted)
+        clock.set(dut.scan, 1)
+        while True:
+            await clock.until(lambda: clock.get(dut.found) or clock.get(dut.exhausted))
+            if clock.get(dut.exhausted):
+                break
+            await clock.tick(clock.random.choice((0, 1, 5)))
+            found.append((clock.get(dut.neuron), clock.get(dut.train)))
+            clock.set(dut.take, 1)
+            await clock.tick()
+            clock.set(dut.take, 0)
+        clock.set(dut.scan, 0)
+        return found
     for index in range(clock.get(dut.count)):
         clock.set(dut.index, index)
         await clock.tick(dut.latency)
