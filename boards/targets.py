@@ -165,8 +165,8 @@ class Target:
     lanes
         Lanes unless others are asked for; None for as many as the widest layer has neurons.
     map_lanes, map_neurons_per_unit
-        Lanes of a layer of maps, at most, and how many share a membrane unit: what belongs to their folds is in block
-        RAM, a group's lanes side by side in a word.
+        Lanes of a layer of maps, at most (as many as go through its channels no slower), and how many share a membrane
+        unit: what belongs to their folds is in block RAM, a group's lanes side by side in a word.
     pixels_per_clock, unroll
         The rest of its geometry.
     baud
@@ -198,10 +198,18 @@ class Target:
         if all(layer.synapses.all_to_all for layer in spec.layers):
             return Geometry(lanes=lanes, pixels_per_clock=self.pixels_per_clock, unroll=self.unroll)
         maps = [layer.synapses.positions > 1 for layer in spec.layers]
-        return Geometry(lanes=tuple(min(lanes, self.map_lanes) if each else lanes for each in maps),
+        channels = [layer.synapses.weight_shape[1] for layer in spec.layers]
+        return Geometry(lanes=tuple(_as_quick(min(lanes, self.map_lanes), count) if each else lanes
+                                    for each, count in zip(maps, channels, strict=True)),
                         neurons_per_unit=tuple(self.map_neurons_per_unit if each else LANES_PER_GROUP_MAX
                                                for each in maps),
                         pixels_per_clock=self.pixels_per_clock, unroll=self.unroll)
+
+
+def _as_quick(lanes: int, channels: int) -> int:
+    """The fewest lanes that go through the channels in as many clocks."""
+    folds = -(-channels // lanes)
+    return -(-channels // folds)
 
 
 TARGETS = {target.name: target for target in (

@@ -121,24 +121,28 @@ class Frame(wiring.Component):
         with m.Elif(clearing):  # after reset, accumulators hold what the last run left
             m.d.comb += self.issue.eq(1)
             m.d.sync += [slot.kind.eq(SlotKind.CLEAR), clearing.eq(~self.last_fold)]
-        if self._own_slot is not None:
+        # Sums on the way back and updates come at other times than markers do, and go behind them for one reason: what
+        # a marker starts lies far apart.
+        if self._own_slot not in (None, SlotKind.BACK):
             with m.Elif(self.own_slot):
-                walked = self._own_slot is SlotKind.BACK and self._geometry.walked
-                m.d.comb += [] if walked else self.issue.eq(1)
-                m.d.sync += slot.kind.eq(self._own_slot)
-                if walked:
+                m.d.comb += self.issue.eq(1)
+                m.d.sync += [slot.kind.eq(self._own_slot),
+                             pause.eq(MembraneUnit.step_interval(self._geometry) - 1)]
+        with m.Elif(self.occupied & (self.phase == LayerPhase.FORWARD)):
+            self._marker(m, slot, step, pause, may_step, may_learn)
+        if self._own_slot is SlotKind.BACK:
+            with m.Elif(self.own_slot):
+                m.d.sync += slot.kind.eq(SlotKind.BACK)
+                if self._geometry.walked:
                     m.d.sync += [slot.row.eq(self.walked_row), slot.fold.eq(self.walked_fold),
                                  slot.last.eq(self.walked_last), slot.void.eq(self.walked_void)]
-                elif self._own_slot is SlotKind.BACK:
-                    m.d.sync += [slot.row.eq(self.fold_row + self.own_row), slot.last.eq(self.last_fold)]
                 else:
-                    m.d.sync += pause.eq(MembraneUnit.step_interval(self._geometry) - 1)
+                    m.d.comb += self.issue.eq(1)
+                    m.d.sync += [slot.row.eq(self.fold_row + self.own_row), slot.last.eq(self.last_fold)]
         with m.Elif(self.update_slot != SlotKind.IDLE):
             m.d.sync += [slot.kind.eq(self.update_slot), slot.row.eq(self.update_row)]
             if self._every_row:
                 m.d.sync += [slot.fold.eq(self.update_fold), slot.first.eq(self.update_first)]
-        with m.Elif(self.occupied & (self.phase == LayerPhase.FORWARD)):
-            self._marker(m, slot, step, pause, may_step, may_learn)
         m.d.sync += [slot[name].eq(getattr(self, name)) for name in self._slot_fields]
         return m
 

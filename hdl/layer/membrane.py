@@ -188,9 +188,9 @@ class MembraneUnit(wiring.Component):
     @staticmethod
     def step_interval(geometry: LayerGeometry) -> int:
         """Clocks between two STEP slots: every lane is served. Where all folds take turns, none has its own again
-        before the turnaround."""
+        before the turnaround; a position of a map is read for two clocks."""
         if geometry.walked:
-            return geometry.lanes_per_group
+            return max(geometry.lanes_per_group, 2)
         return max(geometry.lanes_per_group, -(-MembraneUnit.turnaround(geometry) // geometry.folds))
 
     def elaborate(self, platform: object) -> Module:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -18,7 +18,7 @@ class ReachedPositions(wiring.Component):
     to zero and reaches no threshold. A step before which nothing was reached serves position 0, so that its end is
     told. The list is kept until the next sample begins.
 
-    Latency: 3 clocks from a spike's slot to ``settled``. Throughput: a spike per clock; a position per ``next``.
+    Latency: 4 clocks from a spike's slot to ``settled``. Throughput: a spike per clock; a position every other clock.
     Adders: two counters. No multiplier. Memory: ``positions x log2(positions)`` bits, and ``positions`` flip-flops.
 
     Parameters
@@ -40,7 +40,7 @@ class ReachedPositions(wiring.Component):
             "position": Out(position),  # to be served now ...
             "newly": Out(1),        # ... for the first time in the sample
             "last": Out(1),         # ... after which there is none
-            "next": In(1),          # it is served
+            "next": In(1),          # it is served; no sooner than two clocks after the one before
             "forget": In(1),        # the sample is over
         })
 
@@ -51,26 +51,30 @@ class ReachedPositions(wiring.Component):
         put, get = order.write_port(), order.read_port()
         reached = Signal(positions)
         count, served = Signal(range(positions + 1)), Signal(range(positions + 1))
-        place, following = Signal(bits_for_index(positions)), Signal(bits_for_index(positions))
-        reaching, marking, recent = Signal.like(self.reaching, name="reached_last"), Signal(), Signal()
+        place, ahead = Signal(bits_for_index(positions)), Signal(bits_for_index(positions), init=1 % positions)
+        first = Signal.like(self.position, name="first_position")
+        reaching, marking, recent = Signal.like(self.reaching, name="reached_last"), Signal(), Signal(2)
         settled = Signal()
         m.d.comb += [
-            settled.eq(~marking & ~recent & (count != 0)), self.settled.eq(settled),
+            settled.eq(~marking & (recent == 0) & (count != 0)), self.settled.eq(settled),
             self.known.eq(reached.bit_select(reaching, 1)),
             put.addr.eq(count), put.data.eq(reaching), put.en.eq(marking & ~self.known),
-            following.eq(Mux(self.next, Mux(self.last, 0, place + 1), place)),
-            get.addr.eq(following), self.position.eq(get.data),
-            self.newly.eq(place >= served), self.last.eq(place == count - 1),
+            get.addr.eq(ahead), self.newly.eq(place >= served), self.last.eq(place == count - 1),
         ]
-        m.d.sync += [marking.eq(self.reach), recent.eq(marking), place.eq(following)]
+        m.d.sync += [marking.eq(self.reach), recent.eq(Cat(marking, recent))]
+        with m.If(self.next):   # the one behind it has been read ahead
+            m.d.sync += [place.eq(Mux(self.last, 0, ahead)), ahead.eq(Mux(self.last, 1, ahead + 1)),
+                         self.position.eq(Mux(self.last, first, get.data))]
         with m.If(self.reach | self.ask):
             m.d.sync += reaching.eq(self.reaching)
-        with m.Elif(self.ending & (count == 0) & ~marking & ~recent):
+        with m.Elif(self.ending & (count == 0) & ~marking & (recent == 0)):
             m.d.sync += [reaching.eq(0), marking.eq(1)]
         with m.If(marking):     # once more does no harm, and is decided sooner
             m.d.sync += reached.bit_select(reaching, 1).eq(1)
         with m.If(put.en):
             m.d.sync += count.eq(count + 1)
+            with m.If(count == 0):
+                m.d.sync += [first.eq(reaching), self.position.eq(reaching)]
         with m.If(self.next & self.last):
             m.d.sync += served.eq(count)
         with m.If(self.forget):

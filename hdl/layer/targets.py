@@ -80,7 +80,7 @@ class TargetFetch(wiring.Component):
     A step's end goes through the positions that the sample has reached (:class:`ReachedPositions`). From the end of a
     sample to learn from until its update is over, events wait, and the way through the tables is the learning rule's.
 
-    Latency: 4 clocks from the event to its first slot. Throughput: a target per clock and fold of the channels, without
+    Latency: 5 clocks from the event to its first slot. Throughput: a target per clock and fold of the channels, without
     a bubble; a neuron that reaches nothing costs a clock. Adders: two of a row's index, one of a fold's. No
     multiplier. Memory: ``n_in x (log2(list entries) + log2(rows))`` bits, and for each list entry a
     row, a position and two bits. Of a convolution that is an entry for each place of the presynaptic map and position
@@ -206,53 +206,62 @@ class TargetFetch(wiring.Component):
 
     def _walk(self, m: Module, source: Any, target: Any, *, valid: Signal, ready: Signal, event: data.View,
               found: Signal, step: Value) -> tuple[data.View, Value]:
-        """Three events at a time: one waits with its entry of the first table, the second's target is being read, a
-        target of the third is there, in registers.
+        """An event waits with its entry of the first table, the target of another is being read, those read before
+        are in a queue, and a target is there, in registers: what happens to it, decided late, goes no further than the
+        queue.
 
-        Returns what is there, and whether anything is on its way.
+        Returns the event whose target is there, and whether anything is on its way.
         """
         geometry = self._geometry
         row_folds, last_row_fold = geometry.row_folds, Const(1)
         waiting, occupied = Signal(), Signal()
         waits, held = (Signal(SpikeLayout(geometry.n_in), name=name) for name in ("waits", "held"))
-        base = Signal(bits_for_index(geometry.matrix_rows))
-        following = Signal(bits_for_index(len(self._tables.targets)))
+        base = Signal(range(geometry.rows))
+        before = Signal(bits_for_index(len(self._tables.targets)))     # the entry read last
         accepts, moves, over, passes, walks = (Signal() for _ in range(5))
-        row: Value = base + target.data.row
-        fold: Value = target.data.position
+        part: Value = Const(0)
         if row_folds > 1:
             part = Signal(range(row_folds), name="walked_part")
-            part_row = Signal(range(geometry.rows))
             last_row_fold = part == row_folds - 1
-            row, fold = row + part_row, by_fold(m, geometry, fold, row_folds) + part
+            first_base = Signal(bits_for_index(geometry.matrix_rows))
             with m.If(passes & walks):
                 m.d.sync += [part.eq(Mux(last_row_fold, 0, part + 1)),
-                             part_row.eq(Mux(last_row_fold, 0, part_row + geometry.matrix_rows))]
-        there = Signal.like(held, name="there")
+                             base.eq(Mux(last_row_fold, first_base, base + geometry.matrix_rows))]
         last = Signal()     # the target is its neuron's last: known before it is read
         with m.If(target.en):
             m.d.sync += last.eq(Mux(moves, source.data.single, target.data.last_follows))
+        read = data.StructLayout({
+            "event": SpikeLayout(geometry.n_in), "base": base.shape(), "row": target.data.row.shape(),
+            "position": target.data.position.shape(), "part": part.shape(), "reaches": 1, "last": 1})
+        m.submodules.ahead = ahead = StreamQueue(shape=read, depth=2)
+        put, get = ahead.source, ahead.sink
         m.d.comb += [
-            passes.eq(occupied & (~found | step)), walks.eq(held.kind == EventKind.SPIKE),
+            put.valid.eq(occupied), passes.eq(occupied & put.ready), walks.eq(held.kind == EventKind.SPIKE),
+            put.p.event.eq(held), put.p.base.eq(base), put.p.row.eq(target.data.row),
+            put.p.position.eq(target.data.position), put.p.part.eq(part), put.p.reaches.eq(target.data.reaches),
+            put.p.last.eq(last & last_row_fold), get.ready.eq(~found | step),
             over.eq(passes & (~walks | (last_row_fold & last))),
             moves.eq(waiting & (~occupied | over)), ready.eq(~waiting | moves), accepts.eq(valid & ready),
             source.addr.eq(event.neuron), source.en.eq(accepts),
-            target.addr.eq(Mux(moves, source.data.address, following)), target.en.eq(moves | (passes & last_row_fold)),
+            target.addr.eq(Mux(moves, source.data.address, before + 1)), target.en.eq(moves | (passes & last_row_fold)),
         ]
         with m.If(target.en):
-            m.d.sync += following.eq(target.addr + 1)
+            m.d.sync += before.eq(target.addr)
         with m.If(over):
             m.d.sync += occupied.eq(0)
         with m.If(moves):
             m.d.sync += [waiting.eq(0), occupied.eq(1), held.eq(waits), base.eq(source.data.row)]
+            m.d.sync += first_base.eq(source.data.row) if row_folds > 1 else []
         with m.If(accepts):
             m.d.sync += [waiting.eq(1), waits.eq(event)]
+        there = Signal.like(held, name="there")
         with m.If(step | self.done):    # after a marker the next event comes a clock later
             m.d.sync += found.eq(0)
-        with m.If(passes):
+        with m.If(get.valid & get.ready):
             m.d.sync += [
-                found.eq(1), there.eq(held), self.walked_row.eq(row), self.walked_fold.eq(fold),
-                self.walked_position.eq(target.data.position), self.walked_void.eq(~target.data.reaches),
-                self.walked_last.eq(last & last_row_fold),
+                found.eq(1), there.eq(get.p.event), self.walked_row.eq(get.p.base + get.p.row),
+                self.walked_fold.eq(by_fold(m, geometry, get.p.position, row_folds) + get.p.part),
+                self.walked_position.eq(get.p.position), self.walked_void.eq(~get.p.reaches),
+                self.walked_last.eq(get.p.last),
             ]
-        return there, waiting | occupied
+        return there, waiting | occupied | get.valid

@@ -101,7 +101,7 @@ class WeightUpdate(wiring.Component):
         summing, fold, row, neuron, word = self._correlate(m, learn, fetched, take_fetched, take, complete)
         changing = self._change(m, learn, take, complete, fold, row, neuron, word)
         busy = fetched | summing | complete | changing
-        m.d.comb += self.finish.eq((self.phase == LayerPhase.UPDATE) & ~left & ~busy & ~waiting)
+        m.d.sync += self.finish.eq((self.phase == LayerPhase.UPDATE) & ~left & ~busy & ~waiting & ~self.finish)
         m.d.sync += [learn[name].eq(getattr(self, name)) for name in self._learn.held]
         return m
 

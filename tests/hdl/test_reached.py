@@ -42,9 +42,9 @@ async def step(clocked: Clocked) -> list[tuple[int, bool]]:
         clocked.set(dut.next, 1)
         await clocked.tick()
         clocked.set(dut.next, 0)
+        await clocked.tick(clocked.random.choice([1, 2, 4]))
         if last:
             break
-        await clocked.tick(clocked.random.choice([0, 1, 4]))
     clocked.set(dut.ending, 0)
     return served
 
