@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Const, Module, Signal
+from amaranth.hdl import Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Member, Out
 
@@ -21,7 +21,7 @@ def event_ports(geometry: LayerGeometry) -> dict[str, Member]:
         "issue": In(1),         # a slot is issued for the present fold, which is then over
         "done": In(1),          # the event is over, if it is no spike
         "occupied": Out(1),     # there is an event ...
-        "event_kind": Out(EventKind),                       # ... of this kind
+        "event_kind": Out(EventKind),                       # ... of this kind; without one, a spike
         "spiking": Out(1),      # ... a spike that wants the slot now
         "neuron": Out(bits_for_index(geometry.n_in)),       # ... of this neuron
         "spike_row": Out(bits_for_index(geometry.rows)),    # ... whose row this is
@@ -61,7 +61,8 @@ class EventFetch(wiring.Component):
         fold, fold_row = Signal.like(self.fold), Signal.like(self.fold_row)
         over = self.spiking & self.last_fold
         m.d.comb += [
-            self.occupied.eq(occupied), self.event_kind.eq(event.kind), self.neuron.eq(event.neuron),
+            self.occupied.eq(occupied), self.event_kind.eq(Mux(occupied, event.kind, EventKind.SPIKE)),
+            self.neuron.eq(event.neuron),
             self.spiking.eq(occupied & (event.kind == EventKind.SPIKE) & self.flowing),
             self.spike_row.eq(fold_row + event.neuron),
             self.fold.eq(fold), self.fold_row.eq(fold_row),

@@ -50,7 +50,7 @@ class Frame(wiring.Component):
         members = {
             "slot": Out(SlotLayout(at, geometry, slot_fields)),
             # The event under way (fetch).
-            "occupied": In(1), "event_kind": In(EventKind), "spiking": In(1), "spike_row": In(row),
+            "event_kind": In(EventKind), "spiking": In(1), "spike_row": In(row),
             "fold": In(fold), **({} if geometry.walked else {"fold_row": In(row)}), "last_fold": In(1),
             "flowing": Out(1), "issue": Out(1), "done": Out(1),
             **(self._map_ports() if geometry.walked else {}),
@@ -128,7 +128,7 @@ class Frame(wiring.Component):
                 m.d.comb += self.issue.eq(1)
                 m.d.sync += [slot.kind.eq(self._own_slot),
                              pause.eq(MembraneUnit.step_interval(self._geometry) - 1)]
-        with m.Elif(self.occupied & (self.phase == LayerPhase.FORWARD)):
+        with m.Elif((self.event_kind != EventKind.SPIKE) & (self.phase == LayerPhase.FORWARD)):
             self._marker(m, slot, step, pause, may_step, may_learn)
         if self._own_slot is SlotKind.BACK:
             with m.Elif(self.own_slot):

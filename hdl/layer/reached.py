@@ -59,9 +59,10 @@ class ReachedPositions(wiring.Component):
             settled.eq(~marking & (recent == 0) & (count != 0)), self.settled.eq(settled),
             self.known.eq(reached.bit_select(reaching, 1)),
             put.addr.eq(count), put.data.eq(reaching), put.en.eq(marking & ~self.known),
-            get.addr.eq(ahead), self.newly.eq(place >= served), self.last.eq(place == count - 1),
+            get.addr.eq(ahead),
         ]
-        m.d.sync += [marking.eq(self.reach), recent.eq(Cat(marking, recent))]
+        m.d.sync += [marking.eq(self.reach), recent.eq(Cat(marking, recent)),
+                     self.newly.eq(place >= served), self.last.eq(place == count - 1)]
         with m.If(self.next):   # the one behind it has been read ahead
             m.d.sync += [place.eq(Mux(self.last, 0, ahead)), ahead.eq(Mux(self.last, 1, ahead + 1)),
                          self.position.eq(Mux(self.last, first, get.data))]

@@ -216,7 +216,7 @@ class TargetFetch(wiring.Component):
         row_folds, last_row_fold = geometry.row_folds, Const(1)
         waiting, occupied = Signal(), Signal()
         waits, held = (Signal(SpikeLayout(geometry.n_in), name=name) for name in ("waits", "held"))
-        base = Signal(range(geometry.rows))
+        base = Signal(bits_for_index(geometry.rows))
         before = Signal(bits_for_index(len(self._tables.targets)))     # the entry read last
         accepts, moves, over, passes, walks = (Signal() for _ in range(5))
         part: Value = Const(0)
