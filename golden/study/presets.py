@@ -223,6 +223,9 @@ def _in_words(words: str, *, dataset: str) -> NetworkSpec:
     return network_from_words(words, **DATASETS[dataset]._asdict())
 
 
+_SUMMED_MAPS = "conv 24 5x5/2 desire 300, conv 48 3x3 pad 0 rate -1 desire 300, pool 2, dense 10"
+
+
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
@@ -257,11 +260,10 @@ PRESETS: dict[str, Preset] = {
                spec=_in_words("conv 16 5x5/2, conv 32 3x3/2 rate -1, dense 10", dataset="mnist"),
                training=TrainingPlan(epochs=11, rate_shift=12, rate_shift_end=14, shift=1)),
         Preset(name="conv-mnist", dataset="mnist",
-               spec=_in_words("conv 24 5x5/2 desire 300, conv 48 3x3 pad 0 rate -1 desire 300, pool 2, dense 10",
-                              dataset="mnist"),
+               spec=_in_words(_SUMMED_MAPS, dataset="mnist"),
                training=TrainingPlan(epochs=24, rate_shift=12, rate_shift_end=16, shift=1)),
         Preset(name="conv-fashion", dataset="fashion-mnist",
-               spec=_in_words("conv 24 5x5/2 desire 300, conv 48 3x3 pad 0 rate -1 desire 300, pool 2, dense 10", dataset="fashion-mnist"),
+               spec=_in_words(_SUMMED_MAPS, dataset="fashion-mnist"),
                training=TrainingPlan(epochs=24, rate_shift=12, rate_shift_end=17, mirror=True)),
         Preset(name="local-mnist", dataset="mnist",
                spec=_in_words("local 8 7x7/3 pad 0 rate -1, dense 10", dataset="mnist"),

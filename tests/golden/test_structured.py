@@ -233,7 +233,7 @@ def test_nested_json_is_refused(depth: int) -> None:
 
 def test_presets_have_as_many_weights_as_they_say() -> None:
     assert PRESETS["conv-small"].spec.parameters == 20_688
-    assert PRESETS["conv-mnist"].spec.parameters == 80_088
+    assert PRESETS["conv-mnist"].spec.parameters == 28_248
     for name in ("conv-digits", "conv-small", "conv-mnist", "local-mnist"):
         PRESETS[name].require_rates()
         for choice in ({"hidden": 4}, {"rule": NamedRule.PAPER}, {"steps": 10}):
