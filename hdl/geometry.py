@@ -10,7 +10,8 @@ from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.contract.synapses import Synapses
 
-__all__ = ["LANES_PER_GROUP_MAX", "Geometry", "LayerGeometry", "PerLayer", "balanced_lanes", "per_layer_text"]
+__all__ = ["LANES_PER_GROUP_MAX", "Geometry", "LayerGeometry", "PerLayer", "balanced_lanes", "counted",
+           "per_layer_text"]
 
 PerLayer = int | tuple[int, ...]
 """A number for all layers of a network, or a tuple with one for each of its layers, the first layer first."""
@@ -101,10 +102,11 @@ class LayerGeometry:
         return _ceil_div(steps, self.unroll)
 
     def __str__(self) -> str:
-        clocks = f"{self.row_folds} clocks per spike"
+        clocks = f"{counted(self.row_folds, 'clock')} per spike"
         if self.walked:
             clocks += f" and position it reaches, out of {self.positions}"
-        return f"Layer {self.n_in} -> {self.n_out}: {self.lanes} lanes in {self.groups} groups, {clocks}"
+        lanes = f"{counted(self.lanes, 'lane')} in {counted(self.groups, 'group')}"
+        return f"Layer {self.n_in} -> {self.n_out}: {lanes}, {clocks}"
 
     def to_json(self) -> dict[str, int]:
         """Plain values for ``NAME.v.json``."""
@@ -112,6 +114,11 @@ class LayerGeometry:
                 "lanes_per_group": self.lanes_per_group, "lanes": self.lanes, "folds": self.folds,
                 "unroll": self.unroll,
                 **({"positions": self.positions, "weight_rows": self.matrix_rows} if self.walked else {})}
+
+
+def counted(count: int, what: str) -> str:
+    """``1 clock``, ``2 clocks``."""
+    return f"{count} {what}" + ("" if count == 1 else "s")
 
 
 def per_layer_text(value: PerLayer) -> str:

@@ -90,6 +90,7 @@ def verilog(
     model of the preset's name, or else random ones.
     """
     from lifstream.hdl.emit import emit_axi, emit_network
+    from lifstream.hdl.geometry import counted
     from lifstream.hdl.usage import companions
 
     output = Output(as_json=as_json)
@@ -119,8 +120,9 @@ def verilog(
         written.append(out / file)
     output.say(described(loaded.preset, loaded.dataset, spec))
     for layer in emission.description["layers"]:
-        output.say(f"layer {layer['n_in']} -> {layer['n_out']}: {layer['lanes']} lanes in {layer['groups']} groups, "
-                   f"{layer['folds'] // layer.get('positions', 1)} clocks per spike"
+        output.say(f"layer {layer['n_in']} -> {layer['n_out']}: {counted(layer['lanes'], 'lane')} in "
+                   f"{counted(layer['groups'], 'group')}, "
+                   f"{counted(layer['folds'] // layer.get('positions', 1), 'clock')} per spike"
                    + (f" and position it reaches, out of {layer['positions']}" if "positions" in layer else ""))
     output.say(f"wrote {', '.join(map(str, written))}")
     if bench is None:

@@ -24,7 +24,7 @@ from lifstream.golden.study.datasets import Split
 from lifstream.golden.study.model_files import Model, save_model
 from lifstream.golden.study.training import Progress
 from lifstream.sim.checkpoint import require_checkpoint
-from lifstream.sim.faults import Fault
+from lifstream.sim.faults import Fault, require_plantable
 from lifstream.sim.harness import write_harness
 from lifstream.sim.runner import Optimise, Simulator, build, require_tools, run_bench, wave_format
 
@@ -165,8 +165,8 @@ def cosimulate(model: Model, splits: dict[str, Split], segments: Sequence[Segmen
     Raises
     ------
     InputError
-        The design's contract is not the model's, a tool is missing, there are no images, a waveform's format is
-        unknown, or the checkpoint is of another run.
+        The design's contract is not the model's, a tool is missing, there are no images, nothing that the fault could
+        falsify, a waveform's format is unknown, or the checkpoint is of another run.
     KeyboardInterrupt
         Interrupted: the simulation has ended, temporary files are gone, the message says what was kept.
     """
@@ -183,6 +183,9 @@ def cosimulate(model: Model, splits: dict[str, Split], segments: Sequence[Segmen
     total = sum(len(segment.order) for segment in segments)
     if total == 0:
         raise InputError("images: none to play, give at least 1")
+    if surroundings.fault is not None:
+        require_plantable(surroundings.fault, spec, labels=any(segment.label for segment in segments),
+                          learns=any(segment.rate_shift is not None for segment in segments))
     segment_values = [{"split": segment.split, "order": f"order_{index}", "rate_shift": segment.rate_shift,
                        "check_every": segment.check_every, "label": segment.label}
                       for index, segment in enumerate(segments)]

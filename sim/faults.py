@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.network import NetworkSpec
+from lifstream.golden.contract.rules import DesireBackpropagation
 from lifstream.golden.model.network import Network
 from lifstream.sim.scoreboard import Captured
 
-__all__ = ["READ_BACK", "Fault", "forget_inhibition", "plant_captured", "plant_pixel", "plant_state", "plant_weight"]
+__all__ = ["READ_BACK", "Fault", "forget_inhibition", "plant_captured", "plant_pixel", "plant_state", "plant_weight",
+           "require_plantable"]
 
 
 class Fault(enum.StrEnum):
@@ -53,6 +56,39 @@ def _differs(network: Network, other: Network, images: NDArray[np.uint8], change
     ours, theirs = network.classify(images), other.classify(changed)
     return bool((ours.input_spikes != theirs.input_spikes).any()) or any(
         (a.membrane != b.membrane).any() for a, b in zip(ours.layers, theirs.layers, strict=True))
+
+
+def require_plantable(fault: Fault, spec: NetworkSpec, *, learns: bool, labels: bool) -> None:
+    """See that there is something that a fault could falsify.
+
+    Parameters
+    ----------
+    fault
+        What is to be planted.
+    spec
+        The network's contract.
+    learns, labels
+        Whether any image is learnt from, and any used to label neurons.
+
+    Raises
+    ------
+    InputError
+        There is not.
+    """
+    def lacks(what: str) -> InputError:
+        return InputError(f"plant fault: {fault}: {what}")
+
+    competing = any(getattr(layer.neuron, "inhibition", 0) for layer in spec.layers)
+    if fault in (Fault.UPDATE, Fault.DESIRE, Fault.THRESHOLD) and not learns:
+        raise lacks("nothing is learnt in this run; learn from images too (--train)")
+    if fault is Fault.DESIRE and not isinstance(spec.layers[0].rule, DesireBackpropagation):
+        raise lacks(f"the rule {spec.layers[0].rule.kind} has no desires")
+    if fault is Fault.THRESHOLD and "thresholds" not in spec.learnt_state:
+        raise lacks("this network has no adaptive thresholds")
+    if fault is Fault.LABEL and not labels:
+        raise lacks("no neurons are labelled in this run; unsupervised networks label theirs after learning (--train)")
+    if fault is Fault.INHIBITION and not competing:
+        raise lacks("this network has no lateral inhibition to lose")
 
 
 def plant_weight(network: Network, images: NDArray[np.uint8], seed: int) -> list[NDArray[np.int32]]:
@@ -142,15 +178,7 @@ def plant_state(arrays: list[NDArray[Any]], seed: int) -> list[NDArray[Any]]:
 
 
 def forget_inhibition(network: Network) -> Network:
-    """The same network under a contract without lateral inhibition, which the design does not know of.
-
-    Raises
-    ------
-    InputError
-        The network has none.
-    """
+    """The same network under a contract without lateral inhibition, which the design does not know of."""
     spec = network.spec
-    if not any(getattr(layer.neuron, "inhibition", 0) for layer in spec.layers):
-        raise InputError("plant fault: this network has no lateral inhibition to lose")
     layers = tuple(replace(layer, neuron=replace(cast(Any, layer.neuron), inhibition=0)) for layer in spec.layers)
     return Network(spec=replace(spec, layers=layers), **network.state)

@@ -47,6 +47,8 @@ class Divergence:
     """Of the neuron, or the weight's, in a map."""
     tap: tuple[int, int, int] | None = None
     """For weights of a map: down and right in the kernel, presynaptic channel."""
+    row_is: str = "tap"
+    """What a row of a map's weights is called: without weight sharing it is no tap, but one of a position."""
     changed_in: int | None = None
     """For weights of a map: the image in which the golden model last changed it, since weights were last equal."""
     clock: int | None = None
@@ -69,7 +71,7 @@ class Divergence:
             where.append(f"neuron {self.neuron}" if self.position is None else
                          f"neuron {self.neuron} (position {self.position}, channel {self.channel})")
         if self.tap is not None:
-            where += [f"tap {self.row} (y {self.tap[0]}, x {self.tap[1]}, input channel {self.tap[2]})",
+            where += [f"{self.row_is} {self.row} (y {self.tap[0]}, x {self.tap[1]}, input channel {self.tap[2]})",
                       f"channel {self.channel}"]
             if self.changed_in is not None:
                 where.append(f"last changed at position {self.position} in image {self.changed_in}")

@@ -377,12 +377,15 @@ class _Session:
         assert found.layer is not None
         assert found.row is not None
         assert found.column is not None
-        patch = self.spec.layers[found.layer].synapses.patch
+        synapses = self.spec.layers[found.layer].synapses
+        patch = synapses.patch
         if patch is None:
             return found
+        shared = synapses.weight_shape[0] == patch.neurons
         place, channel = divmod(found.row % patch.neurons, patch.channels)
         last = self._last_change(found.layer, found.row, found.column)
         return replace(found, tap=(*divmod(place, patch.width), channel), channel=found.column,
+                       row_is="tap" if shared else "row",
                        changed_in=last[0] if last else None, position=last[1] if last else None)
 
     async def check_state(self) -> list[Divergence]:

@@ -429,7 +429,7 @@ def test_competing_neurons_from_training_to_chip(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "adaptive threshold expected" in done.stderr
     done = run("cosim", "digits", "--images", "5", "--plant-fault", "inhibition", cwd=tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "no lateral inhibition" in done.stderr
 
 

@@ -38,10 +38,10 @@ def refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 @pytest.mark.parametrize(("arguments", "naming"), [
     (("--widths", ""), "--widths: ''"), (("--widths", "8,,12"), "--widths: '8,,12'"), (("--widths", ","), "--widths"),
-    (("--widths", "1"), "--widths: 1 is not possible, weight_bits: 1 is out of bounds, must be 2..24"),
+    (("--widths", "1"), "--widths: 1 is not possible, weight_bits: 1 is out of bounds: weights from -2"),
     (("--widths", "16,99"), "--widths: 99 is not possible"), (("--widths", "-8"), "--widths: -8 is not possible"),
     (("--widths", "4"), "--widths: 4 is not possible"), (("--widths", "8,16,8"), "--widths: 8 is given twice"),
-    (("--widths", "24"), "--widths: 24 is not possible, rate shift: 11 is out of bounds"),
+    (("--widths", "24"), "--widths: 24 is not possible, learning rate: rate shift 11 is none"),
     (("--widths", "8,16", "--hidden", "0"), "--hidden: 0 is not possible"),
     (("--hidden", "70000"), "--hidden: 70000 is not possible"), (("--hidden", ""), "--hidden: ''"),
     (("--steps", "0,20"), "--steps: 0 is not possible"), (("--steps", "65"), "--steps: 65 is not possible"),
@@ -113,7 +113,7 @@ def test_words_beside_other_options(refuses: object) -> None:
     for more, naming in ((("--hidden", "9"), "hidden: the layers of conv4-dense10 are not all dense and alike"),
                          (("--weight-bits", "99"), "weight_bits: 99 is out of bounds"), (("--shift", "9"), "shift: 9"),
                          (("--rule", "paper"), "rule: its layers are not all dense and alike"),
-                         (("--weight-bits", "3"), "weight_fraction: 1 is out of bounds")):
+                         (("--weight-bits", "3"), "weight_bits: 3 is out of bounds")):
         refuses("train", *words, *more, naming=naming)  # type: ignore[operator]
     refuses("sweep", *words, "--preset", "digits", naming="either in words or with --preset")  # type: ignore[operator]
     refuses("sweep", *words, "--steps", "9", naming="not all dense and alike")  # type: ignore[operator]

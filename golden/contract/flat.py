@@ -335,7 +335,7 @@ def _require_flat(spec: NetworkSpec, what: str) -> FlatNetwork:
     flat = flattened(spec)
     if flat is None:
         raise InputError(f"{what}: its layers are not all dense and alike, so this cannot be changed in one word; "
-                         "change its JSON")
+                         "change its layers")
     return flat
 
 

@@ -24,7 +24,7 @@ from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.formats import Formats, Overflow, Rounding, signed_bits, unsigned_bits
 from lifstream.golden.contract.input import Input
 from lifstream.golden.contract.neurons import Neuron
-from lifstream.golden.contract.readout import Readout
+from lifstream.golden.contract.readout import CLASSES_MAX, Readout
 from lifstream.golden.contract.rules import Rule
 from lifstream.golden.contract.state import Lifetime, StateArray
 from lifstream.golden.contract.synapses import Synapses
@@ -281,6 +281,7 @@ class NetworkSpec(Declaration):
         if not isinstance(self.readout, wanted := self.layers[0].rule.readout):
             raise InputError(f"readout: {self.readout.kind}, but with the rule {self.layers[0].rule.kind} the last "
                              f"layer is taught by {wanted.kind}")
+        require_integer("readout: classes", self.classes, 1, CLASSES_MAX)
         self.layers[0].rule.check_network(tuple(layer.rule for layer in self.layers))
         low, high = self.rate_shift_range
         if low > high:

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from lifstream.golden.contract.declaration import Declaration, require_integer
 from lifstream.golden.contract.state import StateArray
 
-__all__ = ["Readout", "SpikeCounts", "Votes"]
+__all__ = ["CLASSES_MAX", "Readout", "SpikeCounts", "Votes"]
+
+
+CLASSES_MAX = 256
+"""A prediction is a byte."""
 
 
 class Readout(Declaration, family="readout"):
@@ -37,7 +41,7 @@ class Votes(Readout, kind="votes"):
     Parameters
     ----------
     count
-        Classes, 1..65,536.
+        Classes, 1..256.
     vote_bits
         Width of a two's-complement vote, 2..24.
     """
@@ -46,7 +50,7 @@ class Votes(Readout, kind="votes"):
     vote_bits: int
 
     def __post_init__(self) -> None:
-        require_integer("count", self.count, 1, 65_536)
+        require_integer("count", self.count, 1, CLASSES_MAX)
         require_integer("vote_bits", self.vote_bits, 2, 24)
 
     def classes(self, neurons: int) -> int:

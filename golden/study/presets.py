@@ -133,8 +133,12 @@ class Preset:
     def require_rates(self) -> None:
         """Raise InputError when the contract's update unit cannot make one of the plan's learning rates."""
         plan = self.training
+        low, high = self.spec.rate_shift_range
         for rate_shift in sorted({plan.rate_shift_at(epoch) for epoch in range(plan.epochs)}):
-            self.spec.at(0).update_shift(rate_shift)
+            if not low <= rate_shift <= high:
+                raise InputError(f"learning rate: rate shift {rate_shift} is none that the updates of all layers can "
+                                 f"make, which are {low}..{high}; give --rate-shift and --rate-shift-end, or layers "
+                                 "another 'rate'")
 
     def varied(self, *, rule: NamedRule | None = None, weight_bits: int | None = None, steps: int | None = None,
                hidden: int | None = None, rounding: Rounding | None = None) -> Preset:
@@ -162,6 +166,9 @@ class Preset:
             spec = replace(spec, layers=tuple(replace(layer, rule=replace(cast(Any, layer.rule), rounding=rounding))
                                               for layer in spec.layers))
         if weight_bits is not None:
+            if weight_bits < _WEIGHT_BITS_MIN:
+                raise InputError(f"weight_bits: {weight_bits} is out of bounds: weights from -2 to 2 have at least "
+                                 f"{_WEIGHT_BITS_MIN}")
             spec = preset._with_weight_bits(spec, weight_bits)
             if spec.at(0).weight_range[0] < 0:  # weights from 0 to 1 change by what counts in their LSBs
                 at_random = all(at.rounds_at_random for at in spec.placed)
@@ -181,7 +188,7 @@ class Preset:
         flat = flattened(spec)
         if flat is None:
             raise InputError(f"{what}: the layers of {self.name} are not all dense and alike, so this cannot be "
-                             "changed in one word; change its JSON")
+                             "changed in one word; change its layers")
         return flat
 
     def _with_weight_bits(self, spec: NetworkSpec, bits: int) -> NetworkSpec:
@@ -199,6 +206,8 @@ def _narrowed(layer: Layer, bits: int) -> Layer:
     return replace(layer, formats=formats, neuron=replace(neuron, **thresholds))
 
 
+_WEIGHT_BITS_MIN = 6
+"""Two for -2 to 2, and the least fraction."""
 _DESIRE_FORMS = (NamedRule.PAPER, NamedRule.GRADED)
 _PLASTIC_RATE = 10
 

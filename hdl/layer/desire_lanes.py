@@ -245,13 +245,14 @@ class DesireLanes(LaneRule):
             with m.If(self.starting):
                 m.d.sync += fold.eq(self.arriving.fold)
             get = stored.read_port()
+            # What the sample has not reached rests at zero, at which it is eligible under the least of thresholds.
+            resting = Const(-1 if self._at.neuron.threshold_in(Phase.TRAINING) >> 1 == 0 else 0, lanes)
+            before = Mux(self.serving_slot.step == 0, 0, resting)
             m.d.comb += [get.addr.eq(self._back_or(fold)),
-                         self.note.heard.eq(Mux(self.serving_slot.first, 0, get.data)),
+                         self.note.heard.eq(Mux(self.serving_slot.first, before, get.data)),
                          put.addr.eq(served.fold), put.en.eq(finished), put.data.eq(eligible | served.heard)]
             m.d.sync += heard.eq(get.data)
-            # What the sample has not reached rested at zero.
-            resting = self._at.neuron.threshold_in(Phase.TRAINING) >> 1 == 0
-            return Mux(self.arriving.reached, heard, Const(-1 if resting else 0, lanes))
+            return Mux(self.arriving.reached, heard, resting)
         before, get = stored.read_port(domain="comb"), stored.read_port(domain="comb")
         m.d.comb += [before.addr.eq(served.fold), put.addr.eq(served.fold), put.en.eq(finished),
                      put.data.eq(eligible | Mux(served.first, 0, before.data)), get.addr.eq(self.arriving.fold)]

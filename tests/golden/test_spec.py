@@ -205,3 +205,9 @@ def test_dropout_seeds_differ_and_are_never_zero() -> None:
 def test_unknown_preset_lists_the_known() -> None:
     with pytest.raises(InputError, match="mnist-128"):
         preset_by_name("mnist")
+
+
+def test_an_answer_is_a_byte() -> None:
+    assert flat_network(sizes=(4, 256)).classes == 256
+    with pytest.raises(InputError, match=r"^readout: classes: 257 is out of bounds, must be 1..256"):
+        flat_network(sizes=(4, 257))

@@ -203,9 +203,9 @@ def test_a_preset_in_words() -> None:
 
 
 def test_the_longest_name_is_one_of_a_model() -> None:
-    preset = preset_in_words(", ".join(["pool 1, local 1000 1x1/8"] * 7 + ["dense 65536"]), dataset="digits")
+    preset = preset_in_words(", ".join(["pool 1, local 1000 1x1/8"] * 7 + ["dense 256"]), dataset="digits")
     model = Model(network=Network.initial(spec=digits("dense 10"), seed=1), preset=preset.name, dataset="digits")
-    assert model.preset == "-".join(["local1000"] * 7 + ["dense65536"])
+    assert model.preset == "-".join(["local1000"] * 7 + ["dense256"])
 
 
 def test_a_model_without_a_plan_goes_on_with_that_of_its_network() -> None:

@@ -199,8 +199,8 @@ def test_the_header_says_what_it_is() -> None:
     assert header == [
         "// Module odd_core: a spiking network that learns on chip, 4-3-2, preset odd?module ?? ?x.",
         f"// Contract {spec.digest()}; geometry: lanes 2, pixels per clock 3, unroll 2.",
-        "// Layer 4 -> 3: 2 lanes in 1 groups, 2 clocks per spike.",
-        "// Layer 3 -> 2: 2 lanes in 1 groups, 1 clocks per spike.",
+        "// Layer 4 -> 3: 2 lanes in 1 group, 2 clocks per spike.",
+        "// Layer 3 -> 2: 2 lanes in 1 group, 1 clock per spike.",
         f"// Written by lifstream {lifstream.__version__} with Amaranth {version('amaranth')}; "
         "odd_core.v.json describes it."]
 

@@ -304,6 +304,19 @@ def shown(waves: Waveform, spec: NetworkSpec, description: dict[str, Any], diver
     return signed(int(payloads[clock] & 0xFF), 8)
 
 
+@pytest.mark.parametrize(("spec", "fault", "training", "naming"), [
+    (TINY, Fault.UPDATE, False, "update: nothing is learnt in this run"),
+    (TINY_MAPS, Fault.DESIRE, False, "desire: nothing is learnt in this run"),
+    (TINY_COMPETING, Fault.DESIRE, True, "desire: the rule stdp has no desires"),
+    (TINY, Fault.THRESHOLD, True, "threshold: this network has no adaptive thresholds"),
+    (TINY, Fault.INHIBITION, True, "inhibition: this network has no lateral inhibition"),
+    (TINY, Fault.LABEL, True, "label: no neurons are labelled in this run")])
+def test_a_fault_that_falsifies_nothing_is_refused(spec: NetworkSpec, fault: Fault, training: bool, naming: str,
+                                                   tiny: dict[NetworkSpec, Emission]) -> None:
+    with pytest.raises(InputError, match=naming):
+        cosim(spec, Geometry(lanes=4), training=training, emission=tiny[spec], fault=fault)
+
+
 @pytest.mark.parametrize(("spec", "fault", "quantity"), [
     (TINY, Fault.WEIGHT, "membrane potential"), (TINY, Fault.PIXEL, "spike"), (TINY, Fault.INPUT_SPIKE, "spike"),
     (TINY, Fault.SPIKE, "spike"), (TINY, Fault.MEMBRANE, "membrane potential"), (TINY, Fault.COUNT, "spike count"),

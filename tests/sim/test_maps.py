@@ -33,10 +33,10 @@ IMAGES = 40
 STEPS = 8
 
 
-def layer(synapses: Synapses, *, dropout: int = 0, **rule: Any) -> Layer:
+def layer(synapses: Synapses, *, dropout: int = 0, threshold: int | None = None, **rule: Any) -> Layer:
     """A layer that learns with stochastic rounding unless said."""
     formats = Formats(weight_bits=12, weight_fraction=10)
-    return Layer(synapses=synapses, neuron=Lif(threshold=formats.one, dropout=dropout), formats=formats,
+    return Layer(synapses=synapses, neuron=Lif(threshold=threshold or formats.one, dropout=dropout), formats=formats,
                  rule=DesireBackpropagation(**({"rounding": Rounding.STOCHASTIC, "desire_margin": 2} | rule)))
 
 
@@ -86,6 +86,10 @@ CASES: dict[str, tuple[NetworkSpec, Geometry]] = {
     "sums over squares": (
         network(EVEN, POOLED, SumPool(inputs=Map(height=1, width=2, channels=5), size=1, synapses=Dense(
             inputs=10, outputs=4))), Geometry(lanes=(3, 3, 3))),
+    # Neurons are eligible at rest; those of a position reached late may be eligible before that, and never again.
+    "the least of thresholds": (
+        network(PADDED, layer(NEXT, threshold=1, hidden_threshold=1), dense_behind(NEXT)),
+        Geometry(lanes=(3, 2, 4), neurons_per_unit=2)),
     "behind a dense layer, and last": (
         network(Dense(inputs=20, outputs=18), DENSE_FIRST), Geometry(lanes=(18, 1))),
 }
