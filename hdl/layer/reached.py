@@ -18,7 +18,7 @@ class ReachedPositions(wiring.Component):
     to zero and reaches no threshold. A step before which nothing was reached serves position 0, so that its end is
     told. The list is kept until the next sample begins.
 
-    Latency: 4 clocks from a spike's slot to ``settled``. Throughput: a spike per clock; a position every other clock.
+    Latency: 5 clocks from a spike's slot to ``settled``. Throughput: a spike per clock; a position every other clock.
     Adders: two counters. No multiplier. Memory: ``positions x log2(positions)`` bits, and ``positions`` flip-flops.
 
     Parameters
@@ -54,28 +54,30 @@ class ReachedPositions(wiring.Component):
         place, ahead = Signal(bits_for_index(positions)), Signal(bits_for_index(positions), init=1 % positions)
         first = Signal.like(self.position, name="first_position")
         reaching, marking, recent = Signal.like(self.reaching, name="reached_last"), Signal(), Signal(2)
-        settled = Signal()
+        fresh, arrived = Signal(), Signal.like(self.reaching, name="arrived")
+        quiet = ~marking & (recent == 0)
         m.d.comb += [
-            settled.eq(~marking & (recent == 0) & (count != 0)), self.settled.eq(settled),
             self.known.eq(reached.bit_select(reaching, 1)),
-            put.addr.eq(count), put.data.eq(reaching), put.en.eq(marking & ~self.known),
+            put.addr.eq(count), put.data.eq(arrived), put.en.eq(fresh),
             get.addr.eq(ahead),
         ]
-        m.d.sync += [marking.eq(self.reach), recent.eq(Cat(marking, recent)),
+        m.d.sync += [self.settled.eq(~self.reach & quiet & (count != 0) & ~self.forget),
+                     fresh.eq(marking & ~self.known), arrived.eq(reaching), marking.eq(self.reach),
+                     recent.eq(Cat(marking, recent)),
                      self.newly.eq(place >= served), self.last.eq(place == count - 1)]
         with m.If(self.next):   # the one behind it has been read ahead
             m.d.sync += [place.eq(Mux(self.last, 0, ahead)), ahead.eq(Mux(self.last, 1, ahead + 1)),
                          self.position.eq(Mux(self.last, first, get.data))]
         with m.If(self.reach | self.ask):
             m.d.sync += reaching.eq(self.reaching)
-        with m.Elif(self.ending & (count == 0) & ~marking & (recent == 0)):
+        with m.Elif(self.ending & (count == 0) & quiet):
             m.d.sync += [reaching.eq(0), marking.eq(1)]
         with m.If(marking):     # once more does no harm, and is decided sooner
             m.d.sync += reached.bit_select(reaching, 1).eq(1)
         with m.If(put.en):
             m.d.sync += count.eq(count + 1)
             with m.If(count == 0):
-                m.d.sync += [first.eq(reaching), self.position.eq(reaching)]
+                m.d.sync += [first.eq(arrived), self.position.eq(arrived)]
         with m.If(self.next & self.last):
             m.d.sync += served.eq(count)
         with m.If(self.forget):

@@ -23,6 +23,12 @@ from lifstream.hdl.queue import StreamQueue
 __all__ = ["TargetFetch", "TargetTables", "target_tables"]
 
 
+_AHEAD = 8
+"""Targets read ahead at most."""
+_UNDER_WAY = 3
+"""Of them, those that can still come when there is no more room: read, being read, and that is known a clock later."""
+
+
 class Source(NamedTuple):
     """Where a presynaptic neuron's list begins, what is added to its rows, and whether it has one entry alone."""
 
@@ -80,7 +86,7 @@ class TargetFetch(wiring.Component):
     A step's end goes through the positions that the sample has reached (:class:`ReachedPositions`). From the end of a
     sample to learn from until its update is over, events wait, and the way through the tables is the learning rule's.
 
-    Latency: 5 clocks from the event to its first slot. Throughput: a target per clock and fold of the channels, without
+    Latency: 7 clocks from the event to its first slot. Throughput: a target per clock and fold of the channels, without
     a bubble; a neuron that reaches nothing costs a clock. Adders: two of a row's index, one of a fold's. No
     multiplier. Memory: ``n_in x (log2(list entries) + log2(rows))`` bits, and for each list entry a
     row, a position and two bits. Of a convolution that is an entry for each place of the presynaptic map and position
@@ -206,19 +212,20 @@ class TargetFetch(wiring.Component):
 
     def _walk(self, m: Module, source: Any, target: Any, *, valid: Signal, ready: Signal, event: data.View,
               found: Signal, step: Value) -> tuple[data.View, Value]:
-        """An event waits with its entry of the first table, the target of another is being read, those read before
-        are in a queue, and a target is there, in registers: what happens to it, decided late, goes no further than the
-        queue.
+        """An event's entry of the first table is being read, another's is there, a target of a third is being read,
+        those read before are in a queue, and one is there, in registers. What happens to that, decided late, goes no
+        further than the queue; between block RAMs there is nothing but registers.
 
         Returns the event whose target is there, and whether anything is on its way.
         """
         geometry = self._geometry
         row_folds, last_row_fold = geometry.row_folds, Const(1)
-        waiting, occupied = Signal(), Signal()
-        waits, held = (Signal(SpikeLayout(geometry.n_in), name=name) for name in ("waits", "held"))
+        looking, waiting, occupied, room = (Signal() for _ in range(4))
+        looks, waits, held = (Signal(SpikeLayout(geometry.n_in), name=name) for name in ("looks", "waits", "held"))
+        entry = Signal.like(source.data, name="entry")
         base = Signal(bits_for_index(geometry.rows))
         before = Signal(bits_for_index(len(self._tables.targets)))     # the entry read last
-        accepts, moves, over, passes, walks = (Signal() for _ in range(5))
+        accepts, shifts, moves, over, passes, walks = (Signal() for _ in range(6))
         part: Value = Const(0)
         if row_folds > 1:
             part = Signal(range(row_folds), name="walked_part")
@@ -229,39 +236,46 @@ class TargetFetch(wiring.Component):
                              base.eq(Mux(last_row_fold, first_base, base + geometry.matrix_rows))]
         last = Signal()     # the target is its neuron's last: known before it is read
         with m.If(target.en):
-            m.d.sync += last.eq(Mux(moves, source.data.single, target.data.last_follows))
-        read = data.StructLayout({
-            "event": SpikeLayout(geometry.n_in), "base": base.shape(), "row": target.data.row.shape(),
-            "position": target.data.position.shape(), "part": part.shape(), "reaches": 1, "last": 1})
-        m.submodules.ahead = ahead = StreamQueue(shape=read, depth=2)
-        put, get = ahead.source, ahead.sink
+            m.d.sync += last.eq(Mux(moves, entry.single, target.data.last_follows))
         m.d.comb += [
-            put.valid.eq(occupied), passes.eq(occupied & put.ready), walks.eq(held.kind == EventKind.SPIKE),
-            put.p.event.eq(held), put.p.base.eq(base), put.p.row.eq(target.data.row),
-            put.p.position.eq(target.data.position), put.p.part.eq(part), put.p.reaches.eq(target.data.reaches),
-            put.p.last.eq(last & last_row_fold), get.ready.eq(~found | step),
+            walks.eq(held.kind == EventKind.SPIKE), passes.eq(occupied & room),
             over.eq(passes & (~walks | (last_row_fold & last))),
-            moves.eq(waiting & (~occupied | over)), ready.eq(~waiting | moves), accepts.eq(valid & ready),
+            moves.eq(waiting & (~occupied | over)), shifts.eq(looking & (~waiting | moves)),
+            ready.eq(~looking | shifts), accepts.eq(valid & ready),
             source.addr.eq(event.neuron), source.en.eq(accepts),
-            target.addr.eq(Mux(moves, source.data.address, before + 1)), target.en.eq(moves | (passes & last_row_fold)),
+            target.addr.eq(Mux(moves, entry.address, before + 1)), target.en.eq(moves | (passes & last_row_fold)),
         ]
         with m.If(target.en):
             m.d.sync += before.eq(target.addr)
         with m.If(over):
             m.d.sync += occupied.eq(0)
         with m.If(moves):
-            m.d.sync += [waiting.eq(0), occupied.eq(1), held.eq(waits), base.eq(source.data.row)]
-            m.d.sync += first_base.eq(source.data.row) if row_folds > 1 else []
+            m.d.sync += [waiting.eq(0), occupied.eq(1), held.eq(waits), base.eq(entry.row)]
+            m.d.sync += first_base.eq(entry.row) if row_folds > 1 else []
+        with m.If(shifts):
+            m.d.sync += [looking.eq(0), waiting.eq(1), waits.eq(looks), entry.eq(source.data)]
         with m.If(accepts):
-            m.d.sync += [waiting.eq(1), waits.eq(event)]
+            m.d.sync += [looking.eq(1), looks.eq(event)]
+
+        read = Signal(data.StructLayout({
+            "event": SpikeLayout(geometry.n_in), "base": base.shape(), "target": target.data.shape(),
+            "part": part.shape(), "last": 1}), name="read")
+        reads = Signal()
+        m.submodules.ahead = ahead = StreamQueue(shape=read.shape(), depth=_AHEAD)
+        put, get = ahead.source, ahead.sink
+        m.d.sync += [
+            reads.eq(passes), read.event.eq(held), read.base.eq(base), read.target.eq(target.data), read.part.eq(part),
+            read.last.eq(last & last_row_fold), room.eq(ahead.level <= _AHEAD - _UNDER_WAY)]
+        m.d.comb += [put.valid.eq(reads), put.payload.eq(read), get.ready.eq(~found | step)]
         there = Signal.like(held, name="there")
         with m.If(step | self.done):    # after a marker the next event comes a clock later
             m.d.sync += found.eq(0)
         with m.If(get.valid & get.ready):
+            reached = get.p.target
             m.d.sync += [
-                found.eq(1), there.eq(get.p.event), self.walked_row.eq(get.p.base + get.p.row),
-                self.walked_fold.eq(by_fold(m, geometry, get.p.position, row_folds) + get.p.part),
-                self.walked_position.eq(get.p.position), self.walked_void.eq(~get.p.reaches),
+                found.eq(1), there.eq(get.p.event), self.walked_row.eq(get.p.base + reached.row),
+                self.walked_fold.eq(by_fold(m, geometry, reached.position, row_folds) + get.p.part),
+                self.walked_position.eq(reached.position), self.walked_void.eq(~reached.reaches),
                 self.walked_last.eq(get.p.last),
             ]
-        return there, waiting | occupied | get.valid
+        return there, looking | waiting | occupied | reads | get.valid
