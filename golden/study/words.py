@@ -22,12 +22,13 @@ from lifstream.golden.contract.synapses import Conv, Dense, Local, Map, SumPool,
 __all__ = ["GRAMMAR", "in_words", "network_from_words"]
 
 GRAMMAR = ("conv CHANNELS KxK[/STRIDE], local CHANNELS KxK[/STRIDE], dense NEURONS, or pool SIZE in front of one; "
-           "behind a layer: pad N, rate +N or -N, dropout N (in 1/256), desire N (in 1/65536)")
+           "behind a layer: pad N, rate +N or -N, dropout N (in 1/256), desire N[/RISE] (in 1/65536)")
 """The words, for people. Kernel, stride and pad may be pairs, down and right: ``5x3/2x1 pad 2x1``."""
 
 _EXAMPLES = {"conv": "conv 16 5x5/2", "local": "local 8 7x7/3", "dense": "dense 10", "pool": "pool 2"}
 _PATCHES: dict[str, type[Conv | Local]] = {"conv": Conv, "local": Local}
 _OPTIONS = {"pad": "pad 2", "rate": "rate -1", "dropout": "dropout 32", "desire": "desire 300"}
+_DESIRE_EXAMPLE = "desire 300, or for more spikes another desire 300/330 (in 1/65536)"
 _DIGITS_MAX = 9
 
 
@@ -58,8 +59,8 @@ def network_from_words(words: str, *, height: int, width: int, classes: int = 1)
             See :class:`SumPool`; in front of a layer, no layer of its own.
 
         Behind any but ``pool``: ``rate +N`` or ``rate -N``, the rule's ``rate_offset``, -8..8; ``dropout N``, the
-        neurons' ``dropout`` in 1/256, 0..192; ``desire N``, the rule's ``hidden_threshold`` in 1/65536, 1..2**24. The
-        last layer has neither of these two.
+        neurons' ``dropout`` in 1/256, 0..192; ``desire N`` or ``desire N/RISE``, the rule's ``hidden_threshold`` and
+        ``rise_threshold`` in 1/65536, 1..2**24. The last layer has neither of these two.
     height, width
         Of the images, which have one channel.
     classes
@@ -137,8 +138,10 @@ def in_words(spec: NetworkSpec) -> str | None:
             words += f" dropout {layer.neuron.dropout}"
         rule = layer.rule
         if number < len(spec.layers) and isinstance(rule, DesireBackpropagation) \
-                and rule.magnitude is Magnitude.GRADED and rule.hidden_threshold != HIDDEN_THRESHOLD:
+                and rule.magnitude is Magnitude.GRADED and rule.hidden_thresholds != (HIDDEN_THRESHOLD,) * 2:
             words += f" desire {rule.hidden_threshold}"
+            if rule.rise_threshold is not None:
+                words += f"/{rule.rise_threshold}"
         said.append(words)
     return ", ".join(said)
 
@@ -235,11 +238,12 @@ def _learning(synapses: Synapses, options: dict[str, str], *, dropped: int) -> L
     ``dropped`` is the dropout of the layer before.
     """
     formats = Formats()
+    desire, slash, rise = options.get("desire", str(HIDDEN_THRESHOLD)).partition("/")
     return Layer(
         synapses=synapses, formats=formats,
         neuron=Lif(threshold=formats.one, training_threshold=threshold_behind(dropped, threshold=formats.one),
                    dropout=_number(options.get("dropout", "0"), "dropout", "dropout 32 (in 1/256)")),
         rule=DesireBackpropagation(
             rounding=Rounding.STOCHASTIC, rate_offset=_offset(options.get("rate", "+0")),
-            hidden_threshold=_number(options.get("desire", str(HIDDEN_THRESHOLD)), "desire",
-                                     "desire 300 (in 1/65536)")))
+            hidden_threshold=_number(desire, "desire", _DESIRE_EXAMPLE),
+            rise_threshold=_number(rise, "desire", _DESIRE_EXAMPLE) if slash else None))

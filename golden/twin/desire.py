@@ -48,8 +48,10 @@ class DesireConstants(NamedTuple):
     """(2, T + 1): base-2 logarithm of its magnitude."""
     output_error: NDArray[np.int64]
     """(2, T + 1): its distance in spike counts."""
-    hidden_threshold: Any
-    """Weighted sum from which a neuron of a layer that is not the last has a desire."""
+    fall_threshold: Any
+    """Negated weighted sum from which a neuron of a layer that is not the last is wanted to fire less ..."""
+    rise_threshold: Any
+    """... and weighted sum from which it is wanted to fire more."""
     exponent_from: NDArray[Any]
     """(exponents,): weighted sum from which such a magnitude is 2**(entry + exponent_min)."""
     exponent_min: int
@@ -80,12 +82,13 @@ def integer_constants(at: PlacedLayer, value: type[np.generic]) -> DesireConstan
     assert isinstance(rule, DesireBackpropagation)
     exponents = np.arange(DESIRE_EXPONENT_MIN, 1)
     fraction = _hidden_fraction(at)
+    fall, rise = rule.hidden_thresholds_raw(fraction=fraction, steps=at.steps)
     return DesireConstants(
         eligible_from=value(at.neuron.threshold_in(Phase.TRAINING) >> 1), weight_min=formats.weight_min,
         weight_max=formats.weight_max, spike_unit=1 << rule.trace_fraction,
         pixel_trace=np.ascontiguousarray(trace(rule, spike_patterns(at.steps)).T.astype(np.int32)),
         shift=rule.update_shift(0, formats),
-        hidden_threshold=rule.hidden_threshold_raw(fraction=fraction, steps=at.steps),
+        fall_threshold=fall, rise_threshold=rise,
         exponent_from=np.int64(1) << (exponents - DESIRE_EXPONENT_MIN + fraction), **_shared(at))
 
 
@@ -101,9 +104,10 @@ def real_constants(at: PlacedLayer) -> DesireConstants:
     exponents = np.arange(DESIRE_EXPONENT_MIN, 1)
     unit = 2.0**-DESIRE_EXPONENT_MIN if rule.magnitude is Magnitude.GRADED else rule.desired_count(at.steps)
     threshold = at.neuron.threshold_in(Phase.TRAINING) / at.formats.one
+    fall, rise = rule.hidden_thresholds_real
     return DesireConstants(
         eligible_from=np.float32(threshold / 2), weight_min=-np.inf, weight_max=np.inf, spike_unit=1.0,
-        pixel_trace=traces, shift=rule.rate_offset, hidden_threshold=rule.hidden_threshold_real * unit,
+        pixel_trace=traces, shift=rule.rate_offset, fall_threshold=fall * unit, rise_threshold=rise * unit,
         exponent_from=2.0**(exponents - DESIRE_EXPONENT_MIN), **_shared(at))
 
 
@@ -141,7 +145,7 @@ def hidden_desire(synapses, weights, kept, columns, rule, counts, next_sign, nex
                   error):
     """Desires of a layer from those of its successor's neurons ``columns``."""
     factors = np.empty(len(columns), dtype=np.int64)
-    threshold, graded, exponent_from = rule.hidden_threshold, rule.graded, rule.exponent_from
+    graded, exponent_from = rule.graded, rule.exponent_from
     for index, column in enumerate(columns):
         if graded:
             factors[index] = next_sign[column] << (next_exponent[column] - rule.exponent_min)
@@ -155,7 +159,7 @@ def hidden_desire(synapses, weights, kept, columns, rule, counts, next_sign, nex
             continue
         total = totals[neuron]
         size = abs(total)
-        if size < threshold:
+        if size < (rule.rise_threshold if total > 0 else rule.fall_threshold):
             continue
         sign[neuron] = 1 if total > 0 else -1
         if graded:

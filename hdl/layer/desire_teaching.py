@@ -208,12 +208,13 @@ class DesireTeaching(Teaching):
         size = Signal(len(folded))
         sized = Signal()
         m.d.sync += [sized.eq(complete), negative.eq(folded < 0), size.eq(Mux(folded < 0, -folded, folded))]
-        # The threshold is the previous layer's, in units of this one's weights.
-        threshold = desire_rule(at.network.at(at.index - 1)).hidden_threshold_raw(
+        # The thresholds are the previous layer's, in units of this one's weights.
+        fall, rise = desire_rule(at.network.at(at.index - 1)).hidden_thresholds_raw(
             fraction=at.formats.weight_fraction, steps=at.steps)
+        wanted = size >= rise if rise == fall else Mux(negative, size >= fall, size >= rise)
         answer = Signal(DesireLayout(at.network))
         compared = Signal()
-        m.d.sync += [compared.eq(sized), answer.active.eq(size >= threshold),
+        m.d.sync += [compared.eq(sized), answer.active.eq(wanted),
                      answer.negative.eq(negative)]
         if desire_rule(at).magnitude is Magnitude.GRADED:
             # The sum's unit is 2**-(F + 10); a deficit of d means at least 2**(F + 10 - d).

@@ -148,7 +148,8 @@ def learn(spec: NetworkSpec, weights: list[Any], spikes: list[list[int]], label:
         found = []
         for neuron, total in enumerate(totals):
             unit = 1 << (fraction + 10) if graded else wanted_count << fraction
-            if abs(total) << 16 < rule.hidden_threshold * unit or not kept[at.index][neuron]:  # type: ignore[attr-defined]
+            least = rule.rise_threshold if total > 0 and rule.rise_threshold else rule.hidden_threshold
+            if abs(total) << 16 < least * unit or not kept[at.index][neuron]:  # type: ignore[attr-defined]
                 found.append((0, 0, 0))
                 continue
             count, exponent = sum(step[neuron] for step in states[at.index].spikes), 0

@@ -94,7 +94,8 @@ def test_a_changed_bit_is_named() -> None:
 
 def test_a_fault_in_the_arithmetic_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = trained(GRADED, Engine.NUMPY)
-    monkeypatch.setattr(DesireBackpropagation, "hidden_threshold_raw", lambda _, fraction, steps: 1 << fraction)  # noqa: ARG005
+    monkeypatch.setattr(DesireBackpropagation, "hidden_thresholds_raw",
+                        lambda _, fraction, steps: (1 << fraction,) * 2)  # noqa: ARG005
     assert first_difference(expected, trained(GRADED, Engine.NUMBA)).startswith("image ")
 
 

@@ -116,7 +116,8 @@ def unlike_networks(draw: st.DrawFn) -> NetworkSpec:
         threshold = draw(st.integers(1, 2 << fraction))
         rule = DesireBackpropagation(
             **form, output_threshold=draw(st.integers(1, min(3, steps))),
-            hidden_threshold=draw(st.integers(1, 3000)), trace_fraction=draw(st.integers(0, 6)),
+            hidden_threshold=draw(st.integers(1, 3000)),
+            rise_threshold=draw(st.one_of(st.none(), st.integers(1, 6000))), trace_fraction=draw(st.integers(0, 6)),
             trace_leak_shift=draw(st.integers(1, 5)), rounding=draw(st.sampled_from(Rounding)))
         layers.append(Layer(
             synapses=Dense(inputs=n_in, outputs=n_out), rule=rule,

@@ -173,12 +173,22 @@ def test_hidden_threshold_in_raw_units() -> None:
     def raw(spec: NetworkSpec) -> int:
         rule = spec.layers[0].rule
         assert isinstance(rule, DesireBackpropagation)
-        return rule.hidden_threshold_raw(fraction=spec.layers[1].formats.weight_fraction, steps=spec.steps)
+        fall, rise = rule.hidden_thresholds_raw(fraction=spec.layers[1].formats.weight_fraction, steps=spec.steps)
+        assert fall == rise
+        return fall
 
     graded = with_rule(flat_network(sizes=(4, 3, 2)), NamedRule.GRADED)
     assert raw(graded) == -(-655 * 2**24 // 2**16)
     paper = with_rule(graded, NamedRule.PAPER)
     assert raw(paper) == -(-3277 * 16 * 2**14 // 2**16)
+    for magnitude, unit in ((Magnitude.GRADED, 2**24), (Magnitude.TERNARY, 16 * 2**14)):
+        rule = DesireBackpropagation(magnitude=magnitude, hidden_threshold=300, rise_threshold=331)
+        assert rule.hidden_thresholds_raw(fraction=14, steps=20) == (-(-300 * unit // 2**16), -(-331 * unit // 2**16))
+        assert DesireBackpropagation.from_json(rule.to_json(), "rule") == rule
+    assert "rise_threshold" not in DesireBackpropagation().to_json()
+    for value in (0, 2**24 + 1, 1.5, True):
+        with pytest.raises(InputError, match="rise_threshold"):
+            DesireBackpropagation(rise_threshold=value)  # type: ignore[arg-type]
 
 
 def test_rules_are_recognised() -> None:

@@ -91,6 +91,9 @@ def test_what_words_say() -> None:
         SumPool(inputs=image, size=2, synapses=Conv(inputs=Map(height=4, width=3), channels=3, kernel=(3, 3),
                                                     padding=(1, 1)))]
     assert synapses("  CONV 3  1x1 ,\tdense 2 ") == synapses("conv 3 1x1,dense 2")
+    risen = digits("conv 2 3x3 desire 300/330, dense 20 desire 655/700, dense 10")
+    assert [layer.rule.hidden_thresholds for layer in risen.layers] == [(300, 330), (655, 700), (655, 655)]
+    assert in_words(risen) == "conv 2 3x3 desire 300/330, dense 20 desire 655/700, dense 10"
     first, second, last = digits("conv 2 3x3 rate 2 dropout 64 pad 0, pool 3, conv 4 1x1 rate -3 desire 20, dense 10"
                                  ).layers
     assert [getattr(layer.rule, "hidden_threshold", None) for layer in (first, second, last)] == [655, 20, 655]
@@ -164,6 +167,8 @@ def test_what_words_leave_open_is_not_looked_at() -> None:
     ("conv 4 3x3 rate x", "'conv 4 3x3 rate x': 'x' is no rate; write a whole number, as in rate +1 or rate -1"),
     ("conv 4 3x3 rate +-1", "'conv 4 3x3 rate +-1': '-1' is no rate"),
     ("dense 20 dropout 10%, dense 10", "'dense 20 dropout 10%': '10%' is no dropout; write a whole number, as in"),
+    ("dense 20 desire 3/x, dense 10", "'dense 20 desire 3/x': 'x' is no desire; write a whole number, as in desire 300"),
+    ("dense 20 desire 3/0, dense 10", "'dense 20 desire 3/0': rise_threshold: 0 is out of bounds"),
     ("dense ten", "'dense ten': 'ten' is no number of neurons; write a whole number, as in dense 10"),
     (f"dense {'9' * 400}", f"'dense {'9' * 400}': '{'9' * 400}' is no number"),
     ("conv a 3x3", "'conv a 3x3': 'a' is no number of channels"), ("pool x, dense 10", "'pool x': 'x' is no size"),

@@ -59,6 +59,9 @@ class DesireBackpropagation(Rule, kind="desire"):
         Smallest spike-count error (counts) that gives a neuron of the last layer a desire, 1..T.
     hidden_threshold
         Smallest absolute weighted sum, in units of 2**-16, that gives a neuron of another layer a desire, 1..2**24.
+    rise_threshold
+        The same for the desire to fire more, in units of 2**-16, 1..2**24; None: ``hidden_threshold``. Somewhat larger
+        than that it keeps the layer's activity from growing, of which output neurons that want more make most.
     trace_fraction, trace_leak_shift, rounding
         See :class:`Rule`.
     rate_offset
@@ -67,7 +70,7 @@ class DesireBackpropagation(Rule, kind="desire"):
     """
 
     readout: ClassVar[type[Readout]] = SpikeCounts
-    added: ClassVar[tuple[str, ...]] = ("rate_offset",)
+    added: ClassVar[tuple[str, ...]] = ("rate_offset", "rise_threshold")
 
     eligibility: Eligibility = Eligibility.MEMBRANE
     magnitude: Magnitude = Magnitude.GRADED
@@ -78,6 +81,7 @@ class DesireBackpropagation(Rule, kind="desire"):
     trace_leak_shift: int = 2
     rounding: Rounding = Rounding.HALF_UP
     rate_offset: int = 0
+    rise_threshold: int | None = None
 
     def __post_init__(self) -> None:
         self._check_shared()
@@ -86,6 +90,8 @@ class DesireBackpropagation(Rule, kind="desire"):
             if not isinstance(getattr(self, name), kind):
                 raise InputError(f"{name}: {getattr(self, name)!r} is not a {kind.__name__}")
         require_integer("hidden_threshold", self.hidden_threshold, 1, 1 << 24)
+        if self.rise_threshold is not None:
+            require_integer("rise_threshold", self.rise_threshold, 1, 1 << 24)
 
     def check(self, *, synapses: Synapses, formats: Formats, neuron: Neuron, steps: int) -> None:
         super().check(synapses=synapses, formats=formats, neuron=neuron, steps=steps)
@@ -108,22 +114,32 @@ class DesireBackpropagation(Rule, kind="desire"):
         return steps - self.desire_margin
 
     @property
-    def hidden_threshold_real(self) -> float:
-        """The hidden threshold as a real number."""
-        return self.hidden_threshold / (1 << HIDDEN_THRESHOLD_FRACTION)
+    def hidden_thresholds(self) -> tuple[int, int]:
+        """``hidden_threshold`` and ``rise_threshold``: of the desires to fire less, and more."""
+        return self.hidden_threshold, self.hidden_threshold if self.rise_threshold is None else self.rise_threshold
 
-    def hidden_threshold_raw(self, *, fraction: int, steps: int) -> int:
-        """The hidden threshold in the units of the weighted sum it is compared with.
+    @property
+    def hidden_thresholds_real(self) -> tuple[float, float]:
+        """The hidden thresholds as real numbers."""
+        fall, rise = self.hidden_thresholds
+        return fall / (1 << HIDDEN_THRESHOLD_FRACTION), rise / (1 << HIDDEN_THRESHOLD_FRACTION)
+
+    def hidden_thresholds_raw(self, *, fraction: int, steps: int) -> tuple[int, int]:
+        """The hidden thresholds in the units of the weighted sum they are compared with.
 
         Graded: LSBs of the weights behind, which have ``fraction`` fraction bits, times 2**-10 (exponents carry 10
         fraction bits). Ternary: these LSBs times spike counts, that is, the real sum times ``D``. Rounded up:
         ``sum >= real`` is the same statement.
         """
-        if self.magnitude is Magnitude.GRADED:
-            scaled = self.hidden_threshold << (fraction - DESIRE_EXPONENT_MIN)
-        else:
-            scaled = (self.hidden_threshold * self.desired_count(steps)) << fraction
-        return -(-scaled >> HIDDEN_THRESHOLD_FRACTION)
+        def raw(threshold: int) -> int:
+            if self.magnitude is Magnitude.GRADED:
+                scaled = threshold << (fraction - DESIRE_EXPONENT_MIN)
+            else:
+                scaled = (threshold * self.desired_count(steps)) << fraction
+            return -(-scaled >> HIDDEN_THRESHOLD_FRACTION)
+
+        fall, rise = self.hidden_thresholds
+        return raw(fall), raw(rise)
 
     def correlation_range(self, steps: int) -> tuple[int, int]:
         return 0, steps * self.trace_max(steps)

@@ -86,7 +86,7 @@ def hidden_desire(at: PlacedLayer, weights: NDArray[np.int32], successor: Desire
     """Desire of layer ``at``, which is not the last, from its successor's.
 
     ``D_j = sum_i w_ij * sgn_i * m_i`` over the synapses of neuron ``j``, with ``m_i`` the magnitude (graded) or the
-    exact error (ternary); neuron ``j`` has a desire when ``|D_j|`` reaches the hidden threshold and it was kept.
+    exact error (ternary); neuron ``j`` has a desire when ``|D_j|`` reaches the hidden threshold for its sign and it was kept.
 
     Parameters
     ----------
@@ -110,7 +110,8 @@ def hidden_desire(at: PlacedLayer, weights: NDArray[np.int32], successor: Desire
     sizes = np.zeros(len(successor.sign), dtype=np.int64)
     sizes[wanted] = successor.sign[wanted] * magnitude
     total = passed_back(at.successor.synapses, weights, sizes)
-    has_desire = np.abs(total) >= rule.hidden_threshold_raw(fraction=fraction, steps=at.steps)
+    fall, rise = rule.hidden_thresholds_raw(fraction=fraction, steps=at.steps)
+    has_desire = (total >= rise) | (total <= -fall)
     if kept is not None:
         has_desire &= kept
     sign = np.where(has_desire, np.sign(total), 0)
