@@ -167,7 +167,7 @@ def test_what_words_leave_open_is_not_looked_at() -> None:
     ("conv 4 3x3 rate x", "'conv 4 3x3 rate x': 'x' is no rate; write a whole number, as in rate +1 or rate -1"),
     ("conv 4 3x3 rate +-1", "'conv 4 3x3 rate +-1': '-1' is no rate"),
     ("dense 20 dropout 10%, dense 10", "'dense 20 dropout 10%': '10%' is no dropout; write a whole number, as in"),
-    ("dense 20 desire 3/x, dense 10", "'dense 20 desire 3/x': 'x' is no desire; write a whole number, as in desire 300"),
+    ("dense 20 desire 3/x, dense 10", "'dense 20 desire 3/x': 'x' is no desire; write a whole number, as"),
     ("dense 20 desire 3/0, dense 10", "'dense 20 desire 3/0': rise_threshold: 0 is out of bounds"),
     ("dense ten", "'dense ten': 'ten' is no number of neurons; write a whole number, as in dense 10"),
     (f"dense {'9' * 400}", f"'dense {'9' * 400}': '{'9' * 400}' is no number"),

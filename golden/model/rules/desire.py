@@ -86,7 +86,8 @@ def hidden_desire(at: PlacedLayer, weights: NDArray[np.int32], successor: Desire
     """Desire of layer ``at``, which is not the last, from its successor's.
 
     ``D_j = sum_i w_ij * sgn_i * m_i`` over the synapses of neuron ``j``, with ``m_i`` the magnitude (graded) or the
-    exact error (ternary); neuron ``j`` has a desire when ``|D_j|`` reaches the hidden threshold for its sign and it was kept.
+    exact error (ternary); neuron ``j`` has a desire when ``|D_j|`` reaches the hidden threshold for its sign and it was
+    kept.
 
     Parameters
     ----------
