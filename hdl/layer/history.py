@@ -9,6 +9,7 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from lifstream.hdl.events import bits_for_index
+from lifstream.hdl.layer.membrane import carried
 
 __all__ = ["SpikeHistory"]
 
@@ -22,8 +23,8 @@ class SpikeHistory(wiring.Component):
     be cleared between samples: a word of another sample counts as empty. Sample numbers repeat after
     255 samples; then, and after reset, all words are cleared.
 
-    Latency: 3 clocks to record, ``latency`` from ``index`` to ``neuron`` and ``train``. Throughput: one
-    spike per clock; the same neuron may spike again after 3 clocks at the earliest. Clearing takes ``neurons``
+    Latency: ``again`` clocks to record, ``latency`` from ``index`` to ``neuron`` and ``train``. Throughput: one
+    spike per clock; the same neuron may spike again after ``again`` clocks at the earliest. Clearing takes ``neurons``
     clocks, during which ``busy`` is set. Memory: ``neurons x (T + 8)`` bits and, for a list in the order of first
     spikes, ``neurons x log2(neurons)`` bits. One adder, no multiplier.
 
@@ -37,7 +38,8 @@ class SpikeHistory(wiring.Component):
         List all neurons, silent ones with an empty train, and keep no list of those that fired.
     ascending
         Look for those that fired in ascending order, while ``scan`` is set, and keep no list: a clock for each neuron,
-        4 for one that fired. The next is looked for as soon as one is taken.
+        5 for one that fired. The next is looked for as soon as one is taken. For memories so large that they are
+        spread over the chip: nothing but registers is next to them.
     """
 
     latency = 4
@@ -45,6 +47,7 @@ class SpikeHistory(wiring.Component):
 
     def __init__(self, *, neurons: int, steps: int, every: bool = False, ascending: bool = False) -> None:
         self._neurons, self._steps, self._every, self._ascending = neurons, steps, every, ascending
+        self.again = 5 if ascending else 3
         index = bits_for_index(neurons)
         super().__init__({
             "begin": In(1),         # pulse: a new sample starts
@@ -96,19 +99,27 @@ class SpikeHistory(wiring.Component):
         found = Signal(entry, reset_less=True)
         m.d.sync += [reading.eq(self.spike), spiking.eq(self.spiking), step.eq(self.step), found.eq(read.data),
                      recording.eq(reading), neuron.eq(spiking), bit.eq(1 << step)]
-        known = found.generation == generation
+        known, train = found.generation == generation, found.train
+        putting = Signal(data.StructLayout({"en": 1, "addr": len(sweep), "data": entry}))
+        if self._ascending:
+            known, train, neuron, bit, recording = (
+                carried(m, value, 1, name=name) for name, value in (
+                    ("known", known), ("train_found", train), ("spiked", neuron), ("bit", bit),
+                    ("recording", recording)))
+        put = carried(m, putting, 1, name="put") if self._ascending else putting
+        m.d.comb += [write.en.eq(put.en), write.addr.eq(put.addr), write.data.eq(put.data)]
         with m.If(clearing):
-            m.d.comb += [write.en.eq(1), write.addr.eq(sweep)]
+            m.d.comb += [putting.en.eq(1), putting.addr.eq(sweep)]
             m.d.sync += sweep.eq(sweep + 1)
             with m.If(sweep == depth - 1):
                 # Generation 0 means cleared; samples are numbered from 1.
                 m.d.sync += [sweep.eq(0), clearing.eq(0), generation.eq(1)]
         with m.Elif(recording):
             m.d.comb += [
-                write.en.eq(1),
-                write.addr.eq(neuron),
-                write.data.generation.eq(generation),
-                write.data.train.eq(Mux(known, found.train, 0) | bit),
+                putting.en.eq(1),
+                putting.addr.eq(neuron),
+                putting.data.generation.eq(generation),
+                putting.data.train.eq(Mux(known, train, 0) | bit),
             ]
             if lists:
                 m.d.comb += [listing.en.eq(~known), listing.addr.eq(self.count), listing.data.eq(neuron)]
@@ -118,7 +129,7 @@ class SpikeHistory(wiring.Component):
         # Recording and playback never overlap: a sample is learnt from when it is over.
         asked = Signal(bits_for_index(self._neurons))
         if self._ascending:
-            m.d.comb += asked.eq(self._scan(m, known, found))
+            m.d.comb += asked.eq(self._scan(m, known, train))
         else:
             named = Signal.like(asked)
             if self._every:
@@ -133,11 +144,11 @@ class SpikeHistory(wiring.Component):
         m.d.comb += read.addr.eq(Mux(self.spike, self.spiking, asked))
         return m
 
-    def _scan(self, m: Module, known: Value, found: data.View) -> Signal:
+    def _scan(self, m: Module, known: Value, train: Value) -> Signal:
         """Look through the words for those of this sample, and stop at each until it is taken; returns the neuron whose
         word is to be read."""
-        places = [Signal(bits_for_index(self._neurons), name=f"place_{stage}") for stage in range(3)]
-        reading = [Signal(name=f"looking_{stage}") for stage in range(3)]
+        places = [Signal(bits_for_index(self._neurons), name=f"place_{stage}") for stage in range(4)]
+        reading = [Signal(name=f"looking_{stage}") for stage in range(4)]
         started, hit = Signal(), Signal()
         for pipeline in (places, reading):
             m.d.sync += [later.eq(earlier) for earlier, later in pairwise(pipeline)]
@@ -148,7 +159,7 @@ class SpikeHistory(wiring.Component):
         with m.If(self.scan & ~started):
             m.d.sync += [started.eq(1), places[0].eq(0), reading[0].eq(1)]
         with m.If(hit):     # what is behind it in the pipeline is read again
-            m.d.sync += [self.found.eq(1), self.neuron.eq(places[-1]), self.train.eq(found.train),
+            m.d.sync += [self.found.eq(1), self.neuron.eq(places[-1]), self.train.eq(train),
                          *(each.eq(0) for each in reading)]
         with m.If(self.take):
             m.d.sync += [self.found.eq(0), places[0].eq(self.neuron + 1), reading[0].eq(self.neuron != last)]

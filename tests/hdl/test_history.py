@@ -46,7 +46,7 @@ async def record(clock: Clocked, sample: Sample, *, stop: int | None = None) -> 
     now = 0
     latest: dict[int, int] = {}     # clock of each neuron's last spike
     for step, neuron in sample[:stop]:
-        pause = max(0, latest.get(neuron, -3) + 3 - now)
+        pause = max(0, latest.get(neuron, -dut.again) + dut.again - now)
         await clock.tick(pause)
         clock.set(dut.spike, 1)
         clock.set(dut.spiking, neuron)
@@ -56,7 +56,7 @@ async def record(clock: Clocked, sample: Sample, *, stop: int | None = None) -> 
         latest[neuron] = now + pause
         now += pause + 1
     if stop is None:
-        await clock.tick(3)
+        await clock.tick(dut.again)
 
 
 async def listed(clock: Clocked) -> list[tuple[int, int]]:
