@@ -24,7 +24,7 @@ def documented() -> dict[str, tuple[float, str]]:
 
 def test_every_released_model_is_documented() -> None:
     assert sorted(documented()) == released_models() == [
-        "conv-mnist", "digits", "fashion-256", "mnist-128", "mnist-256"]
+        "conv-digits", "conv-mnist", "digits", "fashion-256", "mnist-128", "mnist-256"]
 
 
 @pytest.mark.parametrize("name", released_models())
