@@ -153,6 +153,7 @@ def test_cosim_learns(tmp_path: Path) -> None:
     assert all(word in done.stderr for word in ("image", "layer", "row", "column", "expected", "got"))
 
 
+@pytest.mark.regress
 @pytest.mark.simulation
 def test_cosim_resumes(tmp_path: Path) -> None:
     """Killed somewhere after its first checkpoint, a run continues to the weights of one that was not."""

@@ -25,7 +25,7 @@ from lifstream.hdl.layer.layer import LifLayer
 from lifstream.hdl.readout import Readout
 from lifstream.hdl.registry import make_layer
 from lifstream.sim.cosim import Stalls
-from tests.conftest import flat, random_network
+from tests.conftest import flat, quick, random_network
 from tests.sim.blocks import LEARN, SAMPLE_END, SPIKE, STEP_END, BlockError, pack, simulate, spike_events
 
 pytestmark = pytest.mark.simulation
@@ -114,7 +114,8 @@ def layer_vectors(name: str, seed: int) -> tuple[list[int], list[int], list[int]
     return weights.ravel().tolist(), events, expected
 
 
-@pytest.mark.parametrize("name", LAYER_CASES)
+@pytest.mark.parametrize("name", quick(
+    LAYER_CASES, "lanes do not divide", "padded group", "wide membrane", "narrow weights, slow leak"))
 def test_layer_geometry(tmp_path: Path, name: str) -> None:
     weights, events, expected = layer_vectors(name, 3)
     for stalls in ALL_STALLS:

@@ -137,7 +137,7 @@ def length(spec: NetworkSpec, geometry: Geometry, folder: Path) -> int:
     return max(simulate(Core(spec=spec, geometry=geometry), [run], folder, stalls=Stalls.NONE)[0]["replies.cycles"])
 
 
-@pytest.mark.parametrize("stride", quick([13, 1], 13))
+@pytest.mark.parametrize("stride", quick([29, 1], 29))
 @pytest.mark.parametrize(("name", "geometry"), quick(
     itertools.product(SPECS, GEOMETRIES), ("graded", "one fold"), ("rewarded, two layers, stochastic", "folded"),
     ("maps", "folded")))
