@@ -224,9 +224,10 @@ def _shared_runtime(work: Path, root: Path, options: Sequence[str]) -> Iterator[
     for found in folder.glob("*.o"):
         shutil.copyfile(found, work / found.name)
     yield
-    if not folder.exists():
+    objects = list(work.glob("verilated*.o"))   # none of another simulator
+    if objects and not folder.exists():
         gathered = Path(tempfile.mkdtemp(dir=root, prefix=".runtime."))
-        for made in work.glob("verilated*.o"):
+        for made in objects:
             shutil.copyfile(made, gathered / made.name)
         try:
             gathered.rename(folder)

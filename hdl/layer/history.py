@@ -99,14 +99,12 @@ class SpikeHistory(wiring.Component):
         found = Signal(entry, reset_less=True)
         m.d.sync += [reading.eq(self.spike), spiking.eq(self.spiking), step.eq(self.step), found.eq(read.data),
                      recording.eq(reading), neuron.eq(spiking), bit.eq(1 << step)]
-        known, train = found.generation == generation, found.train
+        further = 1 if self._ascending else 0   # registers behind the memory, and in front of it
+        known, train, neuron, bit, recording = (carried(m, value, further, name=name) for name, value in (
+            ("known", found.generation == generation), ("train_found", found.train), ("spiked", neuron), ("bit", bit),
+            ("recording", recording)))
         putting = Signal(data.StructLayout({"en": 1, "addr": len(sweep), "data": entry}))
-        if self._ascending:
-            known, train, neuron, bit, recording = (
-                carried(m, value, 1, name=name) for name, value in (
-                    ("known", known), ("train_found", train), ("spiked", neuron), ("bit", bit),
-                    ("recording", recording)))
-        put = carried(m, putting, 1, name="put") if self._ascending else putting
+        put = carried(m, putting, further, name="put")
         m.d.comb += [write.en.eq(put.en), write.addr.eq(put.addr), write.data.eq(put.data)]
         with m.If(clearing):
             m.d.comb += [putting.en.eq(1), putting.addr.eq(sweep)]
@@ -127,21 +125,19 @@ class SpikeHistory(wiring.Component):
                     m.d.sync += self.count.eq(self.count + 1)
 
         # Recording and playback never overlap: a sample is learnt from when it is over.
-        asked = Signal(bits_for_index(self._neurons))
         if self._ascending:
-            m.d.comb += asked.eq(self._scan(m, known, train))
+            wanted = self._scan(m, known, train)
         else:
-            named = Signal.like(asked)
+            wanted, asked = (Signal(bits_for_index(self._neurons), name=name) for name in ("named", "asked"))
             if self._every:
-                m.d.sync += named.eq(self.index)
+                m.d.sync += wanted.eq(self.index)
                 m.d.comb += self.count.eq(self._neurons)
             else:
                 m.d.comb += listed.addr.eq(self.index)
-                m.d.sync += named.eq(listed.data)
-            m.d.sync += [asked.eq(named), self.neuron.eq(asked)]
-            m.d.comb += self.train.eq(Mux(known, found.train, 0) if self._every else found.train)
-            asked = named
-        m.d.comb += read.addr.eq(Mux(self.spike, self.spiking, asked))
+                m.d.sync += wanted.eq(listed.data)
+            m.d.sync += [asked.eq(wanted), self.neuron.eq(asked)]
+            m.d.comb += self.train.eq(Mux(known, train, 0) if self._every else train)
+        m.d.comb += read.addr.eq(Mux(self.spike, self.spiking, wanted))
         return m
 
     def _scan(self, m: Module, known: Value, train: Value) -> Signal:
