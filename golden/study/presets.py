@@ -166,11 +166,12 @@ class Preset:
             spec = replace(spec, layers=tuple(replace(layer, rule=replace(cast(Any, layer.rule), rounding=rounding))
                                               for layer in spec.layers))
         if weight_bits is not None:
-            if weight_bits < _WEIGHT_BITS_MIN:
+            signed = spec.at(0).weight_range[0] < 0
+            if signed and weight_bits < _WEIGHT_BITS_MIN:
                 raise InputError(f"weight_bits: {weight_bits} is out of bounds: weights from -2 to 2 have at least "
                                  f"{_WEIGHT_BITS_MIN}")
             spec = preset._with_weight_bits(spec, weight_bits)
-            if spec.at(0).weight_range[0] < 0:  # weights from 0 to 1 change by what counts in their LSBs
+            if signed:  # weights from 0 to 1 change by what counts in their LSBs
                 at_random = all(at.rounds_at_random for at in spec.placed)
                 plan = plan.with_rate_offset(-max(0, (13 - weight_bits) // (4 if at_random else 2)))
         if steps is not None:
@@ -207,7 +208,7 @@ def _narrowed(layer: Layer, bits: int) -> Layer:
 
 
 _WEIGHT_BITS_MIN = 6
-"""Two for -2 to 2, and the least fraction."""
+"""Of weights from -2 to 2: two, and the least fraction."""
 _DESIRE_FORMS = (NamedRule.PAPER, NamedRule.GRADED)
 _PLASTIC_RATE = 10
 

@@ -89,8 +89,8 @@ class TargetFetch(wiring.Component):
     Latency: 7 clocks from the event to its first slot. Throughput: a target per clock and fold of the channels, without
     a bubble; a neuron that reaches nothing costs a clock. Adders: two of a row's index, one of a fold's. No
     multiplier. Memory: ``n_in x (log2(list entries) + log2(rows))`` bits, and for each list entry a
-    row, a position and two bits. Of a convolution that is an entry for each place of the presynaptic map and position
-    that it reaches, 1,296 for 14 x 14 places and 3 x 3 kernels, stride 1.
+    row, a position and two bits; 8 targets in a queue. Of a convolution that is an entry for each place of the
+    presynaptic map and position that it reaches, 1,296 for 14 x 14 places and 3 x 3 kernels, stride 1.
 
     Parameters
     ----------

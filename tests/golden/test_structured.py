@@ -258,6 +258,15 @@ def test_weights_of_another_width_reach_as_far() -> None:
         conv.varied(weight_bits=25)
 
 
+def test_weights_from_0_to_1_need_a_bit_less() -> None:
+    narrow = PRESETS["digits-stdp"].varied(weight_bits=5)
+    formats = narrow.spec.layers[0].formats
+    assert (formats.weight_bits, formats.weight_fraction) == (5, 4)
+    for name, bits in (("digits-stdp", 4), ("digits", 5), ("conv-digits", 5)):
+        with pytest.raises(InputError, match="out of bounds"):
+            PRESETS[name].varied(weight_bits=bits)
+
+
 @pytest.mark.parametrize("bits", [8, 12, 20])
 def test_structured_and_flat_networks_narrow_alike(bits: int) -> None:
     """Thresholds behind dropped neurons too: a rate offset, and nothing else, keeps a network from being flat."""
