@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from lifstream.sim.harness import BENCH_VARIABLE, CYCLE_BITS
 
-__all__ = ["BenchError", "HarnessDriver", "abandoned", "read_words", "undisturbed", "word_fields"]
+__all__ = ["BenchError", "HarnessDriver", "Words", "abandoned", "read_words", "undisturbed"]
 
 CLOCK_NS = 10
 
@@ -47,34 +48,70 @@ class BenchError(Exception):
     """The design broke a rule or stopped; the message says where."""
 
 
-def read_words(path: Path, width: int) -> NDArray[np.uint8]:
-    """Read what ``$writememh`` wrote: uint8 (words, width) of bits, lowest first.
+@dataclass(frozen=True)
+class Words:
+    """Words captured from the design."""
+
+    data: NDArray[np.uint8]
+    """uint8 (words, bytes), lowest byte first."""
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def bits(self, offset: int, count: int) -> NDArray[np.uint8]:
+        """Bits from ``offset`` on, uint8 (words, count), 0 or 1."""
+        low = offset // 8
+        bits = np.unpackbits(self.data[:, low:-(-(offset + count) // 8)], axis=1, bitorder="little")
+        return bits[:, offset - 8 * low:][:, :count]
+
+    def fields(self, offset: int, width: int, count: int = 1, *, signed: bool = False) -> NDArray[np.int64]:
+        """``count`` neighbouring fields of ``width`` bits, 1..56, from bit ``offset`` on: int64 (words, count)."""
+        fields = np.zeros((len(self), count), dtype=np.int64)
+        for place in range(count):
+            low, shift = divmod(offset + place * width, 8)
+            for byte in range(-(-(shift + width) // 8)):
+                fields[:, place] |= self.data[:, low + byte].astype(np.int64) << (8 * byte)
+            fields[:, place] >>= shift
+        fields &= (1 << width) - 1
+        if signed:
+            fields -= (fields >> (width - 1)) << width
+        return fields
+
+    def integers(self, width: int) -> list[int]:
+        """The lower ``width`` bits of each word, however many."""
+        return [int.from_bytes(word.tobytes(), "little") & ((1 << width) - 1) for word in self.data]
+
+
+_UNKNOWN = 255
+_DIGITS = np.full(256, _UNKNOWN, dtype=np.uint8)
+"""Value of a character as a hexadecimal digit."""
+for _value, _pair in enumerate(zip("0123456789abcdef", "0123456789ABCDEF", strict=True)):
+    _DIGITS[[ord(_digit) for _digit in _pair]] = _value
+
+
+def read_words(path: Path, width: int) -> Words:
+    """Read words of ``width`` bits that ``$writememh`` wrote.
 
     Raises
     ------
     BenchError
         A word has unknown (X or Z) bits; the message names it.
     """
-    text = path.read_text()
-    lines = [line for line in text.split() if line] if "//" not in text else \
-        [line for line in text.splitlines() if line and not line.startswith(("//", "@"))]
-    digits = 2 * (-(-width // 8))
-    try:
-        raw = bytes.fromhex("".join(line.rjust(digits, "0")[-digits:] for line in lines))
-    except ValueError:
-        bad = next(index for index, line in enumerate(lines) if set(line) - set("0123456789abcdefABCDEF"))
-        raise BenchError(f"{path.name}: word {bad} has unknown bits: {lines[bad]}") from None
-    data = np.frombuffer(raw, dtype=np.uint8).reshape(len(lines), digits // 2)[:, ::-1]
-    return np.unpackbits(data, axis=1, bitorder="little")[:, :width]
-
-
-def word_fields(bits: NDArray[np.uint8], width: int, *, signed: bool = False) -> NDArray[np.int64]:
-    """Split words into consecutive fields: uint8 (words, n * width) to int64 (words, n)."""
-    fields = bits.reshape(len(bits), bits.shape[1] // width, width).astype(np.int64)
-    weights = 1 << np.arange(width, dtype=np.int64)
-    if signed:
-        weights[-1] = -weights[-1]
-    return fields @ weights
+    text = path.read_bytes()
+    length = text.find(b"\n") + 1
+    lines = np.frombuffer(text, dtype=np.uint8)
+    if b"/" in text[:length] or len(lines) % length or (lines[length - 1::length] != ord("\n")).any():
+        # Not one word a line: some simulators say addresses, too, or leave leading zeros out.
+        kept = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith((b"//", b"@"))]
+        length = -(-width // 4) + 1
+        lines = np.frombuffer(b"".join(line.rjust(length - 1, b"0") + b"\n" for line in kept), dtype=np.uint8)
+    digits = _DIGITS[lines.reshape(-1, length)[:, :-1]]
+    if (unknown := (digits == _UNKNOWN).any(axis=1)).any():
+        bad = int(unknown.argmax())
+        word = lines.reshape(-1, length)[bad, :-1].tobytes().decode(errors="replace")
+        raise BenchError(f"{path.name}: word {bad} has unknown bits: {word}")
+    digits = np.pad(digits, ((0, 0), (2 * -(-width // 8) - digits.shape[1], 0)))[:, ::-1]
+    return Words(digits[:, ::2] | digits[:, 1::2] << np.uint8(4))
 
 
 class HarnessDriver:
@@ -191,20 +228,21 @@ class HarnessDriver:
         self.go_clock = int(get_sim_time("ns")) // CLOCK_NS
         dut.go.value = 1
 
-    def capture(self, name: str, width: int) -> NDArray[np.uint8]:
-        """The lower ``width`` bits of a memory's captured words, uint8 (words, width), lowest first."""
+    def capture(self, name: str, width: int) -> Words:
+        """A memory's captured words of ``width`` bits; above them is the cycle."""
         path = Path(f"{name}.capture.hex")
-        return read_words(path, width) if path.exists() else np.empty((0, width), dtype=np.uint8)
+        width += CYCLE_BITS
+        return read_words(path, width) if path.exists() else Words(np.empty((0, -(-width // 8)), dtype=np.uint8))
 
     def capture_clocks(self, name: str, width: int) -> NDArray[np.int64]:
         """Clocks since the simulation began of a memory's captured words of ``width`` bits, int64 (words,)."""
-        return self.go_clock + word_fields(self.capture(name, width + CYCLE_BITS)[:, width:], CYCLE_BITS)[:, 0]
+        return self.go_clock + self.capture(name, width).fields(width, CYCLE_BITS)[:, 0]
 
-    def output(self, name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """An output stream's payloads as bits, and the cycle of each transfer."""
+    def output(self, name: str) -> tuple[list[int], NDArray[np.int64]]:
+        """An output stream's payloads, and the cycle of each transfer, int64."""
         width = next(s["width"] for s in self.outputs if s["name"] == name)
-        words = self.capture(name, width + CYCLE_BITS)
-        return words[:, :width], word_fields(words[:, width:], CYCLE_BITS)[:, 0]
+        words = self.capture(name, width)
+        return words.integers(width), words.fields(width, CYCLE_BITS)[:, 0]
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write ``result.json``."""

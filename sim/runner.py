@@ -224,7 +224,7 @@ def _shared_runtime(work: Path, root: Path, options: Sequence[str]) -> Iterator[
     for found in folder.glob("*.o"):
         shutil.copyfile(found, work / found.name)
     yield
-    objects = list(work.glob("verilated*.o"))   # none of another simulator
+    objects = list(work.glob("verilat*.o"))   # none of another simulator
     if objects and not folder.exists():
         gathered = Path(tempfile.mkdtemp(dir=root, prefix=".runtime."))
         for made in objects:
@@ -344,7 +344,9 @@ def run_bench(built: Build, *, module: str, configuration: dict[str, Any], folde
                     build_dir=built.folder, test_dir=folder, waves=built.waves is not None,
                     results_xml=str(folder.resolve() / "results.xml"), log_file=folder / "bench.log",
                     timescale=("1ns", "1ps"),
-                    extra_env={BENCH_VARIABLE: str(config_file.resolve()), "COCOTB_ANSI_OUTPUT": "0"})
+                    extra_env={BENCH_VARIABLE: str(config_file.resolve()), "COCOTB_ANSI_OUTPUT": "0",
+                               # Benches report by result.json; without this cocotb imports pytest to reword asserts.
+                               "COCOTB_REWRITE_ASSERTION_FILES": ""})
     if not result_file.exists():
         raise SimulationDied(f"the bench ended without a result; see {folder / 'bench.log'}")
     result: dict[str, Any] = json.loads(result_file.read_text())

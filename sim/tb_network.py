@@ -35,7 +35,7 @@ from lifstream.golden.model.registry import rule_model
 from lifstream.golden.model.rules.desire import Desire
 from lifstream.golden.model.synapses import connections
 from lifstream.golden.study.model_files import load_model, network_from, network_to, read_archive, write_archive
-from lifstream.sim.bench import CLOCK_NS, BenchError, HarnessDriver, undisturbed, word_fields
+from lifstream.sim.bench import CLOCK_NS, BenchError, HarnessDriver, Words, undisturbed
 from lifstream.sim.faults import (
     READ_BACK,
     Fault,
@@ -123,8 +123,8 @@ class _Session:
         """Send packets and return the replies, whose bytes are counted by ``replies``."""
         limit = self._cycle_limit(len(words) + replies, images) + 20 * self.spec.parameters
         await self.driver.run({"commands": words}, expected={"replies": replies}, cycle_limit=limit)
-        bits, cycles = self.driver.output("replies")
-        return decode_replies(word_fields(bits, bits.shape[1])[:, 0], cycles)
+        payloads, cycles = self.driver.output("replies")
+        return decode_replies(np.array(payloads, dtype=np.int64), cycles)
 
     async def command(self, command: Command, payload: Any = ()) -> Reply:
         """Send one command and return its reply."""
@@ -147,10 +147,10 @@ class _Session:
             words = self.driver.capture(f"tap_{tap['name']}", tap["neurons"] + 1)
             if len(words) != images * spec.steps:
                 raise BenchError(f"{tap['path']}: {len(words)} steps, expected {images} images of {spec.steps}")
-            words = words.reshape(images, spec.steps, -1)
-            if (words[:, :, -1] != ends).any():
+            bits = words.bits(0, tap["neurons"] + 1).reshape(images, spec.steps, -1)
+            if (bits[:, :, -1] != ends).any():
                 raise BenchError(f"{tap['path']}: a sample ends at the wrong step")
-            trains.append(words[:, :, :-1].astype(np.int64))
+            trains.append(bits[:, :, :-1].astype(np.int64))
         return trains
 
     def _membranes(self, images: int) -> list[NDArray[np.int64]]:
@@ -159,10 +159,10 @@ class _Session:
         self.membrane_words = []
         for membrane in self.driver.description["membranes"]:
             layer, slices, groups = membrane["layer"], membrane["slices"], len(membrane["signals"])
-            bits = self.driver.capture(f"membrane_{layer}", membrane_word(membrane))
-            values = word_fields(bits[:, :membrane["width"] * groups], membrane["width"], signed=True)
+            captured = self.driver.capture(f"membrane_{layer}", membrane_word(membrane))
+            values = captured.fields(0, membrane["width"], groups, signed=True)
             if "position" in membrane:
-                words = self._words_of_positions(images, membrane, bits[:, membrane["width"] * groups:])
+                words = self._words_of_positions(images, membrane, captured)
             elif len(values) != images * spec.steps * slices:
                 raise BenchError(f"layer {layer}: {len(values)} membrane slices, expected "
                                  f"{images * spec.steps * slices}")
@@ -179,12 +179,13 @@ class _Session:
             membranes.append(found.reshape(images, spec.steps, -1))
         return membranes
 
-    def _words_of_positions(self, images: int, membrane: dict[str, Any], bits: NDArray[np.uint8]) -> NDArray[np.int64]:
+    def _words_of_positions(self, images: int, membrane: dict[str, Any], captured: Words) -> NDArray[np.int64]:
         """Per step and position the first of its captured slices, int64 (images * T, positions); -1 where none is."""
         steps, width, layer = self.spec.steps, membrane["position"]["width"], membrane["layer"]
         each = membrane["slices"] // membrane["positions"]
-        position = word_fields(bits[:, :width], width)[:, 0]
-        marker = word_fields(bits[:, width:], membrane["marker"]["width"])[:, 0]
+        above = membrane["width"] * len(membrane["signals"])
+        position = captured.fields(above, width)[:, 0]
+        marker = captured.fields(above + width, membrane["marker"]["width"])[:, 0]
         ends = marker != 0
         if len(ends) % each or ends.sum() != images * steps or not ends[-1:].all():
             raise BenchError(f"layer {layer}: {ends.sum()} steps' membrane slices, expected {images * steps}")
@@ -206,8 +207,8 @@ class _Session:
         taps = self._taps("desires")
         for layer, tap in enumerate(taps):
             words, neurons = self.driver.capture(f"tap_{tap['name']}", tap["width"]), tap["neurons"]
-            values = {name: word_fields(words[:, field["offset"]:field["offset"] + field["width"]],
-                                        field["width"])[:, 0] for name, field in tap["fields"].items()}
+            values = {name: words.fields(field["offset"], field["width"])[:, 0]
+                      for name, field in tap["fields"].items()}
             sign, exponent, error = (np.zeros((images, neurons), dtype=np.int64) for _ in range(3))
             start = 0
             self.desire_words.append([])

@@ -272,14 +272,17 @@ class _Compiled:
             weight_sums=np.array([at.neuron.weight_sum for at in spec.placed], dtype=np.int64), votes=votes)
 
     def infer(self, images: NDArray[np.uint8], outcome: Outcome) -> None:
-        self._kernels.infer_all(images, self._layers, self._synapses, self._state(), _masks(self._spec, []),
-                                self._inputs, self._scratch, outcome.predictions, outcome.spikes, outcome.responses)
+        self._run(images, np.empty(0, dtype=np.uint8), [], outcome, learning=False)
 
     def learn(self, images: NDArray[np.uint8], labels: NDArray[np.uint8], draws: Sequence[SampleDraws],
               rate_shift: int, outcome: Outcome) -> None:
         if not self._real:
             self._spec.at(0).update_shift(rate_shift)  # raises when no update can be made so
-        self._kernels.learn_all(images, labels, self._layers, self._synapses, self._rules, self._state(),
-                                _masks(self._spec, draws), _rounding_states(self._spec, draws), rate_shift,
-                                self._inputs, self._scratch, outcome.predictions, outcome.spikes, outcome.responses,
-                                outcome.learned, outcome.updates)
+        self._run(images, labels, draws, outcome, learning=True, rate_shift=rate_shift)
+
+    def _run(self, images: NDArray[np.uint8], labels: NDArray[np.uint8], draws: Sequence[SampleDraws],
+             outcome: Outcome, *, learning: bool, rate_shift: int = 0) -> None:
+        self._kernels.run_all(images, labels, learning, self._layers, self._synapses, self._rules, self._state(),
+                              _masks(self._spec, draws), _rounding_states(self._spec, draws), rate_shift,
+                              self._inputs, self._scratch, outcome.predictions, outcome.spikes, outcome.responses,
+                              outcome.learned, outcome.updates)

@@ -18,7 +18,7 @@ from lifstream.golden.twin.compiling import jit
 from lifstream.golden.twin.neurons import run, settle
 from lifstream.golden.twin.synapses import hidden_current, input_current
 
-__all__ = ["LEARN", "InputSpikes", "LayerTwin", "Scratch", "State", "column_excess", "infer_all", "learn_all",
+__all__ = ["LEARN", "InputSpikes", "LayerTwin", "Scratch", "State", "column_excess", "run_all",
            "spike_traces"]
 
 LEARN: dict[type, Callable[..., Any]] = {}
@@ -89,11 +89,18 @@ def forward(image, layers, synapses, state, masks, sample, phase, inputs, scratc
 
 
 @jit
+def _copy(source, target):
+    """``target[:] = source``, which numba compiles for seconds, for the message of an error that never comes."""
+    for index in range(len(target)):
+        target[index] = source[index]
+
+
+@jit
 def predict(state, scratch):
     """The class of the unique largest score, or -1."""
     totals, counts = scratch.totals, scratch.counts[len(scratch.counts) - 1]
     if len(state.votes) == 0:
-        totals[:] = counts
+        _copy(counts, totals)
     else:
         totals[:] = 0
         for neuron in np.flatnonzero(counts):
@@ -165,30 +172,23 @@ def _compiled_learn(rules, synapses, sample, image, label, prediction, state, ma
 
 
 @jit
-def infer_all(images, layers, synapses, state, masks, inputs, scratch, predictions, spike_totals, responses):
-    """Classify uint8 (count, inputs) images; fills predictions (count,), spike totals (count, layers + 1) and
-    responses (count, n), spike counts of the last layer."""
-    _sum_weights(state)
-    for index in range(len(images)):
-        forward(images[index], layers, synapses, state, masks, 0, 0, inputs, scratch, spike_totals[index])
-        responses[index] = scratch.counts[len(scratch.counts) - 1]
-        predictions[index] = predict(state, scratch)
+def run_all(images, labels, learning, layers, synapses, rules, state, masks, rounding, rate_shift, inputs, scratch,
+            predictions, spike_totals, responses, learned, updates):
+    """Classify images, uint8 (count, inputs), or learn from them one after the other.
 
-
-@jit
-def learn_all(images, labels, layers, synapses, rules, state, masks, rounding, rate_shift, inputs, scratch,
-              predictions, spike_totals, responses, learned, updates):
-    """Learn from images one after the other.
-
-    ``masks`` holds a uint8 (count, n) array per layer, or (1, n) to use one mask for all images;
-    ``rounding`` int64 (count, layers) the rounding states, -1 to round half up.
+    One kernel for both, as most of what is compiled they share. It fills predictions, learned and updates, (count,),
+    spike totals, (count, layers + 1), and responses, (count, n): spike counts of the last layer. ``masks`` holds a
+    uint8 (count, n) array per layer, or (1, n) to use one mask for all images; ``rounding`` int64 (count, layers) the
+    rounding states, -1 to round half up. Without learning, labels and rounding are not looked at.
     """
+    phase = 1 if learning else 0
     _sum_weights(state)
     for index in range(len(images)):
-        forward(images[index], layers, synapses, state, masks, index, 1, inputs, scratch, spike_totals[index])
-        responses[index] = scratch.counts[len(scratch.counts) - 1]
+        forward(images[index], layers, synapses, state, masks, index, phase, inputs, scratch, spike_totals[index])
+        _copy(scratch.counts[len(scratch.counts) - 1], responses[index])
         predictions[index] = predict(state, scratch)
-        learned[index], updates[index] = _learn(rules, synapses, index, images[index], labels[index],
-                                                predictions[index], state, masks, rounding[index], rate_shift, inputs,
-                                                scratch)
-        _settle(layers, state)
+        if learning:
+            learned[index], updates[index] = _learn(rules, synapses, index, images[index], labels[index],
+                                                    predictions[index], state, masks, rounding[index], rate_shift,
+                                                    inputs, scratch)
+            _settle(layers, state)

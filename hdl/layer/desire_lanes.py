@@ -86,16 +86,20 @@ class DesireLanes(LaneRule):
 
     def _tag(self) -> TagLayout:
         at, geometry = self._at, self._geometry
-        known = ("last", "fold") if geometry.deep else ("last", "first", "fold")
-        return TagLayout(geometry, known, {
+        return TagLayout(geometry, ("last", "first", "fold"), {
             "block": bits_for_index(geometry.folds * geometry.blocks(at.steps)),
             "part": bits_for_index(geometry.unroll),
-            **({"heard": geometry.lanes_per_group} if geometry.deep and self._notes_heard else {})})
+            **({"rested": 1} if self._eligible_at_rest else {})})
 
     @property
     def _notes_heard(self) -> bool:
         """Whether it is kept which neurons were eligible at any step: their desires alone are passed back."""
         return not self._at.first and not self._always and desire_rule(self._at).eligibility is Eligibility.MEMBRANE
+
+    @property
+    def _eligible_at_rest(self) -> bool:
+        """Whether neurons of a position that the sample has not reached are eligible, under the least threshold."""
+        return self._geometry.walked and self._notes_heard and self._at.neuron.threshold_in(Phase.TRAINING) >> 1 == 0
 
     def _own_ports(self) -> dict[str, Any]:
         at, geometry = self._at, self._geometry
@@ -240,19 +244,22 @@ class DesireLanes(LaneRule):
         m.submodules.heard = stored = memory.Memory(shape=lanes, depth=folds, init=[])
         put = stored.write_port()
         if self._geometry.deep:
-            # What was heard before the step is noted when the fold begins to be served.
-            fold, heard = Signal.like(self.arriving.fold, name="served_fold"), Signal(lanes, reset_less=True)
-            with m.If(self.starting):
-                m.d.sync += fold.eq(self.arriving.fold)
-            get = stored.read_port()
-            # What the sample has not reached rests at zero, at which it is eligible under the least of thresholds.
-            resting = Const(-1 if self._at.neuron.threshold_in(Phase.TRAINING) >> 1 == 0 else 0, lanes)
-            before = Mux(self.serving_slot.step == 0, 0, resting)
-            m.d.comb += [get.addr.eq(self._back_or(fold)),
-                         self.note.heard.eq(Mux(self.serving_slot.first, before, get.data)),
-                         put.addr.eq(served.fold), put.en.eq(finished), put.data.eq(eligible | served.heard)]
-            m.d.sync += heard.eq(get.data)
-            return Mux(self.arriving.reached, heard, resting)
+            # Sums are taken long after the last fold has been served, so one port serves both.
+            def later(value: Any, name: str) -> Any:
+                return carried(m, value, 2, name=f"{name}_served")
+
+            get, before = stored.read_port(), Signal(lanes, reset_less=True)
+            m.d.sync += before.eq(get.data)
+            resting: Value = Const(0, lanes)
+            at_first = resting
+            if self._eligible_at_rest:
+                m.d.comb += self.note.rested.eq(self.serving_slot.step != 0)
+                resting = Const(-1, lanes)
+                at_first = later(served.rested, "rested").replicate(lanes)
+            m.d.comb += [get.addr.eq(Mux(finished, served.fold, self.leaf.fold)),
+                         put.addr.eq(later(served.fold, "fold")), put.en.eq(later(finished, "finished")),
+                         put.data.eq(later(eligible, "eligible") | Mux(later(served.first, "first"), at_first, before))]
+            return Mux(self.arriving.reached, before, resting)
         before, get = stored.read_port(domain="comb"), stored.read_port(domain="comb")
         m.d.comb += [before.addr.eq(served.fold), put.addr.eq(served.fold), put.en.eq(finished),
                      put.data.eq(eligible | Mux(served.first, 0, before.data)), get.addr.eq(self.arriving.fold)]

@@ -451,6 +451,7 @@ def test_one_wrong_gate_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.simulation
+@pytest.mark.regress
 @pytest.mark.usefixtures("yosys_environment")
 def test_a_small_network_becomes_a_bitstream(tmp_path: Path) -> None:
     target, spec = target_by_name("icebreaker"), flat_network(sizes=(4, 2), steps=4, desire_margin=1)

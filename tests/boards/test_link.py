@@ -29,7 +29,7 @@ from lifstream.hdl.host.link import Link
 from lifstream.sim.cosim import Stalls
 from tests.boards.soft import SoftBoard
 from tests.conftest import quick, random_images, random_network
-from tests.sim.blocks import simulate
+from tests.sim.blocks import emitted, simulate
 
 SPEC = flat_network(sizes=(9, 6, 3), steps=8)
 IMAGES = random_images(5, 9, 2)
@@ -76,7 +76,7 @@ def link(line: bytes, folder: Path, *, commands: int, sent: int, stalls: Stalls 
          replies: list[int] | None = None, seed: int = 1) -> tuple[list[int], list[Frame]]:
     """Words passed to the core, and the frames sent back, of at least ``sent`` bytes."""
     stimuli: dict[str, Any] = {"received": list(line), "replies": replies or []}
-    result = simulate(Link(payload=16, patience=300), [
+    result = simulate(emitted(Link, payload=16, patience=300), [
         {"stimuli": stimuli, "expected": {"commands": commands, "sent": sent}}], folder, stalls=stalls, seed=seed)[0]
     return list(result["commands"]), FrameDecoder().feed(bytes(result["sent"]))
 

@@ -28,6 +28,7 @@ from lifstream.hdl.geometry import Geometry, LayerGeometry, balanced_lanes
 from lifstream.hdl.host.core import Core
 from lifstream.hdl.layer.targets import target_tables
 from lifstream.sim.runner import _environment
+from tests.conftest import quick
 
 
 @pytest.mark.parametrize(("lanes", "n_out", "groups", "per_group", "folds"), [
@@ -243,7 +244,7 @@ def lint(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.simulation
-@pytest.mark.parametrize("lanes", [1, 12, 32])
+@pytest.mark.parametrize("lanes", quick([1, 12, 32], 12))
 def test_lint_is_clean_but_for_the_waivers(tmp_path: Path, lanes: int) -> None:
     emit_network(spec=PRESETS["digits"].spec, geometry=Geometry(lanes=lanes)).write(tmp_path)
     done = lint(tmp_path)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from amaranth.lib import wiring
 
-from lifstream.hdl.emit import emit
+from lifstream.hdl.emit import Emission, emit
 from lifstream.sim.cosim import STALL_MODES, Stalls
 from lifstream.sim.harness import write_harness
 from lifstream.sim.runner import build, run_bench
@@ -20,7 +21,19 @@ class BlockError(AssertionError):
     """The bench found a broken stream rule or a missing output."""
 
 
-def simulate(component: wiring.Component, runs: list[dict[str, Any]], folder: Path, *, stalls: Stalls,
+@functools.cache
+def once(make: Callable[..., Emission], **arguments: Any) -> Emission:
+    """What ``make`` emits. Emitting takes longer than simulating, and many tests ask for the same."""
+    return make(**arguments)
+
+
+@functools.cache
+def emitted(block: Callable[..., wiring.Component], *arguments: Any, **named: Any) -> Emission:
+    """A block's Verilog; as :func:`once`."""
+    return emit(block(*arguments, **named))
+
+
+def simulate(emission: Emission, runs: list[dict[str, Any]], folder: Path, *, stalls: Stalls,
              seed: int = 1, cycle_limit: int = 20_000,
              rewrite: Callable[[str], str] = str) -> list[dict[str, Any]]:
     """Play each run's ``stimuli`` (integers by stream), await the ``expected`` transfers (by stream).
@@ -28,7 +41,6 @@ def simulate(component: wiring.Component, runs: list[dict[str, Any]], folder: Pa
     ``rewrite`` changes the Verilog. A run with ``cut``, {``clocks``, ``reset_clocks``}, is cut off by a reset then and
     has no outputs. Returns the outputs of each other run, integers by stream.
     """
-    emission = emit(component)
     harness = write_harness(emission.description, samples=1, stimulus_depth=4096, capture_depth=4096)
     built = build(verilog=rewrite(emission.verilog), harness=harness, description=emission.description)
     result = run_bench(built, module="lifstream.sim.tb_stream", folder=folder, configuration={

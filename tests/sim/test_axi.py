@@ -21,7 +21,8 @@ from lifstream.hdl.host.axi import AXI_VERSION, Register, register_map
 from lifstream.hdl.usage import companions
 from lifstream.sim.harness import write_pin_harness
 from lifstream.sim.runner import build, run_bench
-from tests.conftest import random_images, random_network
+from tests.conftest import quick, random_images, random_network
+from tests.sim.blocks import once
 
 pytestmark = pytest.mark.simulation
 
@@ -37,7 +38,7 @@ def network() -> Network:
 
 def play(steps: list[dict[str, Any]], folder: Path, *, width: int, seed: int = 0) -> list[Any]:
     """Results of the steps; every reply has been taken by one of them."""
-    emission = emit_axi(spec=SPEC, geometry=Geometry(lanes=3), width=width)
+    emission = once(emit_axi, spec=SPEC, geometry=Geometry(lanes=3), width=width)
     built = build(verilog=emission.verilog, harness=write_pin_harness(emission.description),
                   description=emission.description)
     result = run_bench(built, module="lifstream.sim.tb_axi", folder=folder,
@@ -62,7 +63,7 @@ def load() -> list[dict[str, Any]]:
     return command(Command.LOAD_WEIGHTS, encode_state(SPEC, "weights", network().weights))
 
 
-@pytest.mark.parametrize(("width", "seed"), [(1, 3), (2, 0), (4, 5), (8, 7)])
+@pytest.mark.parametrize(("width", "seed"), quick([(1, 3), (2, 0), (4, 5), (8, 7)], (1, 3), (4, 5)))
 def test_conversation(tmp_path: Path, width: int, seed: int) -> None:
     """Load, infer, train, read back; counters agree between the register port and the STATUS packet."""
     steps = [read("version"), read("digest_low"), read("digest_high"), *load(),
@@ -141,7 +142,7 @@ def test_a_wrong_weight_shows(tmp_path: Path) -> None:
 
 
 def test_description_and_package() -> None:
-    emission = emit_axi(spec=SPEC, geometry=Geometry(lanes=3), width=4, preset='x"[exit]', name="my_core")
+    emission = once(emit_axi, spec=SPEC, geometry=Geometry(lanes=3), width=4, preset='x"[exit]', name="my_core")
     ports = {port["name"]: (port["direction"], port["width"]) for port in emission.description["ports"]}
     assert ports["s_axis_tdata"] == ("in", 32)
     assert ports["m_axis_tkeep"] == ("out", 4)
@@ -156,4 +157,4 @@ def test_description_and_package() -> None:
     assert "set_property name my_core $core\n" in script
     assert "chip, preset x??exit?\"" in script
     with pytest.raises(InputError, match="AXI width: 3 bytes"):
-        emit_axi(spec=SPEC, geometry=Geometry(lanes=3), width=3)
+        once(emit_axi, spec=SPEC, geometry=Geometry(lanes=3), width=3)

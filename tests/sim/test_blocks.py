@@ -26,16 +26,19 @@ from lifstream.hdl.readout import Readout
 from lifstream.hdl.registry import make_layer
 from lifstream.sim.cosim import Stalls
 from tests.conftest import flat, quick, random_network
-from tests.sim.blocks import LEARN, SAMPLE_END, SPIKE, STEP_END, BlockError, pack, simulate, spike_events
+from tests.sim.blocks import LEARN, SAMPLE_END, SPIKE, STEP_END, BlockError, emitted, pack, simulate, spike_events
 
 pytestmark = pytest.mark.simulation
 
 ALL_STALLS = list(Stalls)
 
 
+def small_serializer() -> EventSerializer:
+    return EventSerializer(width=5, tag=unsigned(4), neurons=20, locate=lambda tag, place: tag + place)
+
+
 @pytest.mark.parametrize("stalls", ALL_STALLS)
 def test_serializer(tmp_path: Path, stalls: Stalls) -> None:
-    serializer = EventSerializer(width=5, tag=unsigned(4), neurons=20, locate=lambda tag, place: tag + place)
     slices = [(0b10011, 3, SPIKE), (0b00000, 0, STEP_END), (0b11111, 10, SAMPLE_END), (0b00100, 8, SPIKE),
               (0b10000, 15, STEP_END), (0b00001, 0, SPIKE)]
     expected = []
@@ -43,8 +46,8 @@ def test_serializer(tmp_path: Path, stalls: Stalls) -> None:
         expected += [(SPIKE, tag + place) for place in range(5) if mask >> place & 1]
         expected += [(kind, 0)] if kind != SPIKE else []
     stimuli = [mask | tag << 5 | kind << 9 for mask, tag, kind in slices]
-    result, = simulate(serializer, [{"stimuli": {"slices": stimuli}, "expected": {"spikes": len(expected)}}], tmp_path,
-                       stalls=stalls)
+    result, = simulate(emitted(small_serializer), [
+        {"stimuli": {"slices": stimuli}, "expected": {"spikes": len(expected)}}], tmp_path, stalls=stalls)
     assert result["spikes"] == pack(expected)
     if stalls is Stalls.NONE:  # one event per clock, no bubble between slices
         assert np.diff(result["spikes.cycles"]).tolist() == [1] * (len(expected) - 1)
@@ -59,7 +62,7 @@ ENCODER_IMAGES = np.array([
 @pytest.mark.parametrize("pixels_per_clock", [1, 4])
 def test_encoder(tmp_path: Path, stalls: Stalls, pixels_per_clock: int) -> None:
     expected = [event for image in ENCODER_IMAGES for event in spike_events(encode(image, 20))]
-    result, = simulate(Encoder(pixels=11, steps=20, pixels_per_clock=pixels_per_clock), [
+    result, = simulate(emitted(Encoder, pixels=11, steps=20, pixels_per_clock=pixels_per_clock), [
         {"stimuli": {"pixels": ENCODER_IMAGES.ravel().tolist()}, "expected": {"spikes": len(expected)}}],
         tmp_path, stalls=stalls)
     assert result["spikes"] == pack(expected)
@@ -69,7 +72,7 @@ def test_encoder_skips_silent_pixels(tmp_path: Path) -> None:
     """Two pixels of 40 spike: after the load, an image costs little more than its events."""
     image = [0] * 40
     image[3] = image[30] = 255
-    result, = simulate(Encoder(pixels=40, steps=20, pixels_per_clock=1), [
+    result, = simulate(emitted(Encoder, pixels=40, steps=20, pixels_per_clock=1), [
         {"stimuli": {"pixels": image}, "expected": {"spikes": 60}}], tmp_path, stalls=Stalls.NONE)
     cycles = result["spikes.cycles"]
     assert cycles[-1] - cycles[0] <= 60
@@ -119,7 +122,7 @@ def layer_vectors(name: str, seed: int) -> tuple[list[int], list[int], list[int]
 def test_layer_geometry(tmp_path: Path, name: str) -> None:
     weights, events, expected = layer_vectors(name, 3)
     for stalls in ALL_STALLS:
-        results = simulate(layer_of(name), [
+        results = simulate(emitted(layer_of, name), [
             {"stimuli": {"weights": weights}, "expected": {}},
             {"stimuli": {"events": events}, "expected": {"spikes": len(expected)}}], tmp_path / stalls, stalls=stalls)
         assert results[1]["spikes"] == expected, stalls
@@ -127,7 +130,7 @@ def test_layer_geometry(tmp_path: Path, name: str) -> None:
 def test_layer_survives_reset_in_the_middle_of_a_sample(tmp_path: Path) -> None:
     for name in ("lanes do not divide", "two groups"):
         weights, events, expected = layer_vectors(name, 4)
-        results = simulate(layer_of(name), [
+        results = simulate(emitted(layer_of, name), [
             {"stimuli": {"weights": weights}, "expected": {}},
             {"stimuli": {"events": events[:len(events) // 3]}, "expected": {}},
             {"stimuli": {"events": events}, "expected": {"spikes": len(expected)}, "reset": True}], tmp_path / name,
@@ -145,7 +148,7 @@ def test_encoder_announces_learning_and_gives_up_images(tmp_path: Path, stalls: 
         pixels += [int(pixel) | flag for pixel in image]
         expected += [(LEARN, 0)] if flag else []
         expected += spike_events(encode(image, 20))
-    result, = simulate(Encoder(pixels=11, steps=20, pixels_per_clock=4), [
+    result, = simulate(emitted(Encoder, pixels=11, steps=20, pixels_per_clock=4), [
         {"stimuli": {"pixels": pixels}, "expected": {"spikes": len(expected)}}], tmp_path, stalls=stalls)
     assert result["spikes"] == pack(expected)
 
@@ -175,7 +178,7 @@ def test_readout(tmp_path: Path, stalls: Stalls, rule: NamedRule) -> None:
                         magnitude = -exponent if flat(spec).magnitude is Magnitude.GRADED else error
                         desires.append({"skip": 0, "sign": int(sign), "magnitude": int(magnitude)})
             results.append((prediction, int(label is not None), int(learned), counts))
-    result, = simulate(Readout(spec=spec), [
+    result, = simulate(emitted(Readout, spec=spec), [
         {"stimuli": {"spikes": pack(events), "labels": labels},
          "expected": {"result": len(results), "desires": len(desires)}}], tmp_path, stalls=stalls)
     for word, (prediction, trained, learned, counts) in zip(result["result"], results, strict=True):
@@ -228,7 +231,7 @@ class Misbehaving(wiring.Component):
 def test_the_monitors_can_fail(tmp_path: Path, rule: str, stalls: Stalls, message: str | None) -> None:
     runs = [{"stimuli": {"source": list(range(10))}, "expected": {"sink": 10}, "cycle_limit": 2000}]
     if message is None:
-        assert simulate(Misbehaving(rule), runs, tmp_path, stalls=stalls)[0]["sink"] == list(range(10))
+        assert simulate(emitted(Misbehaving, rule), runs, tmp_path, stalls=stalls)[0]["sink"] == list(range(10))
     else:
         with pytest.raises(BlockError, match=message):
-            simulate(Misbehaving(rule), runs, tmp_path, stalls=stalls)
+            simulate(emitted(Misbehaving, rule), runs, tmp_path, stalls=stalls)

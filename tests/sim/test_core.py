@@ -28,7 +28,7 @@ from lifstream.hdl.geometry import Geometry
 from lifstream.hdl.host.core import Core
 from lifstream.sim.cosim import Stalls
 from tests.conftest import random_images, random_network
-from tests.sim.blocks import simulate
+from tests.sim.blocks import emitted, simulate
 
 pytestmark = pytest.mark.simulation
 
@@ -48,7 +48,7 @@ def talk(folder: Path, packets: list[np.ndarray], replies: int, *, stalls: Stall
              "reset": before is not None}]
     if before is not None:
         runs.insert(0, {"stimuli": {"commands": np.concatenate(before).tolist()}, "expected": {}})
-    result = simulate(Core(spec=SPEC, geometry=Geometry(lanes=3)), runs, folder, stalls=stalls)[-1]
+    result = simulate(emitted(Core, spec=SPEC, geometry=Geometry(lanes=3)), runs, folder, stalls=stalls)[-1]
     return decode_replies(np.array(result["replies"]), np.array(result["replies.cycles"]))
 
 

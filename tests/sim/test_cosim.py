@@ -42,6 +42,7 @@ from lifstream.sim.places import slice_of, threshold_path, weight_path
 from lifstream.sim.runner import Simulator, WaveFormat
 from tests.conftest import error_lines, quick, random_images, random_network
 from tests.golden.test_stdp import plastic
+from tests.sim.blocks import once
 from tests.sim.test_plastic import start
 from tests.sim.waveform import Waveform
 
@@ -67,7 +68,7 @@ def cosim(spec: NetworkSpec, geometry: Geometry, *, training: bool = False, scal
           emission: Emission | None = None, stalls: Stalls = Stalls.NONE, seed: int = 1, fault: Fault | None = None,
           **options: Any) -> CosimResult:
     """Classify all images; with ``training`` learn from them twice first."""
-    emission = emission or emit_network(spec=spec, geometry=geometry)
+    emission = emission or once(emit_network, spec=spec, geometry=geometry)
     order = np.arange(12)
     segments = [Segment(split="test", order=order)]
     if training:
@@ -144,7 +145,7 @@ def test_a_geometry_for_each_layer(hidden: tuple[int, ...], lanes: tuple[int, ..
 
 @pytest.mark.parametrize(("hidden", "rule", "lanes"), quick(
     itertools.product([(), (9,), (7, 6), (5, 6, 4)], [NamedRule.PAPER, NamedRule.GRADED], [9, 2]),
-    ((), NamedRule.PAPER, 9), ((9,), NamedRule.GRADED, 2), ((5, 6, 4), NamedRule.PAPER, 9)))
+    ((), NamedRule.PAPER, 9), ((5, 6, 4), NamedRule.PAPER, 9)))
 def test_geometry_and_depth(hidden: tuple[int, ...], rule: NamedRule, lanes: int) -> None:
     spec = with_rule(changed(SPEC, sizes=(23, *hidden, 3)), rule)
     result = cosim(spec, Geometry(lanes=lanes), training=True, stalls=Stalls.RANDOM)
@@ -168,7 +169,7 @@ OTHER_CONTRACTS = {
 
 
 @pytest.mark.parametrize(("name", "lanes"), quick(
-    itertools.product(OTHER_CONTRACTS, [4, 9]), ("narrow weights", 9), ("membrane below the threshold", 4),
+    itertools.product(OTHER_CONTRACTS, [4, 9]), ("membrane below the threshold", 4),
     ("stochastic rounding, narrow weights", 4)))
 def test_other_contracts(name: str, lanes: int) -> None:
     spec = OTHER_CONTRACTS[name]
@@ -231,7 +232,7 @@ TINY_GEOMETRY = Geometry(lanes=9)
 
 @pytest.fixture(scope="module")
 def tiny() -> dict[NetworkSpec, Emission]:
-    return {spec: emit_network(spec=spec, geometry=folding(spec)) for spec in (TINY, TINY_COMPETING, TINY_MAPS)}
+    return {spec: once(emit_network, spec=spec, geometry=folding(spec)) for spec in (TINY, TINY_COMPETING, TINY_MAPS)}
 
 
 def folding(spec: NetworkSpec) -> Geometry:
@@ -511,7 +512,7 @@ def test_an_interrupted_build_leaves_nothing_behind(tmp_path: Path, monkeypatch:
 
 
 def test_model_of_another_contract() -> None:
-    emission = emit_network(spec=SPEC, geometry=Geometry(lanes=5))
+    emission = once(emit_network, spec=SPEC, geometry=Geometry(lanes=5))
     other = changed(SPEC, steps=13)
     stranger = Model(network=Network.initial(spec=other, seed=1), preset="test", dataset="none")
     with pytest.raises(InputError, match=f"{SPEC.digest()}, the model's {other.digest()}"):
@@ -536,7 +537,7 @@ def test_a_checkpoint_of_other_images(tmp_path: Path) -> None:
 
 
 def test_no_images() -> None:
-    emission = emit_network(spec=SPEC, geometry=Geometry(lanes=5))
+    emission = once(emit_network, spec=SPEC, geometry=Geometry(lanes=5))
     with pytest.raises(InputError, match="none to play"):
         cosimulate(model(SPEC), {}, [], verilog=emission.verilog, description=emission.description)
 

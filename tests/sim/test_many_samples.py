@@ -16,6 +16,7 @@ from lifstream.hdl.geometry import Geometry
 from lifstream.sim.cosim import Segment, cosimulate
 from tests.conftest import flat, random_network
 from tests.golden.test_stdp import plastic
+from tests.sim.blocks import once
 
 pytestmark = pytest.mark.simulation
 
@@ -50,7 +51,7 @@ def network(spec: NetworkSpec) -> Network:
 ], ids=["rows of those that fired", "every row"])
 def test_sample_numbers_repeat(spec: NetworkSpec, rate_shift: int) -> None:
     data = images()
-    emission = emit_network(spec=spec, geometry=Geometry(lanes=4))
+    emission = once(emit_network, spec=spec, geometry=Geometry(lanes=4))
     segments = [Segment(split="all", order=np.arange(COUNT), rate_shift=rate_shift, check_every=64)]
     result = cosimulate(Model(network=network(spec), preset="test", dataset="none"), {"all": data}, segments,
                         verilog=emission.verilog, description=emission.description)

@@ -37,7 +37,7 @@ from lifstream.sim.faults import Fault
 from lifstream.sim.runner import Simulator
 from tests.conftest import quick, random_images
 from tests.golden.test_stdp import plastic
-from tests.sim.blocks import simulate
+from tests.sim.blocks import emitted, once, simulate
 
 pytestmark = pytest.mark.simulation
 
@@ -69,7 +69,7 @@ def start(spec: NetworkSpec) -> Network:
 def cosim(spec: NetworkSpec, geometry: Geometry, *, emission: Emission | None = None, check_every: int = 5,
           stalls: Stalls = Stalls.NONE, seed: int = 1, fault: Fault | None = None, **options: Any) -> CosimResult:
     """Classify, learn from all images twice, label the neurons, classify again."""
-    emission = emission or emit_network(spec=spec, geometry=geometry)
+    emission = emission or once(emit_network, spec=spec, geometry=geometry)
     order = np.arange(14)
     segments = [Segment(split="all", order=order[:3]),
                 Segment(split="all", order=order, rate_shift=RATE_SHIFT, check_every=check_every),
@@ -84,7 +84,7 @@ def cosim(spec: NetworkSpec, geometry: Geometry, *, emission: Emission | None = 
     [(1, 1, 1), (3, 2, 5), (8, 4, 3), (13, 4, 2)], (8, 4, 3)))
 def test_geometry_changes_nothing(lanes: int, pixels_per_clock: int, unroll: int) -> None:
     geometry = Geometry(lanes=lanes, pixels_per_clock=pixels_per_clock, unroll=unroll)
-    emission = emit_network(spec=SPEC, geometry=geometry)
+    emission = once(emit_network, spec=SPEC, geometry=geometry)
     digests = set()
     for stalls in (Stalls.NONE, Stalls.RANDOM, Stalls.POLITE) if lanes == 8 else (Stalls.RANDOM,):
         result = cosim(SPEC, geometry, stalls=stalls, seed=lanes, emission=emission)
@@ -196,7 +196,7 @@ def test_conversation_about_thresholds(tmp_path: Path) -> None:
                packet(Command.READ_THRESHOLDS), packet(Command.READ_THRESHOLDS, [1]), packet(Command.LOAD_THRESHOLDS)]
     size = 4 * 13
     expected = 2 + 2 + 2 + size + 2 + 2 + 1 + 13 + 2 + size + 2 + 2 + size + 2 + 2 + size + 2 + 2
-    result = simulate(Core(spec=SPEC, geometry=Geometry(lanes=5)), [
+    result = simulate(emitted(Core, spec=SPEC, geometry=Geometry(lanes=5)), [
         {"stimuli": {"commands": np.concatenate(packets).tolist()}, "expected": {"replies": expected}}],
         tmp_path, stalls=Stalls.RANDOM)[0]
     replies = decode_replies(np.array(result["replies"]), np.array(result["replies.cycles"]))
@@ -211,7 +211,7 @@ def test_conversation_about_thresholds(tmp_path: Path) -> None:
 
 
 def test_a_network_without_plasticity_knows_no_thresholds(tmp_path: Path) -> None:
-    core = Core(spec=flat_network(sizes=(5, 3)), geometry=Geometry(lanes=3))
+    core = emitted(Core, spec=flat_network(sizes=(5, 3)), geometry=Geometry(lanes=3))
     commands = np.concatenate([packet(Command.READ_THRESHOLDS), packet(Command.LOAD_THRESHOLDS, [1, 2, 3, 4])])
     result = simulate(core, [{"stimuli": {"commands": commands.tolist()}, "expected": {"replies": 4}}], tmp_path,
                       stalls=Stalls.NONE)[0]

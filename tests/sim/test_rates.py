@@ -16,6 +16,7 @@ from lifstream.sim.cosim import Segment, cosimulate
 from tests.conftest import random_images
 from tests.golden import test_rates as golden
 from tests.golden.test_stdp import plastic
+from tests.sim.blocks import once
 
 pytestmark = pytest.mark.simulation
 
@@ -35,7 +36,7 @@ def test_both_ends_of_the_range_of_rates(name: str) -> None:
     spec = SPECS[name]
     low, high = spec.rate_shift_range
     images = Split(images=random_images(12, SIZES[0], 3), labels=(np.arange(12) % 3).astype(np.uint8))
-    emission = emit_network(spec=spec, geometry=Geometry(lanes=6))
+    emission = once(emit_network, spec=spec, geometry=Geometry(lanes=6))
     order = np.arange(12)
     segments = [Segment(split="all", order=order, rate_shift=rate_shift, check_every=100)
                 for rate_shift in (high, low, high)]

@@ -42,7 +42,7 @@ from lifstream.sim.harness import write_pin_harness
 from lifstream.sim.runner import build, run_bench
 from tests.conftest import quick, random_images, random_network
 from tests.golden.test_stdp import plastic
-from tests.sim.blocks import simulate
+from tests.sim.blocks import emitted, simulate
 
 pytestmark = pytest.mark.simulation
 
@@ -134,10 +134,11 @@ def length(spec: NetworkSpec, geometry: Geometry, folder: Path) -> int:
         spec, Command.READ_WEIGHTS)
     run = {"stimuli": {"commands": np.concatenate([*opening(spec), packet(Command.READ_WEIGHTS)]).tolist()},
            "expected": {"replies": expected}}
-    return max(simulate(Core(spec=spec, geometry=geometry), [run], folder, stalls=Stalls.NONE)[0]["replies.cycles"])
+    emission = emitted(Core, spec=spec, geometry=geometry)
+    return max(simulate(emission, [run], folder, stalls=Stalls.NONE)[0]["replies.cycles"])
 
 
-@pytest.mark.parametrize("stride", quick([29, 1], 29))
+@pytest.mark.parametrize("stride", quick([61, 1], 61))
 @pytest.mark.parametrize(("name", "geometry"), quick(
     itertools.product(SPECS, GEOMETRIES), ("graded", "one fold"), ("rewarded, two layers, stochastic", "folded"),
     ("maps", "folded")))
@@ -151,7 +152,7 @@ def test_by_pin(tmp_path: Path, name: str, geometry: str, stride: int) -> None:
     places = range(1 + len(name) % stride, length(spec, folding, tmp_path / "whole"), stride)
     runs = [run for number, clocks in enumerate(places)
             for run in ({**begun, "cut": {"clocks": clocks, "reset_clocks": 1 + number % 5}}, asked)]
-    results = simulate(Core(spec=spec, geometry=folding), runs, tmp_path / "cut", stalls=Stalls.NONE)
+    results = simulate(emitted(Core, spec=spec, geometry=folding), runs, tmp_path / "cut", stalls=Stalls.NONE)
     happened = np.zeros(3, dtype=int)
     for clocks, result in zip(places, results, strict=True):
         replies = decode_replies(np.array(result["replies"]), np.array(result["replies.cycles"]))
@@ -173,7 +174,7 @@ def test_no_memory_need_hold_anything_at_power_up(tmp_path: Path, name: str) -> 
         return verilog
 
     words = np.concatenate([*opening(spec)[:-2], *questions(spec)])
-    result = simulate(Core(spec=spec, geometry=folding), [
+    result = simulate(emitted(Core, spec=spec, geometry=folding), [
         {"stimuli": {"commands": words.tolist()},
          "expected": {"replies": 2 * len(opening(spec)[:-2]) + sum(answer_bytes(spec))}}],
         tmp_path, stalls=Stalls.NONE, rewrite=fill)[0]
@@ -201,7 +202,7 @@ def test_by_frame(tmp_path: Path, name: str) -> None:
     spec = SPECS[name]
     loading = opening(spec)[:-2]
     runs: list[dict[str, Any]] = []
-    moments = range(0, 700, 41)
+    moments = range(0, 700, 83)
     for moment in moments:
         for words in loading:  # each from a reset: no acknowledgement of replies needed
             size = len(encode_frame(Frame(kind=FrameKind.DATA, payload=bytes([words[0] & 0xFF, 0]))))
@@ -216,7 +217,7 @@ def test_by_frame(tmp_path: Path, name: str) -> None:
                 if sequence else []
             runs.append({"stimuli": {"received": before + framed(sequence, words)},
                          "expected": {"sent": ACKNOWLEDGE + _FRAME + answer_bytes(spec)[sequence]}})
-    top = LinkedCore(spec=spec, geometry=Geometry(lanes=4), patience=100_000)
+    top = emitted(LinkedCore, spec=spec, geometry=Geometry(lanes=4), patience=100_000)
     results = simulate(top, runs, tmp_path, stalls=Stalls.NONE)
     each = len(loading) + 1 + len(questions(spec))
     for number, moment in enumerate(moments):

@@ -5,13 +5,17 @@ from __future__ import annotations
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis.strategies import data as data_strategy
+from hypothesis.strategies import integers, lists
 
 from lifstream.golden.contract.flat import flat_network
 from lifstream.golden.model.protocols import ForwardRecord
-from lifstream.sim.bench import BenchError, read_words, undisturbed, word_fields
+from lifstream.sim.bench import BenchError, read_words, undisturbed
 from lifstream.sim.scoreboard import (
     MISMATCHES_MAX,
     Captured,
@@ -141,12 +145,30 @@ def test_a_file_is_written_to_its_end_before_a_signal_ends_the_bench() -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-def test_words_are_read_bit_by_bit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["1a5\n0ff\n", "// 0x00000000\n1a5\n0ff\n", "1A5\nff\n"],
+                         ids=["plain", "with an address", "without leading zeros"])
+def test_words_are_read_field_by_field(tmp_path: Path, text: str) -> None:
     path = tmp_path / "words.hex"
-    path.write_text("// 0x00000000\n1a5\n0ff\n")
-    bits = read_words(path, 9)
-    assert word_fields(bits, 9)[:, 0].tolist() == [0x1A5, 0xFF]
-    assert word_fields(bits, 3, signed=True).tolist() == [[-3, -4, -2], [-1, -1, 3]]
+    path.write_text(text)
+    words = read_words(path, 9)
+    assert words.integers(9) == [0x1A5, 0xFF]
+    assert words.fields(0, 9)[:, 0].tolist() == [0x1A5, 0xFF]
+    assert words.fields(0, 3, 3, signed=True).tolist() == [[-3, -4, -2], [-1, -1, 3]]
+    assert words.fields(6, 3).tolist() == [[6], [3]]
+    assert words.bits(2, 7).tolist() == [[1, 0, 0, 1, 0, 1, 1], [1, 1, 1, 1, 1, 1, 0]]
+
+
+@given(width=integers(1, 150), data=data_strategy())
+def test_words_of_any_width_come_back(tmp_path_factory: pytest.TempPathFactory, width: int, data: Any) -> None:
+    values = data.draw(lists(integers(0, (1 << width) - 1), min_size=1, max_size=5))
+    path = tmp_path_factory.getbasetemp() / f"words{width}.hex"
+    path.write_text("".join(f"{value:0{-(-width // 4)}x}\n" for value in values))
+    words = read_words(path, width)
+    offset = data.draw(integers(0, width - 1))
+    part = data.draw(integers(1, min(56, width - offset)))
+    assert words.integers(width) == values
+    assert words.fields(offset, part)[:, 0].tolist() == [value >> offset & ((1 << part) - 1) for value in values]
+    assert words.bits(offset, part)[:, 0].tolist() == [value >> offset & 1 for value in values]
 
 
 def test_unknown_bits_are_an_error(tmp_path: Path) -> None:
