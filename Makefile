@@ -11,10 +11,10 @@ demo: install
 	$(BIN)/lifstream demo
 
 test: install
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 regress: install
-	$(BIN)/python -m pytest -n 2 -m "regress or not regress"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "regress or not regress"
 
 lint: install
 	$(BIN)/ruff check .

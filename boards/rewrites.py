@@ -9,11 +9,13 @@ from typing import Any
 
 from lifstream.boards.targets import Family
 
-__all__ = ["absorb_output_registers", "adapted", "leave_collisions_open", "read_on_falling_edge"]
+__all__ = ["absorb_output_registers", "adapted", "leave_collisions_open", "near_the_logic", "read_on_falling_edge"]
 
 _MEMORY_READ = re.compile(r"  cell \$memrd_v2 .*?\n  end\n", re.DOTALL)
 _MEMORY_WRITE = re.compile(r"  cell \$memwr_v2 .*?\n  end\n", re.DOTALL)
 _MODULE = re.compile(r"^module .*?^end\n", re.DOTALL | re.MULTILINE)
+_BEFORE_LOGIC = ("order", "wanted")
+"""Which positions a sample has reached; which folds have desires."""
 _WEIGHTS_CONTENT = re.compile(r'  cell \$meminit_v2 \S+\n    parameter \\MEMID "\\\\weights"\n.*?\n  end\n', re.DOTALL)
 
 
@@ -76,9 +78,28 @@ def leave_collisions_open(design: str) -> str:
     return _MEMORY_READ.sub(rewrite, design)
 
 
+_SHORT_MEMORY = re.compile(rf"^  memory width \d+ size \d+ \\(?:{'|'.join(_BEFORE_LOGIC)})$", re.MULTILINE)
+
+
+def near_the_logic(design: str) -> str:
+    """Let short memories whose answers still pass logic be made of LUTs.
+
+    An ECP5's block RAM answers after 5.7 ns, and stands in one of few columns; LUTs that are memory answer after one,
+    and stand beside the logic.
+
+    Parameters
+    ----------
+    design
+        RTLIL.
+    """
+    return _SHORT_MEMORY.sub(lambda memory: f'  attribute \\ram_style "distributed"\n{memory[0]}', design)
+
+
 def adapted(design: str, family: Family) -> str:
     """RTLIL with its memories as a family's can be, before synthesis."""
     design = leave_collisions_open(design)
+    if family is Family.ECP5:
+        design = near_the_logic(design)
     if family is Family.ICE40:  # its single-port RAMs can have no initial zeros; the host loads the weights
         design = _WEIGHTS_CONTENT.sub("", read_on_falling_edge(design))
     return design

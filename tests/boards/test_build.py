@@ -342,7 +342,7 @@ COLLISION = re.compile(r"if \((.*)\)(\n +_\d+_ <= 17'hx+;)")
 @pytest.mark.simulation
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="apt-get install iverilog: four values")
 @pytest.mark.parametrize(("geometry", "stalls", "images", "fault"), [
-    (Geometry(lanes=13), Stalls.RANDOM, 12, False),
+    (Geometry(lanes=13), Stalls.RANDOM, 6, False),
     pytest.param(Geometry(lanes=2, pixels_per_clock=1, unroll=1), Stalls.RANDOM, 24, False, marks=pytest.mark.regress),
     (Geometry(lanes=13), Stalls.NONE, 2, True)])    # an unknown at once stops everything: not long to wait
 def test_no_answer_of_a_collision_is_used(monkeypatch: pytest.MonkeyPatch, geometry: Geometry, stalls: Stalls,

@@ -12,6 +12,7 @@ from lifstream.golden.study.datasets import load_dataset
 from lifstream.golden.study.model_files import find_model, load_model, released_models
 from lifstream.golden.study.presets import PRESETS
 from lifstream.golden.study.training import evaluate
+from tests.conftest import quick
 
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
 
@@ -27,7 +28,7 @@ def test_every_released_model_is_documented() -> None:
         "conv-digits", "conv-mnist", "digits", "fashion-256", "mnist-128", "mnist-256"]
 
 
-@pytest.mark.parametrize("name", released_models())
+@pytest.mark.parametrize("name", quick(released_models(), "conv-digits", "digits", "fashion-256", "mnist-256"))
 def test_released_model_is_what_the_page_says(name: str) -> None:
     model = load_model(find_model(name))
     accuracy, digest = documented()[name]

@@ -147,6 +147,7 @@ def test_two_networks_in_one_design_under_icarus(two: tuple[Emission, Emission],
 
 
 @pytest.mark.simulation
+@pytest.mark.regress
 def test_two_networks_in_one_design_under_verilator(two: tuple[Emission, Emission], tmp_path: Path) -> None:
     """Verilator's own main, its warnings as it comes: each of them would stop the build."""
     files = write_board(tmp_path, *two)

@@ -81,7 +81,7 @@ def cosim(spec: NetworkSpec, geometry: Geometry, *, emission: Emission | None = 
 
 
 @pytest.mark.parametrize(("lanes", "pixels_per_clock", "unroll"), quick(
-    [(1, 1, 1), (3, 2, 5), (8, 4, 3), (13, 4, 2)], (8, 4, 3)))
+    [(1, 1, 1), (3, 2, 5), (8, 4, 3), (13, 4, 2)]))
 def test_geometry_changes_nothing(lanes: int, pixels_per_clock: int, unroll: int) -> None:
     geometry = Geometry(lanes=lanes, pixels_per_clock=pixels_per_clock, unroll=unroll)
     emission = once(emit_network, spec=SPEC, geometry=geometry)

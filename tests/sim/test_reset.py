@@ -196,7 +196,7 @@ _FRAME = len(encode_frame(Frame(kind=FrameKind.DATA)))
 """Bytes of a frame beside its payload."""
 
 
-@pytest.mark.parametrize("name", quick(SPECS, "graded", "maps"))
+@pytest.mark.parametrize("name", quick(SPECS, "maps"))
 def test_by_frame(tmp_path: Path, name: str) -> None:
     """A RESET frame at moments all over a sample to learn from; every question in a frame of its own."""
     spec = SPECS[name]
