@@ -21,9 +21,10 @@ from lifstream.golden.files import require_place, write_text
 from lifstream.golden.model.network import Network
 from lifstream.golden.model.readouts import neuron_labels
 from lifstream.golden.study.cost import synaptic_operations
-from lifstream.golden.study.datasets import Dataset, Split, load_dataset
+from lifstream.golden.study.datasets import Dataset, Split
 from lifstream.golden.study.figures import maps_figure, receptive_field_figure, save_figure, training_figure
 from lifstream.golden.study.model_files import Model, save_model
+from lifstream.golden.study.own_data import load_data
 from lifstream.golden.study.presets import Preset
 from lifstream.golden.study.training import EpochMetrics, Trainer, evaluate
 from lifstream.golden.study.words import in_words
@@ -97,7 +98,7 @@ def train(
     output = Output(as_json=as_json)
     named = network.chosen()
     if named is None:
-        raise InputError("train: name a --preset, or give --layers with a --dataset")
+        raise InputError("train: name a --preset, or give --layers with a --dataset, or a --spec")
     varied = named.varied(rule=rule, weight_bits=weight_bits, rounding=rounding, steps=steps, hidden=hidden)
     chosen = with_plan(varied, epochs=epochs, rate_shift=rate_shift, rate_shift_end=rate_shift_end,
                        validation=validation, shift=shift, mirror=mirror, patience=patience)
@@ -105,7 +106,8 @@ def train(
     require_place(out, beside=".metrics.jsonl")
     checkpoint = out.with_name(out.name + ".checkpoint")
     output.begin(f"load {chosen.dataset}")
-    dataset = load_dataset(chosen.dataset, data_dir=data_dir)
+    dataset = load_data(chosen.dataset, data_dir=data_dir, like=chosen.spec)
+    require_fit(chosen.spec, dataset)
     pictures = pictures_beside(out, chosen.spec)
     trainer, seconds = train_network(chosen, dataset, seed, output, engine=engine, checkpoint=checkpoint,
                                      resume=resume, metrics_file=out.with_suffix(".metrics.jsonl"),
@@ -116,7 +118,7 @@ def train(
         test_accuracy, _ = evaluate(trained, dataset.test, engine=engine, task="test", report=bar)
     metrics = [asdict(entry) for entry in trainer.metrics]
     chosen_epoch, validation_accuracy = trainer.chosen.epoch, trainer.chosen.validation_accuracy
-    save_model(out, Model(network=trained, preset=chosen.name, dataset=chosen.dataset, training={
+    save_model(out, Model(network=trained, preset=chosen.name, dataset=dataset.name, training={
         "seed": seed, "plan": asdict(chosen.training), "rule": named_rule(chosen.spec), "epochs": metrics,
         "epoch": chosen_epoch, "validation_accuracy": validation_accuracy, "test_accuracy": test_accuracy}))
     figure = out.with_suffix(".png")
@@ -246,8 +248,9 @@ def evaluate_model(
     if figure is not None:
         require_file_place(figure)
     loaded = open_model(model, network.chosen())
-    output.begin(f"load {loaded.dataset}")
-    dataset = load_dataset(loaded.dataset, data_dir=data_dir)
+    source = network.dataset or loaded.dataset
+    output.begin(f"load {source}")
+    dataset = load_data(source, data_dir=data_dir, like=loaded.network.spec)
     require_fit(loaded.network.spec, dataset)
     if not 0 <= image < len(dataset.test):
         raise InputError(f"--image: {image} is out of bounds, must be 0..{len(dataset.test) - 1}")
@@ -260,7 +263,7 @@ def evaluate_model(
     spikes = outcome.spikes.mean(axis=0).tolist()
     operations = synaptic_operations(loaded.network.spec, spikes[:-1])
     ties = float((outcome.predictions < 0).mean())
-    output.say(f"test accuracy {percent(fraction)} ({len(dataset.test)} images of {loaded.dataset}, "
+    output.say(f"test accuracy {percent(fraction)} ({len(dataset.test)} images of {dataset.name}, "
                f"{percent(ties)} ties counted as wrong, {len(dataset.test) / seconds:.0f} images/s)")
     labels: dict[str, Any] = {}
     if loaded.network.readout_state:
@@ -273,10 +276,10 @@ def evaluate_model(
                f"{operations:,.0f} synaptic operations; digest {loaded.network.digest()}")
     if figure is not None:
         _draw_image(loaded.network, dataset, dataset.test, image, figure,
-                    title=f"{Path(model).stem}; test image {image} of {loaded.dataset}")
+                    title=f"{Path(model).stem}; test image {image} of {dataset.name}")
         output.say(f"wrote {figure}")
     output.result({"test_accuracy": fraction, "images": len(dataset.test), "digest": loaded.network.digest(),
-                   "spec_digest": loaded.network.spec.digest(), "preset": loaded.preset, "dataset": loaded.dataset,
+                   "spec_digest": loaded.network.spec.digest(), "preset": loaded.preset, "dataset": dataset.name,
                    "ties": ties, **labels, "figure": None if figure is None else str(figure),
                    "spikes_per_image": spikes, "operations_per_image": operations,
                    "engine": engine, "images_per_second": round(len(dataset.test) / seconds, 1)})

@@ -16,9 +16,10 @@ from lifstream.golden.contract.protocol import BAUD
 from lifstream.golden.model.draws import DrawGenerator
 from lifstream.golden.model.learning import learn
 from lifstream.golden.model.network import Network
-from lifstream.golden.study.datasets import Dataset, load_dataset
+from lifstream.golden.study.datasets import DATASETS, Dataset
 from lifstream.golden.study.epochs import EpochStream
 from lifstream.golden.study.model_files import Model, save_model
+from lifstream.golden.study.own_data import data_name, load_data
 from lifstream.golden.study.training import Progress
 from lifstream.golden.study.words import GRAMMAR
 from lifstream.options import (
@@ -100,9 +101,9 @@ class BoardOptions:
             raise InputError("board: name its serial port with --port")
         if self.netlist is not None and self.port is not None:
             raise InputError("board: --netlist needs --simulated")
-        if said is not None:
-            return named_preset(said, weight_bits=self.weight_bits)
-        return named_network(self.simulated or self.preset or "", weight_bits=self.weight_bits)
+        found = named_network(self.simulated or self.preset or "", weight_bits=self.weight_bits) if said is None else \
+            named_preset(said, weight_bits=self.weight_bits)
+        return found.for_dataset(self.dataset)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,11 +119,14 @@ class PlayOptions:
 
     def loaded(self, network: NamedNetwork) -> NamedNetwork:
         """The model, or what the board's network was named by."""
-        return network if self.model is None else named_model(self.model, preset=network.preset)
+        if self.model is None:
+            return network
+        loaded = named_model(self.model, preset=network.preset)
+        return loaded if loaded.preset.dataset in DATASETS else loaded.for_dataset(network.preset.dataset)
 
     def dataset(self, loaded: NamedNetwork) -> Dataset:
         """The images that the network is for."""
-        dataset = load_dataset(loaded.preset.dataset, data_dir=self.data_dir)
+        dataset = load_data(loaded.preset.dataset, data_dir=self.data_dir, like=loaded.preset.spec)
         require_fit(loaded.preset.spec, dataset)
         return dataset
 
@@ -293,6 +297,6 @@ def weights(
     output.begin("read the weights")
     with _connected(place) as connected:
         network = Network(spec=of.spec, **connected.learnt_state())
-    save_model(out, Model(network=network, preset=of.name, dataset=of.dataset))
+    save_model(out, Model(network=network, preset=of.name, dataset=data_name(of.dataset)))
     output.say(f"wrote {out} (digest {network.digest()})")
     output.result({"out": str(out), "digest": network.digest()})

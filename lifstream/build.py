@@ -20,9 +20,10 @@ from lifstream.console import Output, error_line
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.files import is_there, make_folder, write_text
-from lifstream.golden.study.datasets import Dataset, load_dataset
+from lifstream.golden.study.datasets import Dataset
 from lifstream.golden.study.epochs import EpochStream
 from lifstream.golden.study.model_files import Model
+from lifstream.golden.study.own_data import load_data
 from lifstream.golden.study.presets import Preset
 from lifstream.golden.study.training import Progress
 from lifstream.golden.twin.engine import Runner
@@ -79,7 +80,7 @@ def build(
 ) -> None:
     """Make a board's bitstream: synthesise, place, route, pack, report. An interrupted build goes on where it was.
 
-    Takes a MODEL, a --preset or --layers. A bitstream holds no weights: the host loads them.
+    Takes a MODEL, a --preset, --layers or a --spec. A bitstream holds no weights: the host loads them.
 
     For boards whose FPGA needs the vendor's tools: write Verilog, constraints and a Tcl script. Exit status 1 when the
     clock is faster than the design allows.
@@ -94,7 +95,8 @@ def build(
         raise InputError("--weight-bits: a MODEL has its own width; use --preset or --layers, or train "
                          "the model with this option")
     target = target_by_name(board)
-    network = named_preset(preset, weight_bits=weight_bits) if preset is not None else named_model(model or "")
+    network = named_preset(preset, weight_bits=weight_bits) if preset is not None else \
+        named_model(model or "").for_dataset(named.dataset)
     spec = network.preset.spec
     geometry = folding.geometry(spec, target=target)
     width = "" if weight_bits is None else f"-{weight_bits}-bit"
@@ -222,7 +224,7 @@ def _speed(network: NamedNetwork, geometry: Geometry, made: Build, data_dir: Pat
     """Images per second from clock cycles measured in co-simulation, if the tools and the data for it are there."""
     output.begin("measure clock cycles per image")
     try:
-        dataset = load_dataset(network.preset.dataset, data_dir=data_dir)
+        dataset = load_data(network.preset.dataset, data_dir=data_dir, like=network.preset.spec)
         require_fit(network.preset.spec, dataset)
         cycles = _measured_cycles(network, geometry, dataset, output)
     except InputError as error:

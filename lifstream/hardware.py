@@ -22,6 +22,7 @@ from lifstream.golden.study.epochs import EpochStream
 from lifstream.golden.study.example import example_exchanges, example_image
 from lifstream.golden.study.figures import confusion_matrix, learning_figure, network_figure, save_figure
 from lifstream.golden.study.model_files import Model, released_models, save_model
+from lifstream.golden.study.own_data import data_name, load_data
 from lifstream.golden.study.presets import Preset, TrainingPlan, preset_by_name
 from lifstream.golden.study.training import Trainer, labelling_images
 from lifstream.options import (
@@ -139,7 +140,7 @@ def _model_of_preset(preset: Preset) -> tuple[Model, str]:
         if released.network.spec == preset.spec:
             return released, f"the released model {preset.name}"
     network = Network.initial(spec=preset.spec, seed=1)
-    return Model(network=network, preset=preset.name, dataset=preset.dataset), "random, seed 1"
+    return Model(network=network, preset=preset.name, dataset=data_name(preset.dataset)), "random, seed 1"
 
 
 def _bench(network: Network, description: dict[str, Any], weights: str) -> str | None:
@@ -171,15 +172,16 @@ class CosimImages:
                                "at most 10,000.")] = 1_000
     data_dir: DataOption = None
 
-    def played(self, loaded: Model, plan: TrainingPlan, seed: int) -> tuple[dict[str, Split], list[Segment]]:
-        """Images by name, and what is played of them, in order.
+    def played(self, loaded: Model, plan: TrainingPlan, source: str, seed: int
+               ) -> tuple[dict[str, Split], list[Segment]]:
+        """Images of the data set ``source`` by name, and what is played of them, in order.
 
         Raises
         ------
         InputError
             There is no such data set, its images are of another size, or a number is out of bounds.
         """
-        dataset = load_dataset(loaded.dataset, data_dir=self.data_dir)
+        dataset = load_data(source, data_dir=self.data_dir, like=loaded.network.spec)
         require_fit(loaded.network.spec, dataset)
         available = len(dataset.train if self.train else dataset.test)
         images = self.images if self.images is not None else available if self.train else 100
@@ -260,10 +262,12 @@ def cosim(
     """
     output = Output(as_json=as_json)
     bench.check()
-    loaded, plan = _cosim_model(model, network.instead_of(model, command="cosim"), rule, bench.seed)
+    preset = network.instead_of(model, command="cosim")
+    loaded, plan = _cosim_model(model, preset, rule, bench.seed)
+    source = network.dataset or (loaded.dataset if preset is None else preset.dataset)
     spec = loaded.network.spec
     geometry = folding.geometry(spec)
-    splits, segments = play.played(loaded, plan, bench.seed)
+    splits, segments = play.played(loaded, plan, source, bench.seed)
     try:
         result = cosimulate_model(loaded, splits, segments, output, geometry=geometry, **bench.options())
     except KeyboardInterrupt as interrupt:
@@ -310,7 +314,7 @@ def _cosim_model(model: str | None, preset: Preset | None, rule: NamedRule | Non
     assert preset is not None
     chosen = preset.varied(rule=rule)
     return Model(network=Network.initial(spec=chosen.spec, seed=seed), preset=chosen.name,
-                 dataset=chosen.dataset), chosen.training
+                 dataset=data_name(chosen.dataset)), chosen.training
 
 
 def _learning_report(result: CosimResult, learning: list[dict[str, Any]]) -> dict[str, Any]:

@@ -15,11 +15,19 @@ import typer
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.flat import NamedRule
 from lifstream.golden.contract.network import NetworkSpec
-from lifstream.golden.files import require_place
+from lifstream.golden.files import is_there, require_place
 from lifstream.golden.model.network import Network
 from lifstream.golden.study.datasets import DATASETS, Dataset
 from lifstream.golden.study.model_files import Model, find_model, load_model, released_models
-from lifstream.golden.study.presets import PRESETS, Preset, TrainingPlan, preset_by_name, preset_in_words
+from lifstream.golden.study.own_data import RANDOM, data_name
+from lifstream.golden.study.presets import (
+    PRESETS,
+    Preset,
+    TrainingPlan,
+    preset_by_name,
+    preset_from_json,
+    preset_in_words,
+)
 from lifstream.golden.study.words import GRAMMAR, in_words
 
 if TYPE_CHECKING:
@@ -36,7 +44,13 @@ LayersOption = Annotated[str | None, typer.Option(
     "--layers", metavar="WORDS",
     help=f"Instead of a preset, a network in words, layers separated by commas: {GRAMMAR}. Needs --dataset.")]
 DatasetOption = Annotated[str | None, typer.Option(
-    "--dataset", help=f"With --layers, the images that the network is for: {', '.join(DATASETS)}.")]
+    "--dataset", metavar="NAME|FILE.npz|FOLDER",
+    help=f"Images: {', '.join(DATASETS)}; your own, an archive of train_images, train_labels, test_images and "
+         f"test_labels or a folder of IDX files; or {RANDOM}, of the network's own shape. Default: those of the preset "
+         "or model.")]
+SpecOption = Annotated[Path | None, typer.Option(
+    "--spec", metavar="FILE.json", help="Instead of a preset, a network's contract in JSON, or the description of a "
+                                        f"generated design. For {RANDOM} images unless --dataset names others.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 DataOption = Annotated[Path | None, typer.Option(
     "--data-dir", help="Folder of the IDX files; otherwise $LIFSTREAM_DATA, ../shared/data, the cache, a download.")]
@@ -155,16 +169,14 @@ def _per_layer(name: str, given: str, further: str = "") -> PerLayer:
 
 
 def said_network(layers: str | None, dataset: str | None) -> Preset | None:
-    """The network in words that ``--layers`` and ``--dataset`` say together, None without them.
+    """The network in words that ``--layers`` and ``--dataset`` say together, None without words.
 
     Raises
     ------
     InputError
-        One is without the other, words are none, or the data set is unknown.
+        Words are without a data set, or are none, or the data set is unknown.
     """
     if layers is None:
-        if dataset is not None:
-            raise InputError("--dataset: goes with --layers; presets and models have data sets of their own")
         return None
     if dataset is None:
         raise InputError(f"--layers: name the images too, with --dataset: {', '.join(DATASETS)}")
@@ -173,10 +185,11 @@ def said_network(layers: str | None, dataset: str | None) -> Preset | None:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkOptions:
-    """A network by name, or in words."""
+    """A network by name, in words or in JSON, and its images."""
 
     preset: OptionalPreset = None
     layers: LayersOption = None
+    spec: SpecOption = None
     dataset: DatasetOption = None
 
     def chosen(self) -> Preset | None:
@@ -187,10 +200,14 @@ class NetworkOptions:
         InputError
             The options exclude each other, or name no network.
         """
-        said = said_network(self.layers, self.dataset)
-        if said is not None and self.preset is not None:
-            raise InputError("--layers: a network is named either in words or with --preset")
-        return said if self.preset is None else preset_by_name(self.preset)
+        if [self.preset, self.layers, self.spec].count(None) < 2:
+            raise InputError("--layers, --preset, --spec: give one of them to name a network, not several")
+        if self.spec is not None:
+            return preset_from_json(self.spec, dataset=self.dataset)
+        if self.preset is not None:
+            preset = preset_by_name(self.preset)
+            return preset if self.dataset is None else replace(preset, dataset=self.dataset)
+        return said_network(self.layers, self.dataset)
 
     def instead_of(self, model: str | None, *, command: str, called: str = "MODEL") -> Preset | None:
         """As :meth:`chosen`, which is None when a model is given, and not when none is; ``called`` names the latter.
@@ -202,7 +219,7 @@ class NetworkOptions:
         """
         chosen = self.chosen()
         if (model is None) == (chosen is None):
-            raise InputError(f"{command}: name either a {called}, a --preset or --layers"
+            raise InputError(f"{command}: name either a {called}, a --preset, --layers or --spec"
                              + (", and only one of them" if model is not None else ""))
         return chosen
 
@@ -210,7 +227,7 @@ class NetworkOptions:
 def described(name: str, dataset: str, spec: NetworkSpec) -> str:
     """A network for people: ``digits: dense 32, dense 10; 2,368 weights of 16 bits, for digits``."""
     return (f"{name}: {in_words(spec) or spec.summary}; {spec.parameters:,} weights of {spec.weight_widths} bits, "
-            f"for {dataset}")
+            f"for {data_name(dataset)}")
 
 
 def with_plan(preset: Preset, **choices: Any) -> Preset:
@@ -248,6 +265,10 @@ class NamedNetwork:
         """Epochs that it was trained for."""
         return 0 if self.model is None else len(self.model.training.get("epochs", []))
 
+    def for_dataset(self, dataset: str | None) -> NamedNetwork:
+        """The same with other images, if any are named."""
+        return self if dataset is None else replace(self, preset=replace(self.preset, dataset=dataset))
+
     def network(self, seed: int) -> Network:
         """Its own weights, those of a preset drawn at random."""
         return Network.initial(spec=self.preset.spec, seed=seed) if self.model is None else self.model.network
@@ -266,7 +287,7 @@ def named_model(name: str, *, preset: Preset | None = None) -> NamedNetwork:
 
 
 def named_network(name: str, *, weight_bits: int | None = None) -> NamedNetwork:
-    """A preset by name; if there is none, a model by file or released name.
+    """A preset by name; if there is none, a contract in a file FILE.json, or a model by file or released name.
 
     Raises
     ------
@@ -275,11 +296,13 @@ def named_network(name: str, *, weight_bits: int | None = None) -> NamedNetwork:
     """
     if name in PRESETS:
         return named_preset(preset_by_name(name), weight_bits=weight_bits)
+    if name.endswith(".json") and is_there(Path(name)):
+        return named_preset(preset_from_json(Path(name)), weight_bits=weight_bits)
     try:
         find_model(name)
     except InputError:
-        raise InputError(f"network {name!r} is unknown: neither a model file nor a preset ({', '.join(PRESETS)})"
-                         ) from None
+        raise InputError(f"network {name!r} is unknown: neither a model file, nor a contract FILE.json, nor a preset "
+                         f"({', '.join(PRESETS)})") from None
     if weight_bits is not None:
         raise InputError("--weight-bits: a model has its own width; name a preset, or train the model with this option")
     return named_model(name)
@@ -296,7 +319,10 @@ def require_file_place(place: Path) -> None:
 
 
 def require_fit(spec: NetworkSpec, dataset: Dataset) -> None:
-    """Raise InputError when the images are not of the network's size."""
+    """Raise InputError when the images are not of the network's size, or of more classes."""
     if dataset.height * dataset.width != spec.inputs:
         raise InputError(f"data set {dataset.name}: {dataset.height * dataset.width} pixels, "
                          f"but the model takes {spec.inputs}")
+    if dataset.classes > spec.classes:
+        raise InputError(f"data set {dataset.name}: {dataset.classes} classes, but the model tells {spec.classes} "
+                         "apart")

@@ -24,6 +24,7 @@ from lifstream.accuracy import train_network
 from lifstream.cli import main
 from lifstream.console import Output
 from lifstream.golden.study.datasets import load_dataset
+from lifstream.golden.study.model_files import load_model
 from lifstream.golden.study.presets import preset_by_name
 from lifstream.sim import cosim as cosimulation
 from tests.conftest import error_lines, write_idx
@@ -237,8 +238,8 @@ def test_bad_arguments(tmp_path: Path) -> None:
     fails("train", "--preset", "nothing", cwd=tmp_path, naming="'nothing' is unknown")
     fails("train", cwd=tmp_path, naming="--preset")
     fails("train", "--preset", "digits", "--epochs", "0", cwd=tmp_path, naming="epochs: 0")
-    fails("cosim", cwd=tmp_path, naming="name either a MODEL, a --preset or --layers")
-    fails("cosim", "--preset", "digits", "digits", cwd=tmp_path, naming="or --layers, and only one of them")
+    fails("cosim", cwd=tmp_path, naming="name either a MODEL, a --preset, --layers or --spec")
+    fails("cosim", "--preset", "digits", "digits", cwd=tmp_path, naming="or --spec, and only one of them")
     fails("cosim", "digits", "--waves", "w.lxt", cwd=tmp_path, naming="w.lxt: a waveform's name ends in .vcd or .fst")
     fails("cosim", "--preset", "digits", "--images", "0", cwd=tmp_path, naming="--images: 0")
     fails("cosim", "--preset", "digits", "--stalls", "often", cwd=tmp_path, naming="random")
@@ -384,7 +385,7 @@ def test_verilog_of_a_model(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     described = json.loads((tmp_path / "v" / "top.v.json").read_text())
     assert described["spec_digest"] == json.loads(done.stdout)["spec_digest"]
-    fails("verilog", "--out", "v", cwd=tmp_path, naming="name either a --model, a --preset or --layers")
+    fails("verilog", "--out", "v", cwd=tmp_path, naming="name either a --model, a --preset, --layers or --spec")
     fails("verilog", "--model", "digits", "--rule", "paper", "--out", "v", cwd=tmp_path, naming="--rule")
 
 
@@ -498,7 +499,7 @@ def test_simulated_board_takes_models(trained: tuple[Path, dict[str, object]]) -
     (("infer",), "--preset, or simulate one"),
     (("infer", "--layers", "dense 10", "--dataset", "digits", "--preset", "digits"), "--preset, or simulate one"),
     (("infer", "--layers", "dense 10"), "--layers: name the images too, with --dataset"),
-    (("infer", "--simulated", "digits", "--dataset", "digits"), "--dataset: goes with --layers"),
+    (("infer", "--simulated", "digits", "--dataset", "nowhere"), "data set 'nowhere' is unknown"),
     (("infer", "--layers", "dense 10", "--dataset", "digits", "--port", "nowhere"), "opened as a serial port"),
     (("infer", "--layers", "dense 10", "--dataset", "digits", "--port", "x", "--netlist", "icebreaker"), "--netlist"),
     (("--simulated", "nothing", "infer"), "'nothing' is unknown"),
@@ -520,8 +521,8 @@ def test_board_names_bad_input(trained: tuple[Path, object], arguments: tuple[st
     (("build", "--board", "icebreaker", "--preset", "digits", "--baud", "7000000"), "--baud: 7000000 does not divide"),
     (("build", "--board", "icebreaker", "--preset", "digits", "--lanes", "0"), "lanes: 0 is out of bounds"),
     (("build", "--board", "icebreaker", "--preset", "digits", "--weight-bits", "40"), "weight_bits: 40 is out of"),
-    (("build", "--board", "icebreaker"), "name either a MODEL, a --preset or --layers"),
-    (("build", "--board", "icebreaker", "digits", "--preset", "digits"), "--layers, and only one of them"),
+    (("build", "--board", "icebreaker"), "name either a MODEL, a --preset, --layers or --spec"),
+    (("build", "--board", "icebreaker", "digits", "--preset", "digits"), "or --spec, and only one of them"),
     (("build", "--board", "icebreaker", "digits", "--weight-bits", "8"), "--weight-bits: a MODEL has its own width"),
     (("build", "--board", "icebreaker", "nothing.npz"), "nothing.npz: no such file and no released model"),
     (("program", "--board", "icebreaker", "nothing.bin"), "nothing.bin: no such file"),
@@ -577,6 +578,33 @@ def test_axi_core_is_generated_with_its_package(tmp_path: Path) -> None:
     fails("verilog", "--preset", "digits", "--interface", "axi", "--axi-width", "3", "--out", "no", cwd=tmp_path,
           naming="AXI width: 3")
     assert not (tmp_path / "no").exists()
+
+
+def test_own_images_and_a_contract_in_json(tmp_path: Path) -> None:
+    """Trained, evaluated, co-simulated and played to a board with images from a file, and a contract from a file."""
+    labels = np.arange(60) % 3
+    images = np.zeros((60, 6, 5), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[2 * label:2 * label + 2] = 200
+    np.savez(tmp_path / "bars.npz", train_images=images[:45], train_labels=labels[:45], test_images=images[45:],
+             test_labels=labels[45:])
+    bars = ("--dataset", "bars.npz")
+    done = run("train", "--layers", "dense 3", *bars, "--epochs", "2", "--out", "m.npz", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["test_accuracy"] == 1
+    fails("eval", "m.npz", cwd=tmp_path, naming="data set 'bars' is unknown, neither a file FILE.npz")
+    for command in (("eval", "m.npz", *bars), ("cosim", "m.npz", *bars, "--images", "3"),
+                    ("board", "--simulated", "m.npz", *bars, "infer", "--images", "2")):
+        done = run(*command, "--json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        result = json.loads(done.stdout)
+        assert result.get("accuracy", result.get("test_accuracy")) == 1
+    spec = load_model(tmp_path / "m.npz").network.spec
+    (tmp_path / "net.json").write_text(json.dumps(spec.to_json()))
+    done = run("cosim", "--spec", "net.json", "--train", "--images", "4", "--test-images", "2", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["spec_digest"] == spec.digest()
+    fails("cosim", "m.npz", "--dataset", "digits", cwd=tmp_path, naming="digits: 64 pixels, but the model takes 30")
 
 
 def test_compare_quick_trains_nothing(tmp_path: Path) -> None:

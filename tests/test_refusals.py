@@ -95,9 +95,10 @@ def test_words(refuses: object, command: tuple[str, ...], words: str, naming: st
 def test_one_name_of_a_network(refuses: object, command: tuple[str, ...]) -> None:
     words, dataset = ("--layers", "dense 10"), ("--dataset", "digits")
     for more, naming in ((words, "--layers: name the images too, with --dataset: digits, mnist, fashion-mnist"),
-                         (dataset, "--dataset: goes with --layers"), (("--preset", "digits", *dataset), "--dataset: "),
-                         ((*words, "--dataset", "cifar"), "data set 'cifar' is unknown, choose one of: digits, mnist"),
-                         ((*words, *dataset, "--preset", "digits"), "--layers: a network is named either in words or")):
+                         ((*words, "--dataset", "cifar"), "data set 'cifar' is unknown, neither a file FILE.npz nor a"),
+                         ((*words, "--dataset", "random"), "data set random: has the shape of a network"),
+                         (("--spec", "no.json"), "no.json: cannot be read (No such file or directory)"),
+                         ((*words, *dataset, "--preset", "digits"), "--layers, --preset, --spec: give one of them")):
         refuses(*command, *more, naming=naming)  # type: ignore[operator]
 
 
@@ -105,7 +106,7 @@ def test_one_name_of_a_network(refuses: object, command: tuple[str, ...]) -> Non
                                      ("build", "digits", "--board", "icebreaker")], ids=lambda command: command[0])
 def test_a_model_has_its_own_layers(refuses: object, command: tuple[str, ...]) -> None:
     refuses(*command, "--layers", "dense 10", "--dataset", "digits",  # type: ignore[operator]
-            naming="a --preset or --layers, and only one of them")
+            naming="a --preset, --layers or --spec, and only one of them")
 
 
 def test_words_beside_other_options(refuses: object) -> None:

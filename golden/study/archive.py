@@ -180,6 +180,11 @@ class Arrays(Mapping[str, NDArray[Any]]):
         with _opened(self._path) as archive:
             return member.read(archive)
 
+    def declared(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
+        """An array's shape and kind of numbers, None where there is none of that name."""
+        member = self._members.get(name)
+        return None if member is None else (member.shape, member.dtype)
+
     def read(self, name: str, *, shape: tuple[int, ...], kinds: str) -> NDArray[Any]:
         """An array that must have this shape and this kind of numbers; they are looked at before it is read.
 
@@ -205,6 +210,24 @@ class Arrays(Mapping[str, NDArray[Any]]):
             raise InputError(f"{self._path}: unknown array {unknown[0][:40]!r}; {_MEND}")
 
 
+def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, _Member]:
+    """The arrays of an archive, which together are no larger than can be believed."""
+    infos, size = archive.infolist(), path.stat().st_size
+    total = sum(info.file_size for info in infos)
+    if total > largest_content(size):
+        raise InputError(f"{path}: its {size:,} bytes claim to unpack to {total:,}, which no network's weights do; "
+                         f"{_MEND}")
+    if not len(set(archive.namelist())) == len(infos) <= _MOST_MEMBERS:
+        raise zipfile.BadZipFile
+    return {info.filename.removesuffix(".npy"): _member(archive, info) for info in infos}
+
+
+def read_arrays(path: Path) -> Arrays:
+    """The arrays of any archive that ``numpy.savez`` wrote; raises InputError as :func:`read_archive`."""
+    with _opened(path) as archive:
+        return Arrays(path, _members(path, archive))
+
+
 def read_archive(path: Path) -> tuple[dict[str, Any], Arrays]:
     """Read the header of what :func:`write_archive` wrote, and look at its arrays.
 
@@ -219,15 +242,7 @@ def read_archive(path: Path) -> tuple[dict[str, Any], Arrays]:
         hold.
     """
     with _opened(path) as archive:
-        size = path.stat().st_size
-        infos = archive.infolist()
-        total = sum(info.file_size for info in infos)
-        if total > largest_content(size):
-            raise InputError(f"{path}: its {size:,} bytes claim to unpack to {total:,}, which no network's weights do; "
-                             f"{_MEND}")
-        if not len(set(archive.namelist())) == len(infos) <= _MOST_MEMBERS:
-            raise zipfile.BadZipFile
-        members = {info.filename.removesuffix(".npy"): _member(archive, info) for info in infos}
+        size, members = path.stat().st_size, _members(path, archive)
         first = members.pop("header")
         if first.dtype != np.uint8 or first.size > largest_content(size, ratio=16, always=1 << 23):
             raise ValueError

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.files import is_there, largest_content, read_up_to
 
-__all__ = ["DATASETS", "Dataset", "ImageShape", "Split", "load_dataset", "read_idx"]
+__all__ = ["DATASETS", "Dataset", "ImageShape", "Split", "idx_files", "idx_split", "load_dataset", "read_idx",
+           "together"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,11 @@ class Dataset:
     train: Split
     test: Split
 
+    @property
+    def classes(self) -> int:
+        """One more than the highest label."""
+        return 1 + max(int(self.train.labels.max()), int(self.test.labels.max()))
+
     def split_validation(self, count: int, seed: int) -> tuple[Split, Split]:
         """Hold out ``count`` random training images, 0 for none: (training, validation).
 
@@ -87,8 +93,10 @@ class _Source:
     sha256: dict[str, str]
 
 
-_TRAIN_IMAGES, _TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
-_TEST_IMAGES, _TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
+_STEMS = {"train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+          "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")}
+"""Names of the files of images and labels, by part."""
+_TRAIN_IMAGES, _TRAIN_LABELS, _TEST_IMAGES, _TEST_LABELS = (stem for stems in _STEMS.values() for stem in stems)
 
 _SOURCES = {
     "mnist": _Source(
@@ -244,9 +252,25 @@ def _locate(name: str, stem: str, data_dir: Path | None) -> Path:
     return _download(name, stem)
 
 
-def _load_split(name: str, images_stem: str, labels_stem: str, data_dir: Path | None) -> tuple[Split, int, int]:
-    images_path = _locate(name, images_stem, data_dir)
-    labels_path = _locate(name, labels_stem, data_dir)
+def idx_files(folder: Path, part: str) -> tuple[Path, Path]:
+    """The files of images and labels of a folder's part, ``train`` or ``test``; raises InputError without them."""
+    found = []
+    for stem in _STEMS[part]:
+        path = _find(folder, stem)
+        if path is None:
+            raise InputError(f"{folder}: holds no {stem}(.gz); put the four IDX files there, named as MNIST's")
+        found.append(path)
+    return found[0], found[1]
+
+
+def idx_split(images_path: Path, labels_path: Path) -> tuple[Split, tuple[int, int]]:
+    """Images and labels of two IDX files, and the images' height and width.
+
+    Raises
+    ------
+    InputError
+        A file is corrupt, or the two do not belong together.
+    """
     images, labels = read_idx(images_path), read_idx(labels_path)
     if images.ndim != 3:
         raise InputError(f"{images_path}: {images.ndim} dimensions, images need 3; replace the file")
@@ -257,10 +281,17 @@ def _load_split(name: str, images_stem: str, labels_stem: str, data_dir: Path | 
                          "the two files do not belong together")
     if not images.size:
         raise InputError(f"{images_path}: holds no images; replace the file")
-    if labels.max() > 9:
-        raise InputError(f"{labels_path}: label {labels.max()}, must be 0..9; replace the file")
     count, height, width = images.shape
-    return Split(images=images.reshape(count, height * width), labels=labels), height, width
+    return Split(images=images.reshape(count, height * width), labels=labels), (height, width)
+
+
+def together(name: str, *, train: tuple[Split, tuple[int, int]], test: tuple[Split, tuple[int, int]]) -> Dataset:
+    """Both parts of a data set, each with its images' height and width; raises InputError where these differ."""
+    (height, width), (test_height, test_width) = train[1], test[1]
+    if train[1] != test[1]:
+        raise InputError(f"{name}: training images are {height}x{width}, test images "
+                         f"{test_height}x{test_width}; the files do not belong together")
+    return Dataset(name=name, height=height, width=width, train=train[0], test=test[0])
 
 
 _DIGITS = Path(__file__).with_name("digits.npz")
@@ -300,9 +331,11 @@ def load_dataset(name: str, *, data_dir: Path | None = None) -> Dataset:
         return _load_digits()
     if name not in _SOURCES:
         raise InputError(f"data set {name!r} is unknown, choose one of: {', '.join(DATASETS)}")
-    train, height, width = _load_split(name, _TRAIN_IMAGES, _TRAIN_LABELS, data_dir)
-    test, test_height, test_width = _load_split(name, _TEST_IMAGES, _TEST_LABELS, data_dir)
-    if (height, width) != (test_height, test_width):
-        raise InputError(f"{name}: training images are {height}x{width}, test images "
-                         f"{test_height}x{test_width}; the files do not belong together")
-    return Dataset(name=name, height=height, width=width, train=train, test=test)
+    parts = {}
+    for part, (images_stem, labels_stem) in _STEMS.items():
+        labels_path = _locate(name, labels_stem, data_dir)
+        split, _ = parts[part] = idx_split(_locate(name, images_stem, data_dir), labels_path)
+        if split.labels.max() >= DATASETS[name].classes:
+            raise InputError(f"{labels_path}: label {split.labels.max()}, must be 0..{DATASETS[name].classes - 1}; "
+                             "replace the file")
+    return together(name, **parts)

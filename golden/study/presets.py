@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, cast
 
 from lifstream.golden.contract.errors import InputError
@@ -18,10 +19,13 @@ from lifstream.golden.contract.formats import Overflow, Rounding
 from lifstream.golden.contract.network import Layer, NetworkSpec
 from lifstream.golden.contract.neurons import Lif
 from lifstream.golden.contract.rules import Modulation
+from lifstream.golden.files import is_there, parse_json, read_up_to
 from lifstream.golden.study.datasets import DATASETS
+from lifstream.golden.study.own_data import RANDOM, data_name, data_shape, load_data
 from lifstream.golden.study.words import in_words, network_from_words
 
-__all__ = ["PRESETS", "Preset", "TrainingPlan", "default_plan", "preset_by_name", "preset_in_words"]
+__all__ = ["PRESETS", "Preset", "TrainingPlan", "default_plan", "preset_by_name", "preset_from_json",
+           "preset_in_words"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,10 +102,13 @@ class TrainingPlan:
 
 
 def default_plan(dataset: str) -> TrainingPlan:
-    """How a network of no plan of its own learns a data set."""
+    """How a network of no plan of its own learns a data set; of a user's own, a tenth is held out for validation."""
     if dataset == "digits":
         return TrainingPlan(epochs=10, rate_shift=11, rate_shift_end=13, validation=150)
-    return TrainingPlan(epochs=12, rate_shift=12, rate_shift_end=15)
+    plan = TrainingPlan(epochs=12, rate_shift=12, rate_shift_end=15)
+    if dataset in DATASETS or dataset == RANDOM or not is_there(Path(dataset)):
+        return plan
+    return replace(plan, validation=min(plan.validation, len(load_data(dataset).train) // 10))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +237,7 @@ def _paper(sizes: tuple[int, ...], *, dropout: int) -> NetworkSpec:
 
 
 def _in_words(words: str, *, dataset: str) -> NetworkSpec:
-    return network_from_words(words, **DATASETS[dataset]._asdict())
+    return network_from_words(words, **data_shape(dataset)._asdict())
 
 
 _SUMMED_MAPS = "conv 24 5x5/2 desire 300, conv 48 3x3 pad 0 rate -1 desire 300, pool 2, dense 10"
@@ -304,12 +311,43 @@ def preset_in_words(words: str, *, dataset: str) -> Preset:
     InputError
         There is no such data set, or words are none, or do not go with it.
     """
-    if dataset not in DATASETS:
-        raise InputError(f"data set {dataset!r} is unknown, choose one of: {', '.join(DATASETS)}")
     spec = _in_words(words, dataset=dataset)
     layers = [piece.split() for piece in (in_words(spec) or "").split(", ")]
     name = "-".join(f"{kind}{count}" for kind, count, *_ in layers if kind != "pool")
     return Preset(name=name, dataset=dataset, spec=spec, training=default_plan(dataset))
+
+
+def preset_from_json(path: Path, *, dataset: str | None = None) -> Preset:
+    """The preset of a contract in JSON, as ``NetworkSpec.to_json`` writes it or as the field ``spec`` of the
+    description beside generated Verilog, for a data set or random images, with :func:`default_plan`.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or holds no contract.
+    """
+    try:
+        with path.open("rb") as stream:
+            text = read_up_to(stream, _LONGEST_JSON + 1)
+        if len(text) > _LONGEST_JSON:
+            raise InputError(f"{path}: is longer than any contract")
+        content = parse_json(text)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise InputError(f"{path}: is no JSON ({error}); write a contract's to_json there") from None
+    if isinstance(content, dict) and "spec_digest" in content and "spec" in content:
+        content = content["spec"]
+    try:
+        spec = NetworkSpec.from_json(content)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    dataset = dataset or RANDOM
+    return Preset(name=data_name(str(path.with_suffix(".npz"))), dataset=dataset, spec=spec,
+                  training=default_plan(dataset))
+
+
+_LONGEST_JSON = 1 << 24
 
 
 def preset_by_name(name: str) -> Preset:

@@ -203,7 +203,7 @@ def test_a_preset_in_words() -> None:
         assert preset.spec.inputs == 784
         assert preset.training.shift == 0
         preset.require_rates()
-    with pytest.raises(InputError, match=r"data set 'cifar' is unknown, choose one of: digits, mnist, fashion-mnist"):
+    with pytest.raises(InputError, match="data set 'cifar' is unknown, neither a file"):
         preset_in_words("dense 10", dataset="cifar")
 
 
