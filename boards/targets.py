@@ -160,8 +160,9 @@ class Target:
         Family of its FPGA.
     platform
         Makes its description.
-    clock_mhz
-        Core clock unless another is asked for.
+    clock_mhz, map_clock_mhz
+        Core clock unless another is asked for, and of networks with layers of maps, whose block RAMs are many and far
+        apart; None: the same.
     lanes
         Lanes unless others are asked for; None for as many as the widest layer has neurons.
     map_lanes, map_neurons_per_unit
@@ -180,6 +181,7 @@ class Target:
     family: Family
     platform: Callable[[], Any]
     clock_mhz: float
+    map_clock_mhz: float | None = None
     lanes: int | None = None
     map_lanes: int = 16
     map_neurons_per_unit: int = 4
@@ -192,10 +194,14 @@ class Target:
         """The dividers that make a core clock of the board's oscillator; raises as :func:`pll_for`."""
         return pll_for(self.family, source_hz=self.platform().default_clk_frequency, wanted_hz=clock_mhz * 1e6)
 
+    def usual_clock_mhz(self, spec: NetworkSpec) -> float:
+        """The board's usual core clock for a network."""
+        return self.clock_mhz if self.map_clock_mhz is None or _is_dense(spec) else self.map_clock_mhz
+
     def geometry(self, spec: NetworkSpec) -> Geometry:
         """The board's usual geometry for a network."""
         lanes = spec.widest if self.lanes is None else self.lanes
-        if all(layer.synapses.all_to_all for layer in spec.layers):
+        if _is_dense(spec):
             return Geometry(lanes=lanes, pixels_per_clock=self.pixels_per_clock, unroll=self.unroll)
         maps = [layer.synapses.positions > 1 for layer in spec.layers]
         channels = [layer.synapses.weight_shape[1] for layer in spec.layers]
@@ -206,6 +212,10 @@ class Target:
                         pixels_per_clock=self.pixels_per_clock, unroll=self.unroll)
 
 
+def _is_dense(spec: NetworkSpec) -> bool:
+    return all(layer.synapses.all_to_all for layer in spec.layers)
+
+
 def _as_quick(lanes: int, channels: int) -> int:
     """The fewest lanes that go through the channels in as many clocks."""
     folds = -(-channels // lanes)
@@ -213,7 +223,8 @@ def _as_quick(lanes: int, channels: int) -> int:
 
 
 TARGETS = {target.name: target for target in (
-    Target(name="ulx3s-85f", title="ULX3S (Lattice ECP5-85F)", family=Family.ECP5, clock_mhz=87.5, loader="ulx3s",
+    Target(name="ulx3s-85f", title="ULX3S (Lattice ECP5-85F)", family=Family.ECP5, clock_mhz=87.5, map_clock_mhz=75,
+           loader="ulx3s",
            platform=partial(_platform, "ulx3s", "ULX3S_85F_Platform")),
     Target(name="icebreaker", title="iCEBreaker (Lattice iCE40 UP5K)", family=Family.ICE40, clock_mhz=18, lanes=1,
            pixels_per_clock=1, unroll=1, loader="ice40_generic",

@@ -69,7 +69,8 @@ def build(
                       "build/BOARD-FILE.")] = None,
     weight_bits: WeightBitsOption = None,
     folding: GeometryOptions,
-    clock: Annotated[float | None, typer.Option("--clock", help="Core clock in MHz. Default: the board's.")] = None,
+    clock: Annotated[float | None, typer.Option(
+        "--clock", help="Core clock in MHz. Default: the board's, slower for layers of maps.")] = None,
     baud: Annotated[int | None, typer.Option(
         "--baud", help="Bits per second of the serial line. Default: the board's.")] = None,
     seed: SeedOption = 1,
@@ -101,7 +102,7 @@ def build(
     geometry = folding.geometry(spec, target=target)
     width = "" if weight_bits is None else f"-{weight_bits}-bit"
     folder = make_folder(out or Path("build") / f"{board}-{network.name}{width}")
-    wanted: dict[str, Any] = {"spec": spec, "geometry": geometry, "clock_mhz": clock or target.clock_mhz,
+    wanted: dict[str, Any] = {"spec": spec, "geometry": geometry, "clock_mhz": clock or target.usual_clock_mhz(spec),
                               "baud": baud or target.baud, "folder": folder}
     if target.family is Family.XILINX:
         with output.progress() as bar:

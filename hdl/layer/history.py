@@ -15,6 +15,9 @@ __all__ = ["SpikeHistory"]
 
 _GENERATION_BITS = 8
 
+_BANKED = 4_096
+"""Words from which on synthesis puts a memory together of block RAMs of unlike depths."""
+
 
 class SpikeHistory(wiring.Component):
     """Records the spike train of every neuron of a sample, and names the neurons that fired.
@@ -26,7 +29,8 @@ class SpikeHistory(wiring.Component):
     Latency: ``again`` clocks to record, ``latency`` from ``index`` to ``neuron`` and ``train``. Throughput: one
     spike per clock; the same neuron may spike again after ``again`` clocks at the earliest. Clearing takes ``neurons``
     clocks, during which ``busy`` is set. Memory: ``neurons x (T + 8)`` bits and, for a list in the order of first
-    spikes, ``neurons x log2(neurons)`` bits. One adder, no multiplier.
+    spikes, ``neurons x log2(neurons)`` bits; ascending and of more than 4,096 neurons, as many words as the next power
+    of two. One adder, no multiplier.
 
     Parameters
     ----------
@@ -72,7 +76,9 @@ class SpikeHistory(wiring.Component):
         m = Module()
         entry = data.StructLayout({"train": self._steps, "generation": _GENERATION_BITS})
         depth = max(2, self._neurons)
-        m.submodules.trains = trains = memory.Memory(shape=entry, depth=depth, init=[])
+        # Of a power of two no bits of the address choose between block RAMs, behind their answers.
+        words = 1 << (depth - 1).bit_length() if self._ascending and depth > _BANKED else depth
+        m.submodules.trains = trains = memory.Memory(shape=entry, depth=words, init=[])
         read = trains.read_port()
         write = trains.write_port()
         lists = not self._every and not self._ascending
