@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -306,7 +307,10 @@ class _Session:
         words = np.concatenate([words, packet(Command.STATUS)])
         command = Command.INFER if rate_shift is None else Command.TRAIN
         expected_bytes = count * (2 + reply_bytes(spec, command)) + 2 + reply_bytes(spec, Command.STATUS)
-        replies = await self.exchange(words, expected_bytes, images=count)
+        with ThreadPoolExecutor(max_workers=1) as beside:   # while the simulator runs, Python is free
+            wanted = beside.submit(self._golden, images, labels, rate_shift)
+            replies = await self.exchange(words, expected_bytes, images=count)
+        golden, desires, masks = wanted.result()
         if len(replies) != count + 1:
             raise PacketError(f"{count + 1} commands were answered by {len(replies)} packets")
         *answers, status = replies
@@ -318,18 +322,6 @@ class _Session:
         ties = np.array([answer.status == Status.TIE for answer in answers])
         predictions = np.where(ties, -1, payloads[:, 0])
 
-        masks: list[list[Any]] = []
-        if rate_shift is None:
-            golden, desires = self.network.classify(images), []
-        else:
-            records = []
-            for image, label in zip(images, labels, strict=True):
-                draws = self.draws.draw()
-                masks.append(draws.kept)
-                records.append(learn(self.network, image, int(label), rate_shift=rate_shift, **draws._asdict()))
-            self._remember(records)
-            golden = _stack([record.forward for record in records])
-            desires = _stack_desires(records, [layer.n_out for layer in spec.layers]) if self.has_desires else []
         trains = self._trains(count)
         captured = Captured(
             input_spikes=trains[0], spikes=tuple(trains[1:]), membranes=tuple(self._membranes(count)),
@@ -351,6 +343,20 @@ class _Session:
             "clocks": self.counted + self.driver.go_clock + status.cycle - self.cleared, **counted})
         self.driver.progress(done=self.played, total=self.config["total"])
         return found, predictions
+
+    def _golden(self, images: NDArray[np.uint8], labels: NDArray[np.uint8], rate_shift: int | None
+                ) -> tuple[ForwardRecord, list[CapturedDesire], list[list[Any]]]:
+        """What the golden model makes of a batch: record, desires per layer, and dropout masks per image."""
+        if rate_shift is None:
+            return self.network.classify(images), [], []
+        records, masks = [], []
+        for image, label in zip(images, labels, strict=True):
+            draws = self.draws.draw()
+            masks.append(draws.kept)
+            records.append(learn(self.network, image, int(label), rate_shift=rate_shift, **draws._asdict()))
+        self._remember(records)
+        desires = _stack_desires(records, [layer.n_out for layer in self.spec.layers]) if self.has_desires else []
+        return _stack([record.forward for record in records]), desires, masks
 
     def _remember(self, records: Sequence[LearnRecord]) -> None:
         """Keep, image by image, which neurons of the layers of maps had weights changed between them."""
