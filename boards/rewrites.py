@@ -9,13 +9,15 @@ from typing import Any
 
 from lifstream.boards.targets import Family
 
-__all__ = ["absorb_output_registers", "adapted", "leave_collisions_open", "near_the_logic", "read_on_falling_edge"]
+__all__ = ["BEFORE_LOGIC", "absorb_output_registers", "adapted", "leave_collisions_open", "near_the_logic",
+           "read_on_falling_edge"]
+
+BEFORE_LOGIC = ("order",)
+"""Memories read by a clock whose answers pass logic at once: in which order a sample has reached positions."""
 
 _MEMORY_READ = re.compile(r"  cell \$memrd_v2 .*?\n  end\n", re.DOTALL)
 _MEMORY_WRITE = re.compile(r"  cell \$memwr_v2 .*?\n  end\n", re.DOTALL)
 _MODULE = re.compile(r"^module .*?^end\n", re.DOTALL | re.MULTILINE)
-_BEFORE_LOGIC = ("order", "wanted")
-"""Which positions a sample has reached; which folds have desires."""
 _WEIGHTS_CONTENT = re.compile(r'  cell \$meminit_v2 \S+\n    parameter \\MEMID "\\\\weights"\n.*?\n  end\n', re.DOTALL)
 
 
@@ -78,7 +80,7 @@ def leave_collisions_open(design: str) -> str:
     return _MEMORY_READ.sub(rewrite, design)
 
 
-_SHORT_MEMORY = re.compile(rf"^  memory width \d+ size \d+ \\(?:{'|'.join(_BEFORE_LOGIC)})$", re.MULTILINE)
+_SHORT_MEMORY = re.compile(rf"^  memory width \d+ size \d+ \\(?:{'|'.join(BEFORE_LOGIC)})$", re.MULTILINE)
 
 
 def near_the_logic(design: str) -> str:

@@ -22,7 +22,14 @@ import lifstream.build
 from lifstream.boards import flow, simulated
 from lifstream.boards.flow import BuildFailed, DoesNotFit, Resource, build, lacking
 from lifstream.boards.host import Board, open_port
-from lifstream.boards.rewrites import absorb_output_registers, leave_collisions_open, read_on_falling_edge
+from lifstream.boards.rewrites import (
+    BEFORE_LOGIC,
+    absorb_output_registers,
+    adapted,
+    leave_collisions_open,
+    near_the_logic,
+    read_on_falling_edge,
+)
 from lifstream.boards.simulated import simulated_board
 from lifstream.boards.targets import TARGETS, Family, pll_for, target_by_name, uart_divisor
 from lifstream.boards.top import BoardTop
@@ -36,6 +43,7 @@ from lifstream.golden.study.model_files import Model
 from lifstream.golden.study.presets import Preset, preset_by_name
 from lifstream.hdl.emit import emit_network
 from lifstream.hdl.geometry import Geometry
+from lifstream.hdl.host.core import Core
 from lifstream.options import NamedNetwork
 from lifstream.sim.cosim import Segment, Stalls, Surroundings, cosimulate
 from lifstream.sim.runner import Simulator
@@ -250,6 +258,12 @@ def test_names_are_the_designs() -> None:
     assert flow._design_name("$nextpnr_ICESTORM_LC_9") == ""
 
 
+def test_layers_of_maps_have_a_slower_clock_where_block_rams_are_far_apart() -> None:
+    dense, maps = (preset_by_name(name).spec for name in ("mnist-128", "conv-mnist"))
+    for name, clocks in (("ulx3s-85f", (87.5, 75)), ("icebreaker", (18, 18))):
+        assert tuple(target_by_name(name).usual_clock_mhz(spec) for spec in (dense, maps)) == clocks
+
+
 # -- memories --------------------------------------------------------------------------------------
 
 def read_ports(design: str) -> list[dict[str, str]]:
@@ -281,6 +295,17 @@ def test_collisions_are_left_open_on_clocked_ports_only(design: str) -> None:
     for port in ports:
         assert ("1" in port["COLLISION_X_MASK"].split("'")[1]) <= (port["CLK_ENABLE"] == "1")
     assert any("1" in port["COLLISION_X_MASK"].split("'")[1] for port in ports)
+
+
+def test_short_memories_in_front_of_logic_are_made_of_luts_where_there_are_such() -> None:
+    spec = preset_by_name("conv-digits").spec
+    maps = rtlil.convert(Core(spec=spec, geometry=Geometry(lanes=4)), name="top", emit_src=False)
+    marked = re.findall(r'^  attribute .ram_style "distributed"\n  memory width \d+ size \d+ .(\w+)$',
+                        near_the_logic(maps), re.MULTILINE)
+    assert set(marked) == set(BEFORE_LOGIC)
+    assert near_the_logic(maps).replace('  attribute \\ram_style "distributed"\n', "") == maps
+    assert "ram_style" in adapted(maps, Family.ECP5)
+    assert "ram_style" not in adapted(maps, Family.ICE40)
 
 
 def block_ram(*, width: int = 18, **changes: object) -> dict[str, Any]:
