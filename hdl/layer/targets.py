@@ -60,6 +60,13 @@ class TargetTables:
     """The lists."""
 
 
+def _words(entries: int) -> int:
+    """Words of a table: a power of two where that is little more, so that synthesis need not put unlike block RAMs
+    together, and choose between their answers."""
+    power = 1 << (entries - 1).bit_length()
+    return max(2, power if power - entries <= entries // 16 else entries)
+
+
 @lru_cache(maxsize=32)
 def target_tables(synapses: Synapses) -> TargetTables:
     """The tables of a layer's synapses."""
@@ -138,7 +145,7 @@ class TargetFetch(wiring.Component):
         m.submodules.sources = sources = memory.Memory(
             shape=source, depth=max(2, geometry.n_in), init=[each._asdict() for each in tables.sources])
         m.submodules.targets = targets = memory.Memory(
-            shape=target, depth=max(2, len(tables.targets)), init=[each._asdict() for each in tables.targets])
+            shape=target, depth=_words(len(tables.targets)), init=[each._asdict() for each in tables.targets])
         event, valid, ready = Signal(SpikeLayout(geometry.n_in), name="entering"), Signal(), Signal()
         takes = self._enter(m, event, valid, ready)
         going, found = Signal(), Signal()
