@@ -25,7 +25,8 @@ def documented() -> dict[str, tuple[float, str]]:
 
 def test_every_released_model_is_documented() -> None:
     assert sorted(documented()) == released_models() == [
-        "conv-digits", "conv-mnist", "conv-small", "digits", "fashion-256", "local-mnist", "mnist-128", "mnist-256"]
+        "conv-digits", "conv-fashion", "conv-mnist", "conv-small", "digits", "fashion-256", "local-mnist", "mnist-128",
+        "mnist-256"]
 
 
 @pytest.mark.parametrize("name", quick(released_models(), "conv-digits", "digits", "fashion-256", "mnist-256"))
