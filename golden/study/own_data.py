@@ -30,7 +30,7 @@ from lifstream.golden.study.datasets import (
     together,
 )
 
-__all__ = ["RANDOM", "data_name", "data_shape", "load_data"]
+__all__ = ["RANDOM", "data_name", "data_shape", "load_data", "plain_name"]
 
 RANDOM = "random"
 """Names seeded random images of the network's own shape, with random labels."""
@@ -44,8 +44,12 @@ def data_name(place: str) -> str:
     if place in DATASETS or place == RANDOM:
         return place
     path = Path(place)
-    stem = path.stem if path.suffix == ".npz" else path.resolve().name
-    return re.sub(r"[^\w .,+-]", "-", stem, flags=re.ASCII)[:100] or "data"
+    return plain_name(path.stem if path.suffix == ".npz" else path.resolve().name)
+
+
+def plain_name(name: str) -> str:
+    """The name with nothing but what names in model files may have."""
+    return re.sub(r"[^\w .,+-]", "-", name, flags=re.ASCII)[:100] or "data"
 
 
 def load_data(place: str, *, data_dir: Path | None = None, like: NetworkSpec | None = None) -> Dataset:

@@ -21,7 +21,7 @@ from lifstream.golden.contract.neurons import Lif
 from lifstream.golden.contract.rules import Modulation
 from lifstream.golden.files import is_there, parse_json, read_up_to
 from lifstream.golden.study.datasets import DATASETS
-from lifstream.golden.study.own_data import RANDOM, data_name, data_shape, load_data
+from lifstream.golden.study.own_data import RANDOM, data_shape, load_data, plain_name
 from lifstream.golden.study.words import in_words, network_from_words
 
 __all__ = ["PRESETS", "Preset", "TrainingPlan", "default_plan", "preset_by_name", "preset_from_json",
@@ -317,6 +317,9 @@ def preset_in_words(words: str, *, dataset: str) -> Preset:
     return Preset(name=name, dataset=dataset, spec=spec, training=default_plan(dataset))
 
 
+_LONGEST_JSON = 1 << 24
+
+
 def preset_from_json(path: Path, *, dataset: str | None = None) -> Preset:
     """The preset of a contract in JSON, as ``NetworkSpec.to_json`` writes it or as the field ``spec`` of the
     description beside generated Verilog, for a data set or random images, with :func:`default_plan`.
@@ -343,11 +346,7 @@ def preset_from_json(path: Path, *, dataset: str | None = None) -> Preset:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     dataset = dataset or RANDOM
-    return Preset(name=data_name(str(path.with_suffix(".npz"))), dataset=dataset, spec=spec,
-                  training=default_plan(dataset))
-
-
-_LONGEST_JSON = 1 << 24
+    return Preset(name=plain_name(path.stem), dataset=dataset, spec=spec, training=default_plan(dataset))
 
 
 def preset_by_name(name: str) -> Preset:
