@@ -22,12 +22,14 @@ from lifstream.golden.contract.synapses import Conv, Dense, Local, Map, SumPool,
 __all__ = ["GRAMMAR", "in_words", "network_from_words"]
 
 GRAMMAR = ("conv CHANNELS KxK[/STRIDE], local CHANNELS KxK[/STRIDE], dense NEURONS, or pool SIZE in front of one; "
-           "behind a layer: pad N, rate +N or -N, dropout N (in 1/256), desire N[/RISE] (in 1/65536)")
+           "behind a layer: pad N, rate +N or -N, dropout N (in 1/256), desire N[/RISE] (in 1/65536), "
+           "limit SPIKES")
 """The words, for people. Kernel, stride and pad may be pairs, down and right: ``5x3/2x1 pad 2x1``."""
 
 _EXAMPLES = {"conv": "conv 16 5x5/2", "local": "local 8 7x7/3", "dense": "dense 10", "pool": "pool 2"}
 _PATCHES: dict[str, type[Conv | Local]] = {"conv": Conv, "local": Local}
-_OPTIONS = {"pad": "pad 2", "rate": "rate -1", "dropout": "dropout 32", "desire": "desire 300"}
+_OPTIONS = {"pad": "pad 2", "rate": "rate -1", "dropout": "dropout 32", "desire": "desire 300", "limit": "limit 16"}
+_HIDDEN_ONLY = ("dropout", "desire", "limit")
 _DESIRE_EXAMPLE = "desire 300, or for more spikes another desire 300/330 (in 1/65536)"
 _DIGITS_MAX = 9
 
@@ -60,7 +62,8 @@ def network_from_words(words: str, *, height: int, width: int, classes: int = 1)
 
         Behind any but ``pool``: ``rate +N`` or ``rate -N``, the rule's ``rate_offset``, -8..8; ``dropout N``, the
         neurons' ``dropout`` in 1/256, 0..192; ``desire N`` or ``desire N/RISE``, the rule's ``hidden_threshold`` and
-        ``rise_threshold`` in 1/65536, 1..2**24. The last layer has neither of these two.
+        ``rise_threshold`` in 1/65536, 1..2**24; ``limit SPIKES``, its ``rise_limit``, 1..20. The last layer has none of
+        these three.
     height, width
         Of the images, which have one channel.
     classes
@@ -95,9 +98,11 @@ def network_from_words(words: str, *, height: int, width: int, classes: int = 1)
             before = Map(height=1, width=1, channels=synapses.outputs) if isinstance(synapses, Dense) else \
                 synapses.outputs
             whole = synapses if pooled is None else SumPool(inputs=pooled, size=size, synapses=synapses)
-            layers.append(_learning(whole, said.options, dropped=dropped))
+            layer = _learning(whole, said.options, dropped=dropped)
+            layer.rule.check(synapses=whole, formats=layer.formats, neuron=layer.neuron, steps=NetworkSpec.steps)
+            layers.append(layer)
             pooled, dropped = None, layers[-1].neuron.dropout
-            for word in ("dropout", "desire"):
+            for word in _HIDDEN_ONLY:
                 if last and word in said.options:
                     raise InputError(f"the last layer has no {word}; leave the word out")
             if last and whole.n_out < classes:
@@ -137,13 +142,20 @@ def in_words(spec: NetworkSpec) -> str | None:
         if layer.neuron.dropout:
             words += f" dropout {layer.neuron.dropout}"
         rule = layer.rule
-        if number < len(spec.layers) and isinstance(rule, DesireBackpropagation) \
-                and rule.magnitude is Magnitude.GRADED and rule.hidden_thresholds != (HIDDEN_THRESHOLD,) * 2:
-            words += f" desire {rule.hidden_threshold}"
-            if rule.rise_threshold is not None:
-                words += f"/{rule.rise_threshold}"
+        if number < len(spec.layers) and isinstance(rule, DesireBackpropagation):
+            words += _desires_in_words(rule)
         said.append(words)
     return ", ".join(said)
+
+
+def _desires_in_words(rule: DesireBackpropagation) -> str:
+    """When a hidden neuron has a desire, where that is not as words leave it open."""
+    words = ""
+    if rule.magnitude is Magnitude.GRADED and rule.hidden_thresholds != (HIDDEN_THRESHOLD,) * 2:
+        words += f" desire {rule.hidden_threshold}"
+        if rule.rise_threshold is not None:
+            words += f"/{rule.rise_threshold}"
+    return words if rule.rise_limit is None else f"{words} limit {rule.rise_limit}"
 
 
 # -- words ----------------------------------------------------------------------------------------
@@ -246,4 +258,5 @@ def _learning(synapses: Synapses, options: dict[str, str], *, dropped: int) -> L
         rule=DesireBackpropagation(
             rounding=Rounding.STOCHASTIC, rate_offset=_offset(options.get("rate", "+0")),
             hidden_threshold=_number(desire, "desire", _DESIRE_EXAMPLE),
-            rise_threshold=_number(rise, "desire", _DESIRE_EXAMPLE) if slash else None))
+            rise_threshold=_number(rise, "desire", _DESIRE_EXAMPLE) if slash else None,
+            rise_limit=_number(options["limit"], "limit", "limit 16 (spikes)") if "limit" in options else None))

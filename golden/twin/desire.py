@@ -51,7 +51,9 @@ class DesireConstants(NamedTuple):
     fall_threshold: Any
     """Negated weighted sum from which a neuron of a layer that is not the last is wanted to fire less ..."""
     rise_threshold: Any
-    """... and weighted sum from which it is wanted to fire more."""
+    """... and weighted sum from which it is wanted to fire more ..."""
+    rise_limit: int
+    """... if it fired less often than this."""
     exponent_from: NDArray[Any]
     """(exponents,): weighted sum from which such a magnitude is 2**(entry + exponent_min)."""
     exponent_min: int
@@ -68,7 +70,8 @@ def _shared(at: PlacedLayer) -> dict[str, Any]:
         "always_eligible": at.last, "trace_leak_shift": rule.trace_leak_shift,
         "desired_count": rule.desired_count(at.steps), "output_sign": np.array([role.sign for role in roles]),
         "output_exponent": np.array([role.exponent for role in roles]),
-        "output_error": np.array([role.error for role in roles]), "exponent_min": DESIRE_EXPONENT_MIN}
+        "output_error": np.array([role.error for role in roles]), "exponent_min": DESIRE_EXPONENT_MIN,
+        "rise_limit": at.steps + 1 if rule.rise_limit is None else rule.rise_limit}
 
 
 def _hidden_fraction(at: PlacedLayer) -> int:
@@ -160,6 +163,8 @@ def hidden_desire(synapses, weights, kept, columns, rule, counts, next_sign, nex
         total = totals[neuron]
         size = abs(total)
         if size < (rule.rise_threshold if total > 0 else rule.fall_threshold):
+            continue
+        if total > 0 and counts[neuron] >= rule.rise_limit:
             continue
         sign[neuron] = 1 if total > 0 else -1
         if graded:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, memory
 from amaranth.lib.wiring import In, Out
 
 from lifstream.golden.contract.rules import DESIRE_EXPONENT_MIN, Magnitude
 from lifstream.hdl.events import DesireLayout, bits_for_index, magnitude_bits
 from lifstream.hdl.layer.desire_lanes import DEFICIT_MAX, correlation_bits, desire_rule, weighted_sum_bits
+from lifstream.hdl.layer.history import SpikeHistory
 from lifstream.hdl.layer.part import Teaching
 from lifstream.hdl.layer.phases import LayerPhase
 from lifstream.hdl.layer.slots import SlotKind
@@ -34,8 +35,8 @@ class DesireTeaching(Teaching):
     Latency: 2 clocks from the last desire to the phase after. Throughput: a desire per clock, a clock more per fold;
     back ``n_in x folds`` clocks, or one per target and fold of the channels; update with at most
     ``log2(T x trace) + 1`` shifts per row (31 with stochastic rounding). Adders: a tree over the groups of the weighted
-    sum's width. No multiplier. Memory: 16 desires; where synapses have structure, a bit per fold; of hidden layers with
-    ternary desires a spike count per neuron.
+    sum's width. No multiplier. Memory: 16 desires, and 16 bits where spikes limit a desire; where synapses have
+    structure, a bit per fold; of hidden layers with ternary desires a spike count per neuron.
     """
 
     tapped = frozenset({"desires"})
@@ -65,6 +66,11 @@ class DesireTeaching(Teaching):
         """Whether the exact spike-count errors of this hidden layer are needed by the one before."""
         return desire_rule(self._at).magnitude is Magnitude.TERNARY and not self._at.first and not self._at.last
 
+    @property
+    def counts_to(self) -> int | None:
+        """The rise limit is the previous layer's."""
+        return None if self._at.first else desire_rule(self._at.network.at(self._at.index - 1)).rise_limit
+
     def _own_ports(self) -> dict[str, Any]:
         at, geometry, groups = self._at, self._geometry, self._geometry.groups
         neuron = bits_for_index(geometry.n_out)
@@ -80,6 +86,8 @@ class DesireTeaching(Teaching):
             **({"sum": In(sums).array(groups),
                 "sum_valid": In(1).array(groups), "sum_last": In(1).array(groups)} if not self._at.first else {}),
             **({"spike_leaves": In(1), "leaving": In(neuron)} if self._passes_errors else {}),
+            **({"counting": Out(1), "counted": Out(bits_for_index(geometry.n_in)), "often": In(1)}
+               if self.counts_to is not None else {}),
         }
 
     def _walk_ports(self) -> dict[str, Any]:
@@ -284,15 +292,32 @@ class DesireTeaching(Teaching):
             m.d.comb += self.back_asks.eq((phase == LayerPhase.BACK) & ~rows_done)
             with m.If(self.back_asks & self.walk_ready):
                 self._next_row(m, row, rows_done)
+        allowed, often = self._limited(m, phase, starting, taken)
         with m.If(phase == LayerPhase.SKIP):
             m.d.comb += [self.back.valid.eq(1), self.back.p.skip.eq(1)]
-        with m.Else():
+        with m.Elif(allowed):
             m.d.comb += [self.back.valid.eq(queue.sink.valid), self.back.payload.eq(queue.sink.payload),
                          queue.sink.ready.eq(self.back.ready)]
+            m.d.comb += self.back.p.active.eq(queue.sink.p.active & ~(often & ~queue.sink.p.negative))
         with m.If(taken):
             m.d.sync += sent.eq(sent + 1)
             with m.If(sent == geometry.n_in - 1):
                 m.d.sync += [sent.eq(0), rows_done.eq(0), phase.eq(LayerPhase.UPDATE)]
+
+    def _limited(self, m: Module, phase: Signal, starting: Signal, taken: Signal) -> tuple[Value, Value]:
+        """Of the neuron whose answer is to be sent: whether it is known if it fired too often to be wanted to fire
+        more, and if so. Its spikes are counted while its row is summed."""
+        if self.counts_to is None:
+            return Const(1), Const(0)
+        delay = SpikeHistory.count_latency(ascending=self._geometry.walked)
+        m.submodules.often_queue = queue = StreamQueue(shape=1, depth=_BACK_QUEUE)
+        asked = Signal(delay)
+        m.d.comb += [self.counting.eq(phase == LayerPhase.BACK), queue.source.valid.eq(asked[-1]),
+                     queue.source.payload.eq(self.often), queue.sink.ready.eq(taken)]
+        m.d.sync += asked.eq(Cat(starting, asked))
+        with m.If(starting):
+            m.d.sync += self.counted.eq(Mux(self.counted == self._geometry.n_in - 1, 0, self.counted + 1))
+        return queue.sink.valid, queue.sink.payload
 
     def _next_row(self, m: Module, row: Signal, rows_done: Signal) -> None:
         m.d.sync += row.eq(row + 1)

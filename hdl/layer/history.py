@@ -26,11 +26,12 @@ class SpikeHistory(wiring.Component):
     be cleared between samples: a word of another sample counts as empty. Sample numbers repeat after
     255 samples; then, and after reset, all words are cleared.
 
-    Latency: ``again`` clocks to record, ``latency`` from ``index`` to ``neuron`` and ``train``. Throughput: one
-    spike per clock; the same neuron may spike again after ``again`` clocks at the earliest. Clearing takes ``neurons``
-    clocks, during which ``busy`` is set. Memory: ``neurons x (T + 8)`` bits and, for a list in the order of first
-    spikes, ``neurons x log2(neurons)`` bits; ascending and of more than 4,096 neurons, as many words as the next power
-    of two. One adder, no multiplier.
+    Latency: ``again`` clocks to record, ``latency`` from ``index`` to ``neuron`` and ``train``, ``count_latency`` from
+    ``counted`` to ``often``. Throughput: one spike, or one neuron whose spikes are counted, per clock; the same
+    neuron may spike again after ``again`` clocks at the earliest. Clearing takes ``neurons`` clocks, during which
+    ``busy`` is set. Memory: ``neurons x (T + 8)`` bits and, for a list in the order of first spikes, ``neurons x
+    log2(neurons)`` bits; ascending and of more than 4,096 neurons, as many words as the next power of two.
+    Adders: one, and with a limit those that count the ones of a train. No multiplier.
 
     Parameters
     ----------
@@ -44,13 +45,22 @@ class SpikeHistory(wiring.Component):
         Look for those that fired in ascending order, while ``scan`` is set, and keep no list: a clock for each neuron,
         5 for one that fired. The next is looked for as soon as one is taken. For memories so large that they are
         spread over the chip: nothing but registers is next to them.
+    limit
+        Tell of any neuron whether it spiked so often, 1..T, while ``counting`` is set; None: no such ports.
     """
 
     latency = 4
     """Clocks from ``index`` to ``neuron`` and ``train``."""
 
-    def __init__(self, *, neurons: int, steps: int, every: bool = False, ascending: bool = False) -> None:
+    @staticmethod
+    def count_latency(*, ascending: bool) -> int:
+        """Clocks from ``counted`` to ``often``."""
+        return 5 if ascending else 4
+
+    def __init__(self, *, neurons: int, steps: int, every: bool = False, ascending: bool = False,
+                 limit: int | None = None) -> None:
         self._neurons, self._steps, self._every, self._ascending = neurons, steps, every, ascending
+        self._limit = limit
         self.again = 5 if ascending else 3
         index = bits_for_index(neurons)
         super().__init__({
@@ -70,6 +80,11 @@ class SpikeHistory(wiring.Component):
                 "count": Out(bits_for_index(neurons + 1)),  # neurons that fired
                 "index": In(index),     # ask for the index-th of them
             }),
+            **({
+                "counting": In(1),      # neither record nor ask for trains, but ...
+                "counted": In(index),   # ... count the spikes of this neuron
+                "often": Out(1),        # it spiked as often as the limit says
+            } if limit is not None else {}),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -143,8 +158,17 @@ class SpikeHistory(wiring.Component):
                 m.d.sync += wanted.eq(listed.data)
             m.d.sync += [asked.eq(wanted), self.neuron.eq(asked)]
             m.d.comb += self.train.eq(Mux(known, train, 0) if self._every else train)
-        m.d.comb += read.addr.eq(Mux(self.spike, self.spiking, wanted))
+        address: Value = wanted
+        if self._limit is not None:
+            address = Mux(self.counting, self.counted, wanted)
+            self._count(m, known, train)
+        m.d.comb += read.addr.eq(Mux(self.spike, self.spiking, address))
         return m
+
+    def _count(self, m: Module, known: Value, train: Value) -> None:
+        """Whether the word that is there holds as many spikes as the limit says."""
+        spikes, fresh = Signal(range(self._steps + 1), name="spikes_counted"), Signal(name="spikes_known")
+        m.d.sync += [spikes.eq(sum(train)), fresh.eq(known), self.often.eq(fresh & (spikes >= self._limit))]
 
     def _scan(self, m: Module, known: Value, train: Value) -> Signal:
         """Look through the words for those of this sample, and stop at each until it is taken; returns the neuron whose

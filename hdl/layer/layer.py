@@ -226,17 +226,22 @@ class LifLayer(wiring.Component):
 
     def _record(self, m: Module, told: dict[str, Any]) -> dict[str, Any]:
         """The history of presynaptic spikes; returns what it tells the other parts."""
-        m.submodules.history = history = SpikeHistory(neurons=self.geometry.n_in, steps=self.at.steps,
+        limit, phase = self._teaching.counts_to, told["phase"]
+        m.submodules.history = history = SpikeHistory(neurons=self.geometry.n_in, steps=self.at.steps, limit=limit,
                                                       every=self._teaching.every_row, ascending=self.geometry.walked)
         m.d.comb += [
             history.begin.eq(told["begin"]), history.step.eq(told["step"]), history.spike.eq(told["record"]),
             history.spiking.eq(told["neuron"]),
         ]
         trains: dict[str, Any] = {"history_busy": history.busy, "train_neuron": history.neuron, "train": history.train}
+        scan = phase == LayerPhase.UPDATE
+        if limit is None:   # nothing else is asked before
+            scan = scan | (phase == LayerPhase.BACK)
+        else:
+            m.d.comb += [history.counting.eq(told["counting"]), history.counted.eq(told["counted"])]
+            trains["often"] = history.often
         if self.geometry.walked:
-            phase = told["phase"]
-            m.d.comb += [history.scan.eq((phase == LayerPhase.BACK) | (phase == LayerPhase.UPDATE)),
-                         history.take.eq(told["train_take"])]
+            m.d.comb += [history.scan.eq(scan), history.take.eq(told["train_take"])]
             return trains | {"train_found": history.found, "train_exhausted": history.exhausted}
         m.d.comb += history.index.eq(told["train_index"])
         return trains | {"train_count": history.count}

@@ -116,6 +116,11 @@ class Teaching(LayerPart):
         raise NotImplementedError
 
     @property
+    def counts_to(self) -> int | None:
+        """Before the update it asks of presynaptic neurons whether they spiked so often; None: it does not."""
+        return None
+
+    @property
     def keeps_sums(self) -> bool:
         """Whether sums of the weights are kept up as rows are written."""
         return False

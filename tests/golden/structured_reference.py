@@ -153,6 +153,9 @@ def learn(spec: NetworkSpec, weights: list[Any], spikes: list[list[int]], label:
                 found.append((0, 0, 0))
                 continue
             count, exponent = sum(step[neuron] for step in states[at.index].spikes), 0
+            if total > 0 and rule.rise_limit is not None and count >= rule.rise_limit:
+                found.append((0, 0, 0))
+                continue
             while graded and exponent > -10 and abs(total) < 1 << (fraction + 10 + exponent):
                 exponent -= 1
             found.append((1 if total > 0 else -1, exponent, abs((wanted_count if total > 0 else 0) - count)))

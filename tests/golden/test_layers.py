@@ -38,7 +38,7 @@ def layer(inputs: int, outputs: int, *, bits: int, fraction: int, rule: dict[str
 
 
 UNLIKE = NetworkSpec(input=Pixels(count=20), readout=SpikeCounts(), steps=12, seed=7, layers=(
-    layer(20, 14, bits=8, fraction=6, leak_shift=3, dropout=50, rule={"rounding": Rounding.STOCHASTIC},
+    layer(20, 14, bits=8, fraction=6, leak_shift=3, dropout=50, rule={"rounding": Rounding.STOCHASTIC, "rise_limit": 5},
           formats={"membrane_clamp": 3}),
     layer(14, 9, bits=20, fraction=16, leak_shift=1, training_threshold=50_000,
           rule={"trace_fraction": 6, "trace_leak_shift": 3, "hidden_threshold": 3000}),
@@ -117,7 +117,8 @@ def unlike_networks(draw: st.DrawFn) -> NetworkSpec:
         rule = DesireBackpropagation(
             **form, output_threshold=draw(st.integers(1, min(3, steps))),
             hidden_threshold=draw(st.integers(1, 3000)),
-            rise_threshold=draw(st.one_of(st.none(), st.integers(1, 6000))), trace_fraction=draw(st.integers(0, 6)),
+            rise_threshold=draw(st.one_of(st.none(), st.integers(1, 6000))),
+            rise_limit=draw(st.one_of(st.none(), st.integers(1, steps))), trace_fraction=draw(st.integers(0, 6)),
             trace_leak_shift=draw(st.integers(1, 5)), rounding=draw(st.sampled_from(Rounding)))
         layers.append(Layer(
             synapses=Dense(inputs=n_in, outputs=n_out), rule=rule,

@@ -185,7 +185,8 @@ def test_hidden_threshold_in_raw_units() -> None:
         rule = DesireBackpropagation(magnitude=magnitude, hidden_threshold=300, rise_threshold=331)
         assert rule.hidden_thresholds_raw(fraction=14, steps=20) == (-(-300 * unit // 2**16), -(-331 * unit // 2**16))
         assert DesireBackpropagation.from_json(rule.to_json(), "rule") == rule
-    assert "rise_threshold" not in DesireBackpropagation().to_json()
+    assert not {"rise_threshold", "rise_limit"} & set(DesireBackpropagation().to_json())
+    assert DesireBackpropagation.from_json(DesireBackpropagation(rise_limit=4).to_json(), "rule").rise_limit == 4
     for value in (0, 2**24 + 1, 1.5, True):
         with pytest.raises(InputError, match="rise_threshold"):
             DesireBackpropagation(rise_threshold=value)  # type: ignore[arg-type]

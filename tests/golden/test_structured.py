@@ -90,8 +90,8 @@ def networks(draw: st.DrawFn, *, largest: int) -> NetworkSpec:
         synapses = draw(pooled(inputs, dense if index == count else patches))
         rule = DesireBackpropagation(
             eligibility=form[0], magnitude=form[1], rounding=draw(st.sampled_from(Rounding)), hidden_threshold=100,
-            rise_threshold=draw(st.sampled_from((None, 60, 100, 900))), rate_offset=draw(st.integers(-2, 2)),
-            desire_margin=2)
+            rise_threshold=draw(st.sampled_from((None, 60, 100, 900))),
+            rise_limit=draw(st.sampled_from((None, 1, 4, 8))), rate_offset=draw(st.integers(-2, 2)), desire_margin=2)
         neuron = Lif(threshold=formats.one, dropout=0 if index == count else draw(st.sampled_from((0, 40))))
         layers.append(Layer(synapses=synapses, neuron=neuron, rule=rule, formats=formats))
         if index < count:

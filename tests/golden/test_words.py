@@ -94,6 +94,9 @@ def test_what_words_say() -> None:
     risen = digits("conv 2 3x3 desire 300/330, dense 20 desire 655/700, dense 10")
     assert [layer.rule.hidden_thresholds for layer in risen.layers] == [(300, 330), (655, 700), (655, 655)]
     assert in_words(risen) == "conv 2 3x3 desire 300/330, dense 20 desire 655/700, dense 10"
+    limited = digits("conv 2 3x3 desire 300 limit 16, dense 20 limit 3, dense 10")
+    assert [layer.rule.rise_limit for layer in limited.layers] == [16, 3, None]
+    assert in_words(limited) == "conv 2 3x3 desire 300 limit 16, dense 20 limit 3, dense 10"
     first, second, last = digits("conv 2 3x3 rate 2 dropout 64 pad 0, pool 3, conv 4 1x1 rate -3 desire 20, dense 10"
                                  ).layers
     assert [getattr(layer.rule, "hidden_threshold", None) for layer in (first, second, last)] == [655, 20, 655]
@@ -169,6 +172,9 @@ def test_what_words_leave_open_is_not_looked_at() -> None:
     ("dense 20 dropout 10%, dense 10", "'dense 20 dropout 10%': '10%' is no dropout; write a whole number, as in"),
     ("dense 20 desire 3/x, dense 10", "'dense 20 desire 3/x': 'x' is no desire; write a whole number, as"),
     ("dense 20 desire 3/0, dense 10", "'dense 20 desire 3/0': rise_threshold: 0 is out of bounds"),
+    ("dense 20 limit 21, dense 10", "'dense 20 limit 21': rise_limit: 21 is out of bounds, must be 1..20"),
+    ("dense 20 limit many, dense 10", "'dense 20 limit many': 'many' is no limit; write a whole number, as in limit"),
+    ("dense 20, dense 10 limit 3", "'dense 10 limit 3': the last layer has no limit; leave the word out"),
     ("dense ten", "'dense ten': 'ten' is no number of neurons; write a whole number, as in dense 10"),
     (f"dense {'9' * 400}", f"'dense {'9' * 400}': '{'9' * 400}' is no number"),
     ("conv a 3x3", "'conv a 3x3': 'a' is no number of channels"), ("pool x, dense 10", "'pool x': 'x' is no size"),

@@ -96,6 +96,35 @@ def test_samples_are_recorded(neurons: int, steps: int, lists: dict[str, bool]) 
     run(SpikeHistory(neurons=neurons, steps=steps, **lists), bench)
 
 
+@pytest.mark.parametrize("ascending", [False, True])
+@pytest.mark.parametrize("limit", [1, 3, 6])
+def test_spikes_are_counted_up_to_a_limit(limit: int, ascending: bool) -> None:
+    neurons, steps = 9, 6
+    dut = SpikeHistory(neurons=neurons, steps=steps, ascending=ascending, limit=limit)
+    delay = dut.count_latency(ascending=ascending)
+
+    async def bench(clock: Clocked) -> None:
+        for rate in (0.5, 0.0, 1.0, 0.3):
+            sample = spikes_of(clock.random, neurons, steps, rate)
+            await record(clock, sample)
+            await clock.until(lambda: not clock.get(dut.busy))
+            counts = {neuron: train.bit_count()
+                      for neuron, train in recorded(sample, neurons=neurons, ascending=ascending)}
+            asked = [clock.random.randrange(neurons) for _ in range(30)]
+            clock.set(dut.counting, 1)
+            told = []
+            for neuron in [*asked, *(0 for _ in range(delay))]:     # one per clock
+                clock.set(dut.counted, neuron)
+                await clock.tick()
+                told.append(clock.get(dut.often))
+            clock.set(dut.counting, 0)
+            assert told[delay - 1:-1] == [counts.get(neuron, 0) >= limit for neuron in asked], rate
+            await clock.tick(delay)
+            assert await listed(clock) == recorded(sample, neurons=neurons, ascending=ascending)
+
+    run(dut, bench)
+
+
 @pytest.mark.parametrize("lists", LISTS, ids=str)
 def test_nothing_is_left_when_sample_numbers_repeat(lists: dict[str, bool]) -> None:
     """A neuron that fires in a sample, then for so long in none that the sample's number comes again."""

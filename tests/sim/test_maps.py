@@ -71,10 +71,10 @@ CASES: dict[str, tuple[NetworkSpec, Geometry]] = {
     "convolution behind convolution": (
         network(PADDED, NEXT, dense_behind(NEXT)), Geometry(lanes=20, neurons_per_unit=2)),
     "the same, folded, with dropout": (
-        network(layer(PADDED, dropout=60), layer(NEXT, dropout=40), dense_behind(NEXT)),
+        network(layer(PADDED, dropout=60, rise_limit=2), layer(NEXT, dropout=40, rise_limit=4), dense_behind(NEXT)),
         Geometry(lanes=(2, 2, 3), unroll=3, neurons_per_unit=1)),
     "the same, the paper's form": (
-        network(layer(PADDED, **PAPER), layer(NEXT, **PAPER), layer(dense_behind(NEXT), **PAPER)),
+        network(layer(PADDED, **PAPER, rise_limit=5), layer(NEXT, **PAPER), layer(dense_behind(NEXT), **PAPER)),
         Geometry(lanes=(3, 4, 4), neurons_per_unit=8)),
     "kernels of one, then a stride above the kernel": (
         network(POINTS, SPARSE, dense_behind(SPARSE)), Geometry(lanes=(4, 3, 4), neurons_per_unit=3)),

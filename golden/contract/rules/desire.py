@@ -62,6 +62,10 @@ class DesireBackpropagation(Rule, kind="desire"):
     rise_threshold
         The same for the desire to fire more, in units of 2**-16, 1..2**24; None: ``hidden_threshold``. Somewhat larger
         than that it keeps the layer's activity from growing, of which output neurons that want more make most.
+    rise_limit
+        Spikes in the sample from which a neuron of a layer that is not the last is not wanted to fire more, 1..T;
+        None: however often it fired. With the label neuron's ``D`` no neuron is driven to fire at every step, where it
+        has nothing more to tell.
     trace_fraction, trace_leak_shift, rounding
         See :class:`Rule`.
     rate_offset
@@ -70,7 +74,7 @@ class DesireBackpropagation(Rule, kind="desire"):
     """
 
     readout: ClassVar[type[Readout]] = SpikeCounts
-    added: ClassVar[tuple[str, ...]] = ("rate_offset", "rise_threshold")
+    added: ClassVar[tuple[str, ...]] = ("rate_offset", "rise_threshold", "rise_limit")
 
     eligibility: Eligibility = Eligibility.MEMBRANE
     magnitude: Magnitude = Magnitude.GRADED
@@ -82,6 +86,7 @@ class DesireBackpropagation(Rule, kind="desire"):
     rounding: Rounding = Rounding.HALF_UP
     rate_offset: int = 0
     rise_threshold: int | None = None
+    rise_limit: int | None = None
 
     def __post_init__(self) -> None:
         self._check_shared()
@@ -97,6 +102,8 @@ class DesireBackpropagation(Rule, kind="desire"):
         super().check(synapses=synapses, formats=formats, neuron=neuron, steps=steps)
         require_integer("desire_margin", self.desire_margin, 0, steps - 1)
         require_integer("output_threshold", self.output_threshold, 1, steps)
+        if self.rise_limit is not None:
+            require_integer("rise_limit", self.rise_limit, 1, steps)
 
     def magnitude_max(self, steps: int) -> int:
         """Of a graded desire the negated exponent, of a ternary one the distance in spike counts."""

@@ -86,8 +86,8 @@ def hidden_desire(at: PlacedLayer, weights: NDArray[np.int32], successor: Desire
     """Desire of layer ``at``, which is not the last, from its successor's.
 
     ``D_j = sum_i w_ij * sgn_i * m_i`` over the synapses of neuron ``j``, with ``m_i`` the magnitude (graded) or the
-    exact error (ternary); neuron ``j`` has a desire when ``|D_j|`` reaches the hidden threshold for its sign and it was
-    kept.
+    exact error (ternary); neuron ``j`` has a desire when ``|D_j|`` reaches the hidden threshold for its sign, it was
+    kept, and, should it fire more, it fired less often than the rise limit.
 
     Parameters
     ----------
@@ -112,7 +112,10 @@ def hidden_desire(at: PlacedLayer, weights: NDArray[np.int32], successor: Desire
     sizes[wanted] = successor.sign[wanted] * magnitude
     total = passed_back(at.successor.synapses, weights, sizes)
     fall, rise = rule.hidden_thresholds_raw(fraction=fraction, steps=at.steps)
-    has_desire = (total >= rise) | (total <= -fall)
+    rises = total >= rise
+    if rule.rise_limit is not None:
+        rises &= counts < rule.rise_limit
+    has_desire = rises | (total <= -fall)
     if kept is not None:
         has_desire &= kept
     sign = np.where(has_desire, np.sign(total), 0)
