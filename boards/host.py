@@ -15,6 +15,7 @@ import serial
 from numpy.typing import NDArray
 
 from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.input import Events
 from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.contract.protocol import (
     BAUD,
@@ -24,15 +25,19 @@ from lifstream.golden.contract.protocol import (
     Command,
     FrameKind,
     Status,
+    sample_command,
 )
 from lifstream.golden.model.frames import Frame, FrameDecoder, encode_frame
+from lifstream.golden.model.learning import require_learning
 from lifstream.golden.model.network import NO_PREDICTION, Network
 from lifstream.golden.model.packets import (
     PacketError,
     Reply,
+    decode_counts,
     decode_state,
     decode_status,
     encode_state,
+    event_bytes,
     expect,
 )
 
@@ -41,7 +46,8 @@ __all__ = ["Answer", "Board", "BoardState", "LinkError", "Port", "open_port"]
 _RESETS = 4
 """Resets in a row, each of another number, that make sure that old frames are gone: see ``docs/link.md``."""
 
-_CHANGING = frozenset({Command.TRAIN, Command.LOAD_WEIGHTS, Command.LOAD_THRESHOLDS})
+_LEARNING = frozenset({Command.TRAIN, Command.TRAIN_EVENTS})
+_CHANGING = _LEARNING | {Command.LOAD_WEIGHTS, Command.LOAD_THRESHOLDS}
 """Commands that change the network."""
 
 
@@ -252,20 +258,22 @@ class Board:
                 self._command(STATE_ACCESS[name].load, bytes(encode_state(self.spec, name, arrays)))
 
     def infer(self, image: NDArray[np.uint8]) -> Answer:
-        """Classify a uint8 (inputs,) image."""
-        return self._answer(Command.INFER, self._checked(image))
+        """Classify a sample, uint8 (bytes,): an image's pixels, or packed spike trains."""
+        return self._answer(sample_command(self.spec, learn=False), self._checked(image))
 
     def train(self, image: NDArray[np.uint8], label: int) -> Answer:
-        """Learn from a uint8 (inputs,) image and its class; returns what was predicted before.
+        """Learn from a sample, as in :meth:`infer`, and its class; returns what was predicted before.
 
         The board may still be writing weights then; whatever is asked next waits for that.
         """
+        require_learning(self.spec)
         if not 0 <= label < self.spec.classes:
             raise InputError(f"label: {label} is out of bounds, must be 0..{self.spec.classes - 1}")
-        return self._answer(Command.TRAIN, bytes([label]) + self._checked(image))
+        return self._answer(sample_command(self.spec, learn=True), bytes([label]) + self._checked(image))
 
     def set_rate_shift(self, rate_shift: int) -> None:
         """Set the learning rate to 2**-rate_shift."""
+        require_learning(self.spec)
         self.spec.at(0).update_shift(rate_shift)
         with self._call(Command.SET_RATE_SHIFT):
             self._command(Command.SET_RATE_SHIFT, bytes([rate_shift]))
@@ -300,9 +308,11 @@ class Board:
             return self._status()
 
     def _checked(self, image: NDArray[np.uint8]) -> bytes:
-        if image.dtype != np.uint8 or image.shape != (self.spec.inputs,):
-            raise InputError(f"image: {image.dtype} {image.shape}, expected uint8 {(self.spec.inputs,)}")
-        return image.tobytes()
+        """A sample as it is sent."""
+        size = self.spec.sample_bytes
+        if image.dtype != np.uint8 or image.shape != (size,):
+            raise InputError(f"image: {image.dtype} {image.shape}, expected uint8 {(size,)}")
+        return (event_bytes(self.spec, image) if isinstance(self.spec.input, Events) else image).tobytes()
 
     @contextmanager
     def _call(self, command: Command, *, mends: bool = False) -> Iterator[None]:
@@ -316,13 +326,13 @@ class Board:
             self._restart()
         yield
         self._complete = True
-        self._settled = command is not Command.TRAIN    # all others are answered when nothing changes any more
+        self._settled = command not in _LEARNING    # all others are answered when nothing changes any more
 
     def _answer(self, command: Command, payload: bytes) -> Answer:
         with self._call(command):
             reply = self._command(command, payload)
             tie = reply.status == Status.TIE
-            return Answer(NO_PREDICTION if tie else int(reply.payload[0]), reply.payload[1:])
+            return Answer(NO_PREDICTION if tie else int(reply.payload[0]), decode_counts(self.spec, reply.payload))
 
     def _status(self) -> dict[str, int | str]:
         return decode_status(self._command(Command.STATUS).payload)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 
-__all__ = ["add_rounded", "leak", "saturate", "shift_rounding", "xorshift32"]
+from lifstream.golden.contract.neurons import Decay
+
+__all__ = ["add_rounded", "decay", "decay_stages", "leak", "saturate", "shift_rounding", "signed_digits", "xorshift32"]
 
 
 def saturate(value: Value, low: int, high: int) -> Value:
@@ -26,6 +28,48 @@ def saturate(value: Value, low: int, high: int) -> Value:
 def leak(value: Value, leak_shift: int) -> Value:
     """``((2**k - 1) * value) >> k`` with one subtraction."""
     return ((value << leak_shift) - value) >> leak_shift
+
+
+def signed_digits(number: int) -> list[tuple[int, int]]:
+    """``(sign, place)`` of the non-zero digits of a number, at least 0, in signed binary without neighbours: the least
+    that a constant multiplication needs."""
+    digits, place = [], 0
+    while number:
+        if number & 1:
+            sign = 2 - (number & 3)     # 1, or -1 where a run of ones begins
+            digits.append((sign, place))
+            number -= sign
+        number, place = number >> 1, place + 1
+    return digits
+
+
+def decay_stages(kept: Decay) -> int:
+    """Levels of additions, each with a register behind it, of a decay: none where it is a shift alone."""
+    return max(0, len(signed_digits(kept.numerator)) - 1).bit_length()
+
+
+def decay(m: Module, value: Value, kept: Decay, *, stages: int, name: str) -> Value:
+    """``(numerator * value) >> shift``, ``stages`` clocks later: shifts, and a tree of additions.
+
+    Parameters
+    ----------
+    stages
+        At least :func:`decay_stages`.
+    name
+        Of the registers: ``name_decay_0_1``.
+    """
+    terms: list[Value] = [value << place if sign > 0 else -(value << place)
+                          for sign, place in signed_digits(kept.numerator)] or [Const(0)]
+    for stage in range(stages):
+        pairs = [terms[index:index + 2] for index in range(0, len(terms), 2)]
+        terms = []
+        for index, pair in enumerate(pairs):
+            total = pair[0] if len(pair) == 1 else pair[0] + pair[1]
+            register = Signal(total.shape(), name=f"{name}_decay_{stage}_{index}", reset_less=True)
+            m.d.sync += register.eq(total)
+            terms.append(register)
+    assert len(terms) == 1, "too few stages"
+    return (terms[0] >> kept.shift)[:len(value)].as_signed()
 
 
 def shift_rounding(m: Module, *, value: Signal, carry: Signal, random: Value | None = None) -> None:

@@ -10,6 +10,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from lifstream.golden.contract.formats import unsigned_bits
+from lifstream.golden.contract.input import Events
 from lifstream.golden.contract.network import NetworkSpec
 
 if TYPE_CHECKING:  # Amaranth's own has no types
@@ -18,7 +19,7 @@ else:
     from amaranth.lib.enum import Enum
 
 __all__ = ["DesireLayout", "EventKind", "EventSerializer", "SliceLayout", "SpikeLayout", "bits_for_index",
-           "magnitude_bits", "spike_stream"]
+           "label_layout", "magnitude_bits", "spike_stream"]
 
 
 def bits_for_index(count: int) -> int:
@@ -62,6 +63,12 @@ class SliceLayout(data.StructLayout):
     def __init__(self, width: int, tag: ShapeLike) -> None:
         self.width_of_mask, self.tag = width, tag
         super().__init__({"mask": unsigned(width), "tag": tag, "kind": EventKind})
+
+
+def label_layout(spec: NetworkSpec) -> data.StructLayout:
+    """A sample's ``label``; of networks of events also ``void``, whether nothing is to be learnt from it after all."""
+    return data.StructLayout({"label": bits_for_index(spec.classes),
+                              **({"void": 1} if isinstance(spec.input, Events) else {})})
 
 
 def magnitude_bits(spec: NetworkSpec) -> int:

@@ -43,6 +43,8 @@ class LayerGeometry:
     unroll: int = 1
     positions: int = 1
     """Runs of neurons that a row of weights reaches."""
+    added: int = 0
+    """Presynaptic neurons, the last ones, that are not the layer before's (:mod:`lifstream.hdl.layer.augment`)."""
     weight_rows: int | None = None
     """Rows of the weight matrix where targets are looked up (:mod:`lifstream.hdl.layer.targets`). None: every
     presynaptic neuron has a row of its own, which reaches all."""
@@ -51,6 +53,11 @@ class LayerGeometry:
     def walked(self) -> bool:
         """Whether a presynaptic neuron's targets are looked up."""
         return self.weight_rows is not None
+
+    @property
+    def n_before(self) -> int:
+        """Presynaptic neurons that are the layer before's."""
+        return self.n_in - self.added
 
     @property
     def columns(self) -> int:
@@ -106,7 +113,8 @@ class LayerGeometry:
         if self.walked:
             clocks += f" and position it reaches, out of {self.positions}"
         lanes = f"{counted(self.lanes, 'lane')} in {counted(self.groups, 'group')}"
-        return f"Layer {self.n_in} -> {self.n_out}: {lanes}, {clocks}"
+        more = f" and {self.added} more" if self.added else ""
+        return f"Layer {self.n_before}{more} -> {self.n_out}: {lanes}, {clocks}"
 
     def to_json(self) -> dict[str, int]:
         """Plain values for ``NAME.v.json``."""
@@ -182,7 +190,8 @@ class Geometry:
         return LayerGeometry(n_in=synapses.n_in, n_out=synapses.n_out, groups=groups,
                              lanes_per_group=_ceil_div(lanes, groups),
                              unroll=_of_layer("unroll", self.unroll, spec, layer),
-                             positions=synapses.positions, weight_rows=rows if walked else None)
+                             positions=synapses.positions, added=synapses.n_in - synapses.n_before,
+                             weight_rows=rows if walked else None)
 
     def layers(self, spec: NetworkSpec) -> list[LayerGeometry]:
         """Geometry of every layer of ``spec``; raises as :meth:`layer`."""

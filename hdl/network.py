@@ -9,16 +9,16 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Signal, Value, unsigned
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from lifstream.golden.contract.network import NetworkSpec
-from lifstream.hdl.encoder import Encoder, PixelLayout
-from lifstream.hdl.events import bits_for_index
+from lifstream.hdl.event_input import EventInput
+from lifstream.hdl.events import bits_for_index, label_layout
 from lifstream.hdl.geometry import Geometry
 from lifstream.hdl.layer.phases import LayerPhase
-from lifstream.hdl.registry import StateKind, make_layer, readout_class, state_kinds
+from lifstream.hdl.registry import StateKind, make_input, make_layer, readout_class, state_kinds
 
 __all__ = ["Network", "least_rate_offset"]
 
@@ -31,9 +31,10 @@ class Network(wiring.Component):
     need to learn (:class:`lifstream.hdl.layer.layer.LifLayer`); the next image is loaded meanwhile, and successive
     layers work at the same time.
 
-    ``pixels``: ``inputs`` per image, row by row. ``labels``: one per image to learn from. ``result``: one per image,
-    in order; ``counts`` follow it unless it holds them. ``rate``: right shift from correlation to weight LSBs, of
-    the layer in which it is largest.
+    ``pixels``: ``inputs`` per image, row by row; or ``events``. ``labels``, where weights change: one per image to
+    learn from.
+    ``result``: one per image, in order; ``counts`` follow it unless it holds them. ``rate``: right shift from
+    correlation to weight LSBs, of the layer in which it is largest.
     ``reseed``: a pulse sets the generators to ``random_states`` (dropout, then rounding). For each kind of state
     (:class:`lifstream.hdl.registry.StateKind`) three ports: items in, layer by layer, each matrix in row order; a
     pulse that asks for them; and items out. State is loaded and read, and rate and generators are changed, only while
@@ -50,12 +51,12 @@ class Network(wiring.Component):
     def __init__(self, *, spec: NetworkSpec, geometry: Geometry) -> None:
         self.spec, self.geometry = spec, geometry
         self.layers = [make_layer(spec=spec, geometry=geometry, layer=layer) for layer in range(len(spec.layers))]
-        self.encoder = Encoder(pixels=spec.inputs, steps=spec.steps, pixels_per_clock=geometry.pixels_per_clock)
+        self.encoder = make_input(spec=spec, geometry=geometry)
         self.readout = readout_class(spec)(spec=spec)
         self.state = state_kinds(spec)
         members = {
-            "pixels": In(stream.Signature(PixelLayout())),
-            "labels": In(stream.Signature(unsigned(bits_for_index(spec.classes)))),
+            self.samples: In(getattr(self.encoder, self.samples).signature.flip()),
+            **({"labels": In(stream.Signature(label_layout(spec)))} if spec.learns else {}),
             "result": Out(self.readout.result.signature),
             "rate": In(5),
             "reseed": In(1),
@@ -73,6 +74,11 @@ class Network(wiring.Component):
             members["counts"] = Out(self.readout.counts.signature)
         super().__init__(members)
 
+    @property
+    def samples(self) -> str:
+        """Name of the stream on which samples come in."""
+        return "events" if isinstance(self.encoder, EventInput) else "pixels"
+
     def items(self, kind: StateKind) -> int:
         """How many items of a kind of state the network holds."""
         return sum(block.state_items.get(kind.name, 0) for block in (*self.layers, self.readout))
@@ -81,7 +87,7 @@ class Network(wiring.Component):
         m = Module()
         spec = self.spec
         m.submodules.encoder = encoder = self.encoder
-        connect(m, wiring.flipped(self.pixels), encoder.pixels)
+        connect(m, wiring.flipped(getattr(self, self.samples)), getattr(encoder, self.samples))
         spikes = encoder.spikes
         dropping = [index for index, layer in enumerate(self.layers) if layer.has_dropout]
         rounding = [index for index, layer in enumerate(self.layers) if layer.rounds_at_random]
@@ -96,13 +102,14 @@ class Network(wiring.Component):
                 m.d.comb += layer.dropout_state.eq(self.random_states[dropping.index(index)])
             if layer.rounds_at_random:
                 m.d.comb += layer.rounding_state.eq(self.random_states[len(dropping) + rounding.index(index)])
-            if index > 0:
+            if index > 0 and spec.learns:
                 connect(m, layer.back, self.layers[index - 1].desires)
             spikes = layer.spikes
         m.submodules.readout = readout = self.readout
         connect(m, spikes, readout.spikes)
-        connect(m, wiring.flipped(self.labels), readout.labels)
-        connect(m, readout.desires, self.layers[-1].desires)
+        if spec.learns:
+            connect(m, wiring.flipped(self.labels), readout.labels)
+            connect(m, readout.desires, self.layers[-1].desires)
         connect(m, readout.result, wiring.flipped(self.result))
         if readout.counts_follow:
             connect(m, readout.counts, wiring.flipped(self.counts))

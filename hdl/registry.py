@@ -12,18 +12,23 @@ from typing import Any
 from amaranth.hdl import Shape, signed, unsigned
 
 from lifstream.golden.contract.declaration import Declaration
+from lifstream.golden.contract.input import Events
 from lifstream.golden.contract.network import NetworkSpec
-from lifstream.golden.contract.neurons import CompetingLif, Lif
+from lifstream.golden.contract.neurons import CompetingLif, CubaLif, Lif
 from lifstream.golden.contract.protocol import STATE_ACCESS, Command, item_bytes
 from lifstream.golden.contract.readout import SpikeCounts, Votes
-from lifstream.golden.contract.rules import DesireBackpropagation, PairStdp
-from lifstream.golden.contract.synapses import Conv, Dense, Local, SumPool
+from lifstream.golden.contract.rules import DesireBackpropagation, Fixed, PairStdp
+from lifstream.golden.contract.synapses import Augmented, Conv, Dense, Local, SumPool
+from lifstream.hdl.encoder import Encoder
+from lifstream.hdl.event_input import EventInput
 from lifstream.hdl.geometry import Geometry
 from lifstream.hdl.layer.competing import CompetingUnit
 from lifstream.hdl.layer.competition import Competition, ThresholdAccess
+from lifstream.hdl.layer.cuba_lif import CubaLifUnit
 from lifstream.hdl.layer.desire_lanes import DesireLanes
 from lifstream.hdl.layer.desire_teaching import DesireTeaching
 from lifstream.hdl.layer.fetch import EventFetch
+from lifstream.hdl.layer.idle_teaching import IdleTeaching
 from lifstream.hdl.layer.layer import LifLayer, NeuronKind, RuleKind
 from lifstream.hdl.layer.output import SliceCollector
 from lifstream.hdl.layer.soft_reset import SoftResetUnit
@@ -33,7 +38,7 @@ from lifstream.hdl.layer.targets import TargetFetch
 from lifstream.hdl.readout import Readout
 from lifstream.hdl.votes import VoteReadout
 
-__all__ = ["PARTS", "StateKind", "make_layer", "readout_class", "state_kinds"]
+__all__ = ["PARTS", "StateKind", "make_input", "make_layer", "readout_class", "state_kinds"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +81,12 @@ PARTS: dict[type[Declaration], Any] = {
     Local: TargetFetch,
     SumPool: TargetFetch,
     Lif: NeuronKind(unit=SoftResetUnit, emission=SliceCollector),
+    CubaLif: NeuronKind(unit=CubaLifUnit, emission=SliceCollector),
     CompetingLif: NeuronKind(unit=CompetingUnit, emission=Competition,
                              further={"threshold_access": ThresholdAccess}),
     DesireBackpropagation: RuleKind(lanes=DesireLanes, teaching=DesireTeaching),
     PairStdp: RuleKind(lanes=StdpLanes, teaching=StdpTeaching),
+    Fixed: RuleKind(lanes=None, teaching=IdleTeaching),
     SpikeCounts: Readout,
     Votes: VoteReadout,
 }
@@ -88,8 +95,16 @@ PARTS: dict[type[Declaration], Any] = {
 def make_layer(*, spec: NetworkSpec, geometry: Geometry, layer: int) -> LifLayer:
     """A layer of the network."""
     at = spec.at(layer)
+    synapses = at.synapses.synapses if isinstance(at.synapses, Augmented) else at.synapses
     return LifLayer(at=at, geometry=geometry.layer(spec, layer), neuron=PARTS[type(at.neuron)],
-                    rule=PARTS[type(at.rule)], fetch=PARTS[type(at.synapses)])
+                    rule=PARTS[type(at.rule)], fetch=PARTS[type(synapses)])
+
+
+def make_input(*, spec: NetworkSpec, geometry: Geometry) -> Encoder | EventInput:
+    """What makes spike events of what the host sends."""
+    if isinstance(spec.input, Events):
+        return EventInput(neurons=spec.inputs, steps=spec.steps)
+    return Encoder(pixels=spec.inputs, steps=spec.steps, pixels_per_clock=geometry.pixels_per_clock)
 
 
 def readout_class(spec: NetworkSpec) -> type[Readout | VoteReadout]:

@@ -12,7 +12,7 @@ from lifstream.golden.contract.formats import signed_bits
 from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.contract.rules import Modulation, PairStdp
 from lifstream.golden.contract.state import StateArray
-from lifstream.hdl.events import DesireLayout, EventKind, bits_for_index, spike_stream
+from lifstream.hdl.events import DesireLayout, EventKind, bits_for_index, label_layout, spike_stream
 from lifstream.hdl.readout import ResultLayout
 
 __all__ = ["VoteReadout"]
@@ -45,7 +45,7 @@ class VoteReadout(wiring.Component):
         super().__init__({
             "spikes": In(spike_stream(spec.responding)),
             "fired": In(1),             # until it is told on `desires`: a neuron of any layer fired in the sample
-            "labels": In(stream.Signature(unsigned(bits_for_index(spec.classes)))),
+            "labels": In(stream.Signature(label_layout(spec))),
             "desires": Out(stream.Signature(DesireLayout(spec))),
             "result": Out(stream.Signature(ResultLayout(classes=spec.classes, count_bits=None))),
             "counts": Out(stream.Signature(unsigned(spec.count_bits))),
@@ -186,7 +186,7 @@ class VoteReadout(wiring.Component):
         winner = Signal(bits_for_index(classes))
         unique = Signal(init=1)
         learned = Signal()
-        wrong = ~unique | (winner != self.labels.payload)
+        wrong = ~unique | (winner != self.labels.p.label)
         m.d.comb += [
             self.result.p.prediction.eq(winner), self.result.p.unique.eq(unique),
             self.result.p.trained.eq(learning), self.result.p.learned.eq(learned),

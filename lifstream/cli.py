@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from lifstream import __version__, accuracy, board, build, hardware, tables
+from lifstream import __version__, accuracy, board, build, exchange, hardware, tables
 from lifstream.console import Output, error_line, interrupted, working
 from lifstream.golden.contract.errors import InputError
 from lifstream.sim.runner import SimulationDied
@@ -52,6 +52,8 @@ app.command()(accuracy.train)
 app.command("eval")(accuracy.evaluate_model)
 app.command()(tables.compare)
 app.command()(tables.sweep)
+app.command("import")(exchange.import_network)
+app.command("export")(exchange.export_network)
 app.command()(hardware.verilog)
 app.command()(hardware.cosim)
 app.command()(hardware.demo)

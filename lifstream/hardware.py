@@ -19,7 +19,7 @@ from lifstream.golden.files import make_folder, write_text
 from lifstream.golden.model.network import Network, accuracy
 from lifstream.golden.study.datasets import Split, load_dataset
 from lifstream.golden.study.epochs import EpochStream
-from lifstream.golden.study.example import example_exchanges, example_image
+from lifstream.golden.study.example import example_exchanges, example_sample
 from lifstream.golden.study.figures import confusion_matrix, learning_figure, network_figure, save_figure
 from lifstream.golden.study.model_files import Model, released_models, save_model
 from lifstream.golden.study.own_data import data_name, load_data
@@ -150,9 +150,12 @@ def _bench(network: Network, description: dict[str, Any], weights: str) -> str |
     spec = network.spec
     if command_bytes(spec, Command.LOAD_WEIGHTS) > BENCH_BYTES_MAX:
         return None
-    image, label = example_image(spec.inputs)
-    return write_bench(description, example_exchanges(network, image), label=label,
-                       about=f"Weights: {weights}, digest {network.digest()}. Image: a handwritten {label}.")
+    sample, label, what = example_sample(spec)
+    exchanges = example_exchanges(network, sample)
+    if sum(len(each.command) for each in exchanges) > BENCH_BYTES_MAX:
+        return None
+    return write_bench(description, exchanges, label=label,
+                       about=f"Weights: {weights}, digest {network.digest()}. {what}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -319,10 +319,5 @@ def require_file_place(place: Path) -> None:
 
 
 def require_fit(spec: NetworkSpec, dataset: Dataset) -> None:
-    """Raise InputError when the images are not of the network's size, or of more classes."""
-    if dataset.height * dataset.width != spec.inputs:
-        raise InputError(f"data set {dataset.name}: {dataset.height * dataset.width} pixels, "
-                         f"but the model takes {spec.inputs}")
-    if dataset.classes > spec.classes:
-        raise InputError(f"data set {dataset.name}: {dataset.classes} classes, but the model tells {spec.classes} "
-                         "apart")
+    """Raise InputError when the samples are not those that the network takes, or of more classes."""
+    dataset.require_fit(spec)

@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.input import Events
 from lifstream.golden.contract.network import NetworkSpec
-from lifstream.golden.contract.protocol import Command, command_bytes, reply_bytes
+from lifstream.golden.contract.protocol import EVENT_BYTES, Command, command_bytes, reply_bytes, sample_command
 from lifstream.golden.files import is_there
+from lifstream.golden.model.learning import require_learning
 from lifstream.golden.study.datasets import Split
 from lifstream.golden.study.model_files import Model, save_model
 from lifstream.golden.study.training import Progress
@@ -181,6 +183,8 @@ def cosimulate(model: Model, splits: dict[str, Split], segments: Sequence[Segmen
         raise InputError(f"the design's contract is {description.get('spec_digest')}, the model's "
                          f"{spec.digest()}; generate the Verilog from the model's own contract")
     total = sum(len(segment.order) for segment in segments)
+    if any(segment.rate_shift is not None for segment in segments):
+        require_learning(spec)
     if total == 0:
         raise InputError("images: none to play, give at least 1")
     if surroundings.fault is not None:
@@ -204,8 +208,8 @@ def cosimulate(model: Model, splits: dict[str, Split], segments: Sequence[Segmen
         weights = command_bytes(spec, Command.LOAD_WEIGHTS)
         harness = write_harness(
             description, samples=batch,
-            stimulus_depth=max(weights, batch * (spec.inputs + 2)) + 16,
-            capture_depth=max(weights, batch * (reply_bytes(spec, Command.INFER) + 2))
+            stimulus_depth=max(weights, batch * _longest_packet(spec, splits, segments)) + 16,
+            capture_depth=max(weights, batch * (reply_bytes(spec, sample_command(spec, learn=False)) + 2))
             + reply_bytes(spec, Command.STATUS) + 16)
         if report is not None:
             report(Progress(task=f"build with {simulator}", done=0, total=1))
@@ -242,6 +246,15 @@ def cosimulate(model: Model, splits: dict[str, Split], segments: Sequence[Segmen
         images_per_second=raw["images_per_second"], divergence=divergence, mismatches=raw["mismatches"],
         message=message, segments=raw["segments"], history=raw["history"], counters=raw["counters"],
         digest=raw["digest"])
+
+
+def _longest_packet(spec: NetworkSpec, splits: dict[str, Split], segments: Sequence[Segment]) -> int:
+    """Bytes of the longest sample's packet."""
+    if not isinstance(spec.input, Events):
+        return spec.inputs + 2
+    spikes = max(int(np.bitwise_count(splits[segment.split].images[segment.order]).sum(axis=1, dtype=np.int64).max())
+                 for segment in segments if len(segment.order))
+    return EVENT_BYTES * spikes + 2
 
 
 def _name_of_run(values: list[Any], arrays: dict[str, NDArray[Any]]) -> str:

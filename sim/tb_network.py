@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifstream.golden.contract.errors import InputError
-from lifstream.golden.contract.protocol import COUNTERS, STATE_ACCESS, Command, Status, reply_bytes
+from lifstream.golden.contract.protocol import COUNTERS, STATE_ACCESS, Command, Status, reply_bytes, sample_command
 from lifstream.golden.contract.rules import Magnitude
 from lifstream.golden.model.draws import DrawGenerator
 from lifstream.golden.model.learning import LearnRecord, learn
@@ -22,13 +22,14 @@ from lifstream.golden.model.network import Network
 from lifstream.golden.model.packets import (
     PacketError,
     Reply,
+    decode_counts,
     decode_replies,
     decode_state,
     decode_status,
     encode_state,
     expect,
-    image_packets,
     packet,
+    sample_packets,
 )
 from lifstream.golden.model.protocols import ForwardRecord, IntArray, LayerRecord
 from lifstream.golden.model.readouts import assign_votes
@@ -303,9 +304,9 @@ class _Session:
         played = images
         if self.fault is Fault.PIXEL and self.played == 0:
             played = plant_pixel(self.network, images, self.seed)
-        words = image_packets(played, labels if rate_shift is not None else None)
+        words = sample_packets(spec, played, labels if rate_shift is not None else None)
         words = np.concatenate([words, packet(Command.STATUS)])
-        command = Command.INFER if rate_shift is None else Command.TRAIN
+        command = sample_command(spec, learn=rate_shift is not None)
         expected_bytes = count * (2 + reply_bytes(spec, command)) + 2 + reply_bytes(spec, Command.STATUS)
         with ThreadPoolExecutor(max_workers=1) as beside:   # while the simulator runs, Python is free
             wanted = beside.submit(self._golden, images, labels, rate_shift)
@@ -325,7 +326,7 @@ class _Session:
         trains = self._trains(count)
         captured = Captured(
             input_spikes=trains[0], spikes=tuple(trains[1:]), membranes=tuple(self._membranes(count)),
-            counts=payloads[:, 1:], predictions=predictions,
+            counts=decode_counts(spec, payloads), predictions=predictions,
             desires=tuple(self._desires(count, masks)) if rate_shift is not None and self.has_desires else ())
         if self.fault is not None and self.played == 0:
             captured = plant_captured(captured, self.fault, self.seed)
@@ -465,7 +466,9 @@ def _stack(records: list[ForwardRecord]) -> ForwardRecord:
                     membrane=np.array([record.layers[layer].membrane for record in records]),
                     threshold=records[0].layers[layer].threshold)
         for layer in range(len(records[0].layers)))
+    inputs = tuple(np.array([record.inputs[index] for record in records]) for index in range(len(layers)))
     return ForwardRecord(input_spikes=np.array([record.input_spikes for record in records]), layers=layers,
+                         inputs=inputs,
                          counts=np.array([record.counts for record in records]),
                          prediction=np.array([record.prediction for record in records]))
 

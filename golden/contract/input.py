@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lifstream.golden.contract.declaration import Declaration, require_integer
+from lifstream.golden.contract.synapses import Map
 
-__all__ = ["Input", "Pixels"]
+__all__ = ["Events", "Input", "Pixels"]
 
 
 class Input(Declaration, family="input"):
@@ -15,6 +16,10 @@ class Input(Declaration, family="input"):
     @property
     def neurons(self) -> int:
         """Presynaptic neurons of the first layer."""
+        raise NotImplementedError
+
+    def sample_bytes(self, steps: int) -> int:
+        """Bytes of a sample in a data set: of an array uint8 (count, bytes)."""
         raise NotImplementedError
 
 
@@ -36,3 +41,29 @@ class Pixels(Input, kind="pixels"):
     @property
     def neurons(self) -> int:
         return self.count
+
+    def sample_bytes(self, steps: int) -> int:
+        return self.count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Events(Input, kind="events"):
+    """Spikes as they come: which neuron, in which step, at most once in each.
+
+    In a data set a sample is all of its spike trains, a bit for each step and neuron: ``numpy.packbits`` of bool
+    (T, neurons), flat, lowest bit first. The host sends events (:class:`lifstream.golden.contract.protocol.Command`).
+
+    Parameters
+    ----------
+    map
+        The neurons: pixels of a sensor, a channel for each polarity; anything else is a map of one row.
+    """
+
+    map: Map
+
+    @property
+    def neurons(self) -> int:
+        return self.map.neurons
+
+    def sample_bytes(self, steps: int) -> int:
+        return -(-steps * self.neurons // 8)

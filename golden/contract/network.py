@@ -22,17 +22,20 @@ from typing import Any
 from lifstream.golden.contract.declaration import Declaration, require_integer
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.formats import Formats, Overflow, Rounding, signed_bits, unsigned_bits
-from lifstream.golden.contract.input import Input
+from lifstream.golden.contract.input import Events, Input
 from lifstream.golden.contract.neurons import Neuron
-from lifstream.golden.contract.readout import CLASSES_MAX, Readout
+from lifstream.golden.contract.readout import CLASSES_MAX, Readout, SpikeCounts
 from lifstream.golden.contract.rules import Rule
 from lifstream.golden.contract.state import Lifetime, StateArray
 from lifstream.golden.contract.synapses import Synapses
 
-__all__ = ["FORMAT", "Layer", "NetworkSpec", "PlacedLayer", "digest_of_json"]
+__all__ = ["FORMAT", "LEARNT_STEPS_MAX", "STEPS_MAX", "Layer", "NetworkSpec", "PlacedLayer", "digest_of_json"]
 
 FORMAT = 2
 """Number of the JSON format of a contract that :mod:`lifstream.golden.contract.flat` cannot express."""
+
+LEARNT_STEPS_MAX, STEPS_MAX = 64, 4_096
+"""Most time steps of a sample to learn from, whose spike trains are kept, and of any other."""
 
 _LAYERS_MAX = 8
 _MASK32 = 0xFFFF_FFFF
@@ -153,7 +156,8 @@ class PlacedLayer:
         """Smallest and largest membrane potential after integration (inclusive)."""
         formats = self.formats
         if formats.membrane_overflow is Overflow.SATURATE:
-            return -formats.membrane_clamp * formats.one, formats.membrane_clamp * formats.one - 1
+            end = formats.membrane_clamp * formats.one << self.neuron.guard_bits
+            return -end, end - 1
         return self.neuron.potential_range(current=self.layer.current_range, steps=self.steps)
 
     @property
@@ -167,7 +171,8 @@ class PlacedLayer:
         low, high = self.rule.weight_range(self.formats)
         weights = StateArray(name="weights", quantity="weight", shape=self.synapses.weight_shape,
                              bits=self.formats.weight_bits, low=low, high=high)
-        return weights, *self.neuron.state(neurons=self.n_out, membrane=self.membrane_range)
+        return weights, *self.neuron.state(neurons=self.n_out, membrane=self.membrane_range,
+                                            current=self.layer.current_range, steps=self.steps)
 
     def state_array(self, name: str) -> StateArray:
         """The array called ``name``, which the layer must have."""
@@ -231,7 +236,7 @@ class NetworkSpec(Declaration):
     readout
         How the last layer's spikes become an answer.
     steps
-        ``T``, time steps per sample, 1..64.
+        ``T``, time steps per sample, 1..64; of a network that does not learn, 1..4096.
     seed
         Seed of the generators of dropout and of stochastic rounding, 32 bits.
     carried
@@ -253,7 +258,7 @@ class NetworkSpec(Declaration):
     def __post_init__(self) -> None:
         if not 1 <= len(self.layers) <= _LAYERS_MAX:
             raise InputError(f"layers: {len(self.layers)} of them, must be 1..{_LAYERS_MAX}")
-        require_integer("steps", self.steps, 1, 64)
+        require_integer("steps", self.steps, 1, LEARNT_STEPS_MAX if self.learns else STEPS_MAX)
         require_integer("seed", self.seed, 0, _MASK32)
         for index, entry in enumerate(self.carried):
             if not isinstance(entry, tuple) or len(entry) != 2 or not isinstance(entry[0], str):
@@ -261,8 +266,9 @@ class NetworkSpec(Declaration):
         presynaptic = self.input.neurons
         for index, layer in enumerate(self.layers):
             where = f"layers[{index}]"
-            if layer.n_in != presynaptic:
-                raise InputError(f"{where}.synapses: take {layer.n_in} inputs, {presynaptic} are before them")
+            if layer.synapses.n_before != presynaptic:
+                raise InputError(f"{where}.synapses: take {layer.synapses.n_before} inputs, {presynaptic} are before "
+                                 "them")
             presynaptic = layer.n_out
             try:
                 layer.neuron.check(layer.formats)
@@ -281,12 +287,20 @@ class NetworkSpec(Declaration):
         if not isinstance(self.readout, wanted := self.layers[0].rule.readout):
             raise InputError(f"readout: {self.readout.kind}, but with the rule {self.layers[0].rule.kind} the last "
                              f"layer is taught by {wanted.kind}")
+        if isinstance(self.input, Events) and not isinstance(self.readout, SpikeCounts):
+            raise InputError(f"input: {self.input.kind} go with the readout counts, not {self.readout.kind}; give "
+                             "pixels")
         require_integer("readout: classes", self.classes, 1, CLASSES_MAX)
         self.layers[0].rule.check_network(tuple(layer.rule for layer in self.layers))
         low, high = self.rate_shift_range
         if low > high:
             raise InputError("layers: no learning rate is within what the updates of all of them can make; bring their "
                              "weight_fraction and trace_fraction closer together")
+
+    @property
+    def learns(self) -> bool:
+        """Whether its weights change on chip."""
+        return self.layers[0].rule.learns
 
     # -- shape ---------------------------------------------------------------------------------
 
@@ -301,8 +315,13 @@ class NetworkSpec(Declaration):
 
     @property
     def inputs(self) -> int:
-        """Number of input pixels."""
+        """Presynaptic neurons of the first layer: pixels, or whatever sends events."""
         return self.input.neurons
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of a sample in a data set."""
+        return self.input.sample_bytes(self.steps)
 
     @property
     def responding(self) -> int:

@@ -14,12 +14,13 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple
 
+from lifstream.golden.contract.input import Events
 from lifstream.golden.contract.network import NetworkSpec
 
 __all__ = ["BAUD", "COUNTERS", "COUNTER_BYTES", "CRC_BYTES", "END", "ESCAPE", "ESCAPED_END", "ESCAPED_ESCAPE",
-           "KIND_SHIFT", "LAST", "PAYLOAD_MAX", "SEQUENCE_MASK", "STATE_ACCESS", "THRESHOLD_BYTES", "Command",
-           "Exchange", "FrameKind", "StateAccess", "Status", "command_bytes", "commands_of", "item_bytes",
-           "reply_bytes"]
+           "EVENT_BYTES", "KIND_SHIFT", "LAST", "PAYLOAD_MAX", "SAMPLE_COMMANDS", "SEQUENCE_MASK", "STATE_ACCESS",
+           "THRESHOLD_BYTES", "Command", "Exchange", "FrameKind", "StateAccess", "Status", "command_bytes",
+           "commands_of", "count_bytes", "item_bytes", "reply_bytes", "sample_command"]
 
 COUNTER_BYTES = 6
 """Bytes of each counter in the reply to STATUS."""
@@ -71,16 +72,17 @@ class Command(enum.IntEnum):
     """First byte of a packet in either direction."""
 
     INFER = 0x01
-    """Payload: one byte per pixel. Reply: prediction, spike counts of the last layer's neurons."""
+    """Networks of pixels only. Payload: one byte per pixel. Reply: prediction, spike counts of the last layer's
+    neurons, a byte each, or two where there are more than 255 steps."""
     TRAIN = 0x02
-    """Payload: label, then one byte per pixel. Reply: as INFER; the weights may still be changing, and
-    whatever comes next waits for that."""
+    """Networks of pixels that learn only. Payload: label, then one byte per pixel. Reply: as INFER; the weights may
+    still be changing, and whatever comes next waits for that."""
     LOAD_WEIGHTS = 0x03
     """Payload: all weights. Reply: empty."""
     READ_WEIGHTS = 0x04
     """No payload. Reply: all weights."""
     SET_RATE_SHIFT = 0x05
-    """Payload: rate shift. Reply: empty."""
+    """Networks that learn only. Payload: rate shift. Reply: empty."""
     STATUS = 0x06
     """No payload. Reply, once all images before are done with: contract digest (8 bytes), rate shift,
     counters."""
@@ -94,6 +96,14 @@ class Command(enum.IntEnum):
     """Networks with plasticity only. Payload: all adaptive thresholds, 4 bytes each, layer by layer. Reply: empty."""
     READ_THRESHOLDS = 0x0A
     """Networks with plasticity only. No payload. Reply: all adaptive thresholds."""
+    INFER_EVENTS = 0x0B
+    """Networks of events only. Payload: events, 4 bytes each: step (2 bytes), neuron (2 bytes); steps ascending, and
+    neurons of a step. Reply: as INFER. An event out of order or bounds ends the sample there: its reply is the error
+    alone."""
+    TRAIN_EVENTS = 0x0C
+    """Networks of events that learn only. Payload: label, then as INFER_EVENTS. Reply: as TRAIN. From a sample that an
+    event ends which is out of order or bounds nothing is learnt, but the random generators have gone a sample
+    further."""
 
 
 class Status(enum.IntEnum):
@@ -136,10 +146,31 @@ STATE_ACCESS: dict[str, StateAccess] = {
 """By declared name (:class:`lifstream.golden.contract.state.StateArray`)."""
 
 
+_PIXEL_COMMANDS, _EVENT_COMMANDS = ({Command.INFER, Command.TRAIN}, {Command.INFER_EVENTS, Command.TRAIN_EVENTS})
+
+SAMPLE_COMMANDS = frozenset(_PIXEL_COMMANDS | _EVENT_COMMANDS)
+"""Commands that a sample comes with."""
+
+EVENT_BYTES = 4
+"""Bytes of an event: step and neuron, 2 each."""
+
+
+def sample_command(spec: NetworkSpec, *, learn: bool) -> Command:
+    """The command by which a network is given a sample."""
+    if isinstance(spec.input, Events):
+        return Command.TRAIN_EVENTS if learn else Command.INFER_EVENTS
+    return Command.TRAIN if learn else Command.INFER
+
+
 def item_bytes(spec: NetworkSpec, name: str) -> int:
     """Bytes of one item of the arrays called ``name``: what the widest of them needs, or always so many."""
     fixed = STATE_ACCESS[name].item_bytes
     return fixed if fixed is not None else max(-(-array.bits // 8) for array in spec.learnt_state[name])
+
+
+def count_bytes(spec: NetworkSpec) -> int:
+    """Bytes of a spike count in an answer."""
+    return -(-spec.count_bits // 8)
 
 
 def _state_bytes(spec: NetworkSpec, name: str) -> int:
@@ -151,18 +182,23 @@ def commands_of(spec: NetworkSpec) -> tuple[Command, ...]:
     """Commands that a network of this contract knows."""
     absent = {command for name, access in STATE_ACCESS.items() if name not in spec.learnt_state
               for command in (access.load, access.read)}
+    absent |= _PIXEL_COMMANDS if isinstance(spec.input, Events) else _EVENT_COMMANDS
+    if not spec.learns:
+        absent |= {Command.TRAIN, Command.TRAIN_EVENTS, Command.SET_RATE_SHIFT}
     return tuple(command for command in Command if command not in absent)
 
 
 def command_bytes(spec: NetworkSpec, command: Command) -> int:
-    """Bytes of a command's payload."""
+    """Bytes of a command's payload; of one whose payload may be of any length, the fewest."""
     loads = {STATE_ACCESS[name].load: _state_bytes(spec, name) for name in spec.learnt_state}
     return {Command.INFER: spec.inputs, Command.TRAIN: spec.inputs + 1, Command.SET_RATE_SHIFT: 1,
+            Command.TRAIN_EVENTS: 1,
             Command.SEED_RANDOM: 4 * len(spec.random_seeds), **loads}.get(command, 0)
 
 
 def reply_bytes(spec: NetworkSpec, command: Command) -> int:
     """Bytes of a successful reply's payload."""
     reads = {STATE_ACCESS[name].read: _state_bytes(spec, name) for name in spec.learnt_state}
-    return {Command.INFER: 1 + spec.responding, Command.TRAIN: 1 + spec.responding,
-            Command.STATUS: 9 + COUNTER_BYTES * len(COUNTERS), **reads}.get(command, 0)
+    answer = 1 + count_bytes(spec) * spec.responding
+    fixed = {**dict.fromkeys(SAMPLE_COMMANDS, answer), Command.STATUS: 9 + COUNTER_BYTES * len(COUNTERS)}
+    return (fixed | reads).get(command, 0)

@@ -1,4 +1,4 @@
-"""Rate encoder: pixel intensities become deterministic spike trains."""
+"""Input: a rate encoder by which pixel intensities become deterministic spike trains, and packed spike trains."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lifstream.golden.contract.formats import PIXEL_MAX
 
-__all__ = ["encode", "spike_patterns"]
+__all__ = ["encode", "packed", "spike_patterns", "unpacked"]
 
 
 @cache
@@ -54,3 +54,15 @@ def encode(images: NDArray[np.uint8], steps: int) -> NDArray[np.bool_]:
     bool (..., T, n).
     """
     return np.moveaxis(np.take(spike_patterns(steps), images, axis=1), 0, -2)
+
+
+def packed(spikes: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Samples of a data set of spike trains: bool (..., T, n) to uint8 (..., bytes), lowest bit first."""
+    flat = spikes.reshape(*spikes.shape[:-2], -1)
+    return np.packbits(flat, axis=-1, bitorder="little")
+
+
+def unpacked(samples: NDArray[np.uint8], *, steps: int, neurons: int) -> NDArray[np.bool_]:
+    """The inverse of :func:`packed`."""
+    bits = np.unpackbits(samples, axis=-1, count=steps * neurons, bitorder="little")
+    return bits.reshape(*samples.shape[:-1], steps, neurons).astype(bool)

@@ -15,14 +15,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.formats import Phase
+from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.model.draws import rounding_words
 from lifstream.golden.model.network import Network
 from lifstream.golden.model.protocols import Block, ForwardRecord, LearningRule, Mask
 from lifstream.golden.model.registry import neuron_model, rule_model, synapses_model
 from lifstream.golden.model.synapses import positions_of
 
-__all__ = ["LearnRecord", "learn"]
+__all__ = ["LearnRecord", "learn", "require_learning"]
+
+
+def require_learning(spec: NetworkSpec) -> None:
+    """Raise InputError where the weights of a network do not change."""
+    if not spec.learns:
+        raise InputError(f"rule: {spec.layers[0].rule.kind}, the network's weights do not change; declare its layers "
+                         "with a rule that learns")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +71,11 @@ def learn(network: Network, image: NDArray[np.uint8], label: int, *, rate_shift:
     ------
     ValueError
         Stochastic rounding without rounding states.
+    InputError
+        The weights are fixed.
     """
     spec = network.spec
+    require_learning(spec)
     random = any(at.rounds_at_random for at in spec.placed)
     if (rounding is not None) != random:
         raise ValueError(f"rounding: states are {'missing' if random else 'not used'}, "

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.formats import Phase
+from lifstream.golden.contract.input import Events
 from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.contract.state import StateArray
-from lifstream.golden.model.encoder import encode
+from lifstream.golden.model.encoder import encode, unpacked
 from lifstream.golden.model.protocols import ForwardRecord, LayerRecord, Mask
 from lifstream.golden.model.readouts import NO_PREDICTION, unique_maximum
 from lifstream.golden.model.registry import neuron_model, readout_model, rule_model, synapses_model
+from lifstream.golden.model.synapses import presynaptic_spikes
 
 __all__ = ["NO_PREDICTION", "Network", "accuracy"]
 
@@ -124,28 +126,35 @@ class Network:
                              f"{spec.inputs} in {spec.steps}")
         input_spikes = spikes
         records: list[LayerRecord] = []
+        inputs: list[NDArray[np.bool_]] = []
         for at in spec.placed:
-            state = self.layer_state(at.index)
-            current = synapses_model(at.synapses).current(at, spikes, state["weights"])
+            state, synapses = self.layer_state(at.index), at.synapses
+            silent = np.zeros((*spikes.shape[:-1], at.n_out), dtype=bool)   # the layer's own spikes come step by step
+            current = synapses_model(synapses).current(at, presynaptic_spikes(synapses, spikes, silent),
+                                                       state["weights"])
             mask = kept[at.index] if kept is not None and at.index < len(kept) else None
             records.append(neuron_model(at.neuron).run(at, current, phase=phase, kept=mask, state=state))
+            inputs.append(presynaptic_spikes(synapses, spikes, records[-1].spikes))
             spikes = records[-1].spikes
         scores = readout_model(spec.readout).scores(spec, spikes, self.readout_state)
-        return ForwardRecord(input_spikes=input_spikes, layers=tuple(records),
+        return ForwardRecord(input_spikes=input_spikes, layers=tuple(records), inputs=tuple(inputs),
                              counts=spikes.sum(axis=-2, dtype=np.int64), prediction=unique_maximum(scores))
 
     def encode(self, images: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """Spike trains of images, uint8 (..., inputs) to bool (..., T, inputs)."""
-        if images.shape[-1] != self.spec.inputs:
-            raise InputError(f"images: {images.shape[-1]} pixels, the network takes {self.spec.inputs}")
-        return encode(images, self.spec.steps)
+        """Spike trains of samples, uint8 (..., bytes) to bool (..., T, inputs): of images, or packed ones."""
+        spec = self.spec
+        if images.shape[-1] != spec.sample_bytes:
+            raise InputError(f"images: {images.shape[-1]} bytes, the network takes {spec.sample_bytes}")
+        if isinstance(spec.input, Events):
+            return unpacked(images, steps=spec.steps, neurons=spec.inputs)
+        return encode(images, spec.steps)
 
     def classify(self, images: NDArray[np.uint8]) -> ForwardRecord:
-        """The forward pass of images, uint8 (..., inputs)."""
+        """The forward pass of samples, uint8 (..., bytes)."""
         return self.forward(self.encode(images))
 
     def predict(self, images: NDArray[np.uint8], *, batch: int = 100) -> Iterator[NDArray[np.int64]]:
-        """Predictions of uint8 (count, inputs) images, yielded batch by batch as int64 (<= batch,)."""
+        """Predictions of samples, uint8 (count, bytes), yielded batch by batch as int64 (<= batch,)."""
         for start in range(0, len(images), batch):
             yield self.classify(images[start:start + batch]).prediction
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["at_least", "clamp", "leak", "round_shift", "round_shift_random", "xorshift32"]
+__all__ = ["at_least", "clamp", "decay", "leak", "round_shift", "round_shift_random", "scaled_up",
+           "xorshift32"]
 
 # Arrays or numbers, in and out alike; a compiler finds the types by itself.
 Number = Any
@@ -18,6 +19,16 @@ Number = Any
 def leak(value: Number, leak_shift: int) -> Number:
     """Decay by 2**-k: ``((2**k - 1) * value) >> k``."""
     return (((1 << leak_shift) - 1) * value) >> leak_shift
+
+
+def decay(value: Number, numerator: int, shift: int) -> Number:
+    """``(numerator * value) >> shift``."""
+    return (numerator * value) >> shift
+
+
+def scaled_up(value: Number, bits: int) -> Number:
+    """The value with so many fraction bits more: ``value << bits``."""
+    return value << bits
 
 
 def clamp(value: Number, low: Number, high: Number) -> Number:

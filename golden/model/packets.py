@@ -8,19 +8,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lifstream.golden.contract.input import Events
 from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.contract.protocol import (
     COUNTER_BYTES,
     COUNTERS,
+    SAMPLE_COMMANDS,
     STATE_ACCESS,
     Command,
     Status,
+    count_bytes,
     item_bytes,
     reply_bytes,
+    sample_command,
 )
+from lifstream.golden.model.encoder import unpacked
 
-__all__ = ["PacketError", "Reply", "decode_replies", "decode_state", "decode_status", "encode_state", "expect",
-           "image_packets", "packet"]
+__all__ = ["PacketError", "Reply", "decode_counts", "decode_replies", "decode_state", "decode_status", "encode_state",
+           "event_bytes", "expect", "image_packets", "packet", "sample_packets"]
 
 LAST = 0x100
 
@@ -51,6 +56,23 @@ def image_packets(images: NDArray[np.uint8], labels: NDArray[np.uint8] | None) -
     words = np.concatenate([*columns, images.astype(np.int64)], axis=1)
     words[:, -1] |= LAST
     return words.ravel()
+
+
+def event_bytes(spec: NetworkSpec, sample: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The events of a packed sample, uint8 (bytes,), as they are sent: uint8 (4 x events,)."""
+    spikes = unpacked(sample, steps=spec.steps, neurons=spec.inputs)
+    return np.ascontiguousarray(np.argwhere(spikes), dtype="<u2").view(np.uint8).ravel()
+
+
+def sample_packets(spec: NetworkSpec, samples: NDArray[np.uint8], labels: NDArray[np.uint8] | None
+                   ) -> NDArray[np.int64]:
+    """Packets of a data set's samples, uint8 (count, bytes), by which to learn from them when there are labels."""
+    if not isinstance(spec.input, Events):
+        return image_packets(samples, labels)
+    command = sample_command(spec, learn=labels is not None)
+    return np.concatenate([
+        packet(command, np.concatenate([[] if labels is None else [labels[index]], event_bytes(spec, sample)]))
+        for index, sample in enumerate(samples)])
 
 
 def encode_state(spec: NetworkSpec, name: str, arrays: Sequence[NDArray[np.integer]]) -> NDArray[np.uint8]:
@@ -102,9 +124,17 @@ def decode_replies(words: NDArray[np.int64], cycles: NDArray[np.int64]) -> list[
     return replies
 
 
+def decode_counts(spec: NetworkSpec, payload: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Spike counts, int64 (..., responding), of payloads, (..., bytes), of answers to samples, predictions first."""
+    width = count_bytes(spec)
+    counts: NDArray[np.int64] = (payload[..., 1:].reshape(*payload.shape[:-1], -1, width)
+                                 << (8 * np.arange(width))).sum(axis=-1)
+    return counts
+
+
 def expect(reply: Reply, spec: NetworkSpec, command: Command) -> Reply:
     """The reply, if it is a good one to ``command``; otherwise raises PacketError."""
-    good = (Status.OK, Status.TIE) if command in (Command.INFER, Command.TRAIN) else (Status.OK,)
+    good = (Status.OK, Status.TIE) if command in SAMPLE_COMMANDS else (Status.OK,)
     if reply.command != command or reply.status not in good or len(reply.payload) != reply_bytes(spec, command):
         raise PacketError(f"{command.name} was answered by command {reply.command:#04x}, status {reply.status:#04x} "
                           f"and {len(reply.payload)} bytes")

@@ -39,6 +39,8 @@ class ForwardRecord:
     """bool (..., T, inputs)."""
     layers: tuple[LayerRecord, ...]
     """One record per layer."""
+    inputs: tuple[NDArray[np.bool_], ...]
+    """Presynaptic spikes of each layer, bool (..., T, n_in)."""
     counts: IntArray
     """int64 (..., responding): spike counts n_i of the last layer."""
     prediction: IntArray
@@ -51,7 +53,7 @@ class ForwardRecord:
 
     def layer_input(self, layer: int) -> NDArray[np.bool_]:
         """Presynaptic spikes of ``layer``, bool (..., T, n_in)."""
-        return self.input_spikes if layer == 0 else self.layers[layer - 1].spikes
+        return self.inputs[layer]
 
 
 class Block(NamedTuple):
@@ -97,7 +99,8 @@ class NeuronModel(Protocol):
 
     def run(self, at: PlacedLayer, current: IntArray, *, phase: Phase, kept: Mask,
             state: Mapping[str, NDArray[Any]]) -> LayerRecord:
-        """Run a layer over the ``T`` steps of a sample.
+        """Run a layer over the ``T`` steps of a sample; what it fires in a step adds to the current of the next where
+        its synapses are recurrent (:func:`lifstream.golden.model.synapses.recurrent_weights`).
 
         Parameters
         ----------

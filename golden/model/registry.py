@@ -9,17 +9,19 @@ from __future__ import annotations
 from typing import Any
 
 from lifstream.golden.contract.declaration import Declaration
-from lifstream.golden.contract.neurons import CompetingLif, Lif, Neuron
+from lifstream.golden.contract.neurons import CompetingLif, CubaLif, Lif, Neuron
 from lifstream.golden.contract.readout import Readout, SpikeCounts, Votes
-from lifstream.golden.contract.rules import DesireBackpropagation, PairStdp, Rule
-from lifstream.golden.contract.synapses import Conv, Dense, Local, SumPool, Synapses
+from lifstream.golden.contract.rules import DesireBackpropagation, Fixed, PairStdp, Rule
+from lifstream.golden.contract.synapses import Augmented, Conv, Dense, Local, SumPool, Synapses
 from lifstream.golden.model.neurons.competing import CompetingNeurons
+from lifstream.golden.model.neurons.cuba_lif import CUBA_LIF
 from lifstream.golden.model.neurons.lif import LIF
 from lifstream.golden.model.protocols import LearningRule, NeuronModel, ReadoutModel, SynapsesModel
 from lifstream.golden.model.readouts import SpikeCountReadout, VoteReadout
 from lifstream.golden.model.rules.desire import DesireModel
+from lifstream.golden.model.rules.fixed import FixedModel
 from lifstream.golden.model.rules.stdp import StdpModel
-from lifstream.golden.model.synapses import DenseSynapses, StructuredSynapses
+from lifstream.golden.model.synapses import AugmentedSynapses, DenseSynapses, StructuredSynapses
 
 __all__ = ["MODELS", "neuron_model", "readout_model", "rule_model", "synapses_model"]
 
@@ -28,10 +30,13 @@ MODELS: dict[type[Declaration], Any] = {
     Conv: StructuredSynapses(),
     Local: StructuredSynapses(),
     SumPool: StructuredSynapses(),
+    Augmented: AugmentedSynapses(),
     Lif: LIF,
+    CubaLif: CUBA_LIF,
     CompetingLif: CompetingNeurons(),
     DesireBackpropagation: DesireModel(),
     PairStdp: StdpModel(),
+    Fixed: FixedModel(),
     SpikeCounts: SpikeCountReadout(),
     Votes: VoteReadout(),
 }

@@ -17,8 +17,8 @@ from lifstream.golden.contract.network import PlacedLayer
 from lifstream.golden.contract.synapses import Synapses
 from lifstream.golden.model.protocols import Block, IntArray
 
-__all__ = ["Connections", "DenseSynapses", "StructuredSynapses", "change_weights", "connections", "passed_back",
-           "positions_of", "synaptic_current"]
+__all__ = ["AugmentedSynapses", "Connections", "DenseSynapses", "StructuredSynapses", "change_weights", "connections",
+           "passed_back", "positions_of", "presynaptic_spikes", "recurrent_weights", "synaptic_current"]
 
 
 class Connections(NamedTuple):
@@ -70,6 +70,24 @@ def synaptic_current(spikes: NDArray[np.bool_], weights: NDArray[np.int32]) -> I
     active = np.flatnonzero(spikes.reshape(-1, spikes.shape[-1]).any(axis=0))
     current = spikes[..., active].astype(np.float64) @ weights[active].astype(np.float64)
     return current.astype(np.int64)
+
+
+def recurrent_weights(synapses: Synapses, weights: NDArray[np.int32]) -> NDArray[np.int32] | None:
+    """Of a layer's weights those between its own neurons, int32 (n_out, n_out); None where it is not recurrent."""
+    return weights[synapses.n_before:synapses.n_before + synapses.n_out] if synapses.recurrent else None
+
+
+def presynaptic_spikes(synapses: Synapses, before: NDArray[np.bool_], own: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Spikes of all presynaptic neurons, bool (..., T, n_in): those of the layer before, (..., T, n_before), and what
+    the synapses add: the layer's own, (..., T, n_out), a step later, and one in every step."""
+    trains = [before]
+    if synapses.recurrent:
+        late = np.zeros_like(own)
+        late[..., 1:, :] = own[..., :-1, :]
+        trains.append(late)
+    if synapses.bias:
+        trains.append(np.ones((*before.shape[:-1], 1), dtype=bool))
+    return np.concatenate(trains, axis=-1) if len(trains) > 1 else before
 
 
 def passed_back(synapses: Synapses, weights: NDArray[np.int32], values: IntArray) -> IntArray:
@@ -165,3 +183,15 @@ class DenseSynapses:
         place = np.ix_(block.presynaptic, block.postsynaptic)
         weights[place] = np.clip(weights[place] + changes, *at.weight_range)
         return changes.size
+
+
+class AugmentedSynapses:
+    """Those they are made of, of which they have the form."""
+
+    _DENSE, _STRUCTURED = DenseSynapses(), StructuredSynapses()
+
+    def current(self, at: PlacedLayer, spikes: NDArray[np.bool_], weights: NDArray[np.int32]) -> IntArray:
+        return (self._DENSE if at.synapses.all_to_all else self._STRUCTURED).current(at, spikes, weights)
+
+    def change(self, at: PlacedLayer, weights: NDArray[np.int32], block: Block, changes: IntArray) -> int:
+        return (self._DENSE if at.synapses.all_to_all else self._STRUCTURED).change(at, weights, block, changes)

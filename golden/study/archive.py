@@ -39,7 +39,7 @@ _MOST_AT_ONCE = 1 << 21
 """Largest piece of a file that is read at once: more than the directory of so few members takes."""
 
 # Version 1.0 of the format, as NumPy writes arrays of plain numbers: no objects, which run code, and no records.
-_NPY = re.compile(rb"\x93NUMPY\x01\x00(..)\{'descr': '([<>|][iuf][1248])', 'fortran_order': (True|False), "
+_NPY = re.compile(rb"\x93NUMPY\x01\x00(..)\{'descr': '([<>|][iuf][1248]|\|b1)', 'fortran_order': (True|False), "
                   rb"'shape': \(([\d, ]{0,60})\), \} *\n", re.DOTALL)
 _LONGEST_NPY = 256
 

@@ -23,7 +23,10 @@ import platformdirs
 from numpy.typing import NDArray
 
 from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.input import Events
+from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.files import is_there, largest_content, read_up_to
+from lifstream.golden.study.event_camera import STEPS, seen_by_events, sensor
 
 __all__ = ["DATASETS", "Dataset", "ImageShape", "Split", "idx_files", "idx_split", "load_dataset", "read_idx",
            "together"]
@@ -55,18 +58,39 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A named data set; images are ``height x width``."""
+    """A named data set; images are ``height x width``, of one channel.
+
+    With ``steps`` samples are spike trains of so many time steps instead, of a map of ``channels``, packed
+    (:class:`lifstream.golden.contract.input.Events`).
+    """
 
     name: str
     height: int
     width: int
     train: Split
     test: Split
+    channels: int = 1
+    steps: int | None = None
 
     @property
     def classes(self) -> int:
         """One more than the highest label."""
         return 1 + max(int(self.train.labels.max()), int(self.test.labels.max()))
+
+    def require_fit(self, spec: NetworkSpec, *, who: str = "the model") -> None:
+        """Raise InputError when the samples are not those that a network takes, or of more classes."""
+        events = isinstance(spec.input, Events)
+        if events != (self.steps is not None):
+            holds, takes = ("images", "events") if events else ("events", "images")
+            raise InputError(f"data set {self.name}: holds {holds}, but {who} takes {takes}")
+        pixels = self.height * self.width * self.channels
+        if pixels != spec.inputs:
+            raise InputError(f"data set {self.name}: {pixels} {'neurons' if events else 'pixels'}, but {who} takes "
+                             f"{spec.inputs}")
+        if events and self.steps != spec.steps:
+            raise InputError(f"data set {self.name}: {self.steps} time steps, but {who} takes {spec.steps}")
+        if self.classes > spec.classes:
+            raise InputError(f"data set {self.name}: {self.classes} classes, but {who} tells {spec.classes} apart")
 
     def split_validation(self, count: int, seed: int) -> tuple[Split, Split]:
         """Hold out ``count`` random training images, 0 for none: (training, validation).
@@ -126,11 +150,24 @@ class ImageShape(NamedTuple):
     height: int
     width: int
     classes: int
+    channels: int = 1
+    steps: int | None = None
+    """Of spike trains; None: images."""
 
 
-DATASETS = {"digits": ImageShape(height=8, width=8, classes=10),
-            **dict.fromkeys(_SOURCES, ImageShape(height=28, width=28, classes=10))}
-"""Names :func:`load_dataset` knows, and the shapes of their images."""
+_IMAGES = {"digits": ImageShape(height=8, width=8, classes=10),
+           **dict.fromkeys(_SOURCES, ImageShape(height=28, width=28, classes=10))}
+
+_SEEN = {"events-digits": "digits", "events-mnist": "mnist"}
+"""Data sets of events, and the images that a camera looks at for them (:mod:`lifstream.golden.study.event_camera`)."""
+
+
+def _seen_shape(image: ImageShape) -> ImageShape:
+    return ImageShape(**sensor(image.height, image.width).to_json(), classes=image.classes, steps=STEPS)
+
+
+DATASETS = {**_IMAGES, **{name: _seen_shape(_IMAGES[images]) for name, images in _SEEN.items()}}
+"""Names :func:`load_dataset` knows, and the shapes of their samples."""
 
 
 _MOST_DIMENSIONS = 3
@@ -311,6 +348,15 @@ def _load_digits() -> Dataset:
     return Dataset(name="digits", height=8, width=8, train=whole[:-360], test=whole[-360:])
 
 
+def _seen(name: str, images: Dataset) -> Dataset:
+    """What an event camera sends of images."""
+    def of(split: Split) -> Split:
+        return Split(images=seen_by_events(split.images, height=images.height, width=images.width), labels=split.labels)
+
+    return Dataset(name=name, **sensor(images.height, images.width).to_json(), steps=STEPS, train=of(images.train),
+                   test=of(images.test))
+
+
 def load_dataset(name: str, *, data_dir: Path | None = None) -> Dataset:
     """Load a data set by name.
 
@@ -327,6 +373,8 @@ def load_dataset(name: str, *, data_dir: Path | None = None) -> Dataset:
     InputError
         Unknown name, missing or corrupt files, or a download that failed.
     """
+    if name in _SEEN:
+        return _seen(name, load_dataset(_SEEN[name], data_dir=data_dir))
     if name == "digits":
         return _load_digits()
     if name not in _SOURCES:

@@ -1,4 +1,4 @@
-"""One image through a network as packets and their right answers: what a first bench plays."""
+"""One sample through a network as packets and their right answers: what a first bench plays."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lifstream.golden.contract.protocol import STATE_ACCESS, Command, Exchange, Status
+from lifstream.golden.contract.input import Events
+from lifstream.golden.contract.network import NetworkSpec
+from lifstream.golden.contract.protocol import STATE_ACCESS, Exchange, Status, count_bytes, sample_command
 from lifstream.golden.model.network import Network
-from lifstream.golden.model.packets import encode_state, packet
+from lifstream.golden.model.packets import encode_state, packet, sample_packets
 from lifstream.golden.study.datasets import load_dataset
+from lifstream.golden.study.own_data import RANDOM, load_data
 
-__all__ = ["example_exchanges", "example_image"]
+__all__ = ["example_exchanges", "example_image", "example_sample"]
 
 _MNIST_SIDE, _MNIST_DIGIT = 28, 20  # an MNIST digit fills this much of its image
 
@@ -42,13 +45,23 @@ def _bytes(words: Sequence[int] | NDArray[np.integer]) -> bytes:
     return (np.asarray(words) & 0xFF).astype(np.uint8).tobytes()
 
 
-def example_exchanges(network: Network, image: NDArray[np.uint8]) -> list[Exchange]:
-    """Load all that a network has learnt, then classify an image, uint8 (inputs,)."""
+def example_sample(spec: NetworkSpec) -> tuple[NDArray[np.uint8], int, str]:
+    """A sample for a network, uint8 (bytes,), its label, and what it is: :func:`example_image`, or random spikes."""
+    if isinstance(spec.input, Events):
+        test = load_data(RANDOM, like=spec).test
+        return test.images[0], int(test.labels[0]), "Sample: random spikes."
+    image, label = example_image(spec.inputs)
+    return image, label, f"Image: a handwritten {label}."
+
+
+def example_exchanges(network: Network, sample: NDArray[np.uint8]) -> list[Exchange]:
+    """Load all that a network has learnt, then classify a sample, uint8 (bytes,)."""
     spec = network.spec
     loads = [(STATE_ACCESS[name].load, encode_state(spec, name, arrays)) for name, arrays in network.state.items()]
     exchanges = [Exchange(_bytes(packet(command, payload)), bytes([command, Status.OK])) for command, payload in loads]
-    record = network.classify(image)
+    record = network.classify(sample)
     tie = int(record.prediction) < 0
-    reply = [Command.INFER, Status.TIE if tie else Status.OK, 0xFF if tie else int(record.prediction),
-             *record.counts.tolist()]
-    return [*exchanges, Exchange(_bytes(packet(Command.INFER, image)), bytes(reply))]
+    reply = [sample_command(spec, learn=False), Status.TIE if tie else Status.OK,
+             0xFF if tie else int(record.prediction)]
+    counts = b"".join(count.to_bytes(count_bytes(spec), "little") for count in record.counts.tolist())
+    return [*exchanges, Exchange(_bytes(sample_packets(spec, sample[None], None)), bytes(reply) + counts)]

@@ -1,4 +1,4 @@
-"""A user's own images: an archive of NumPy arrays, or a folder of IDX files; and random ones for any network.
+"""A user's own samples: an archive of NumPy arrays, or a folder of IDX files; and random ones for any network.
 
 A data set is named by its place wherever one of :data:`lifstream.golden.study.datasets.DATASETS` may be named. Model
 files keep the name that :func:`data_name` gives it; to use the images again, say their place again.
@@ -9,15 +9,18 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.input import Events
 from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.contract.readout import CLASSES_MAX
 from lifstream.golden.contract.synapses import Conv, Local, SumPool
 from lifstream.golden.files import is_there
+from lifstream.golden.model.encoder import packed
 from lifstream.golden.study.archive import INTEGERS, Arrays, read_arrays
 from lifstream.golden.study.datasets import (
     DATASETS,
@@ -33,10 +36,23 @@ from lifstream.golden.study.datasets import (
 __all__ = ["RANDOM", "data_name", "data_shape", "load_data", "plain_name"]
 
 RANDOM = "random"
-"""Names seeded random images of the network's own shape, with random labels."""
+"""Names seeded random samples of the network's own shape, with random labels."""
 
-_RANDOM_IMAGES = 1_000
+_RANDOM_SAMPLES, _RANDOM_FEWEST = 1_000, 100
+_RANDOM_BYTES = 1 << 29
+"""No more memory is taken for random spikes, unless so few samples need it."""
 _MEND = "write train_images, train_labels, test_images and test_labels with numpy.savez"
+_SHAPES = {"images": "(count, height, width) or (count, pixels)",
+           "spikes": "(count, steps, neurons) or (count, steps, channels, height, width)", "labels": "(count,)"}
+
+
+class _Shape(NamedTuple):
+    """Of a part's samples."""
+
+    height: int
+    width: int
+    channels: int = 1
+    steps: int | None = None
 
 
 def data_name(place: str) -> str:
@@ -59,9 +75,10 @@ def load_data(place: str, *, data_dir: Path | None = None, like: NetworkSpec | N
     ----------
     place
         A name of :data:`lifstream.golden.study.datasets.DATASETS`; an archive ``FILE.npz`` with the arrays
-        ``train_images``, ``train_labels``, ``test_images``, ``test_labels``; a folder with the four IDX files of
-        MNIST's names; or :data:`RANDOM`. Images are uint8 (count, height, width) or (count, pixels), labels integers
-        (count,), 0..255.
+        ``train_images``, ``train_labels``, ``test_images``, ``test_labels``, or ``spikes`` instead of ``images``; a
+        folder with the four IDX files of MNIST's names; or :data:`RANDOM`. Images are uint8 (count, height, width) or
+        (count, pixels), spikes 0 or 1, (count, steps, neurons) or (count, steps, channels, height, width), labels
+        integers (count,), 0..255.
     data_dir
         See :func:`lifstream.golden.study.datasets.load_dataset`.
     like
@@ -91,57 +108,98 @@ def data_shape(place: str, *, data_dir: Path | None = None) -> ImageShape:
     if place in DATASETS:
         return DATASETS[place]
     found = load_data(place, data_dir=data_dir)
-    return ImageShape(height=found.height, width=found.width, classes=found.classes)
+    return ImageShape(height=found.height, width=found.width, classes=found.classes, channels=found.channels,
+                      steps=found.steps)
 
 
 @lru_cache(maxsize=1)
 def _loaded(path: Path, changed: int, size: int) -> Dataset:  # noqa: ARG001 (a file that has changed is read anew)
     if path.is_dir():
-        parts = {part: idx_split(*idx_files(path, part)) for part in ("train", "test")}
+        found = {part: idx_split(*idx_files(path, part)) for part in ("train", "test")}
+        parts = {part: (split, _Shape(*size)) for part, (split, size) in found.items()}
     else:
         try:
             arrays = read_arrays(path)
         except InputError:
             raise InputError(f"{path}: no archive as numpy.savez writes them, or damaged; {_MEND}") from None
         parts = {part: _archived(path, arrays, part) for part in ("train", "test")}
-    return together(data_name(str(path)), **parts)
+    (train, shape), (test, other) = parts["train"], parts["test"]
+    if shape != other:
+        together(data_name(str(path)), train=(train, shape[:2]), test=(test, other[:2]))    # says what differs in size
+        raise InputError(f"{path}: training samples and test samples are of other kinds, channels or steps; they do "
+                         "not belong together")
+    return Dataset(name=data_name(str(path)), **shape._asdict(), train=train, test=test)
 
 
-def _archived(path: Path, arrays: Arrays, part: str) -> tuple[Split, tuple[int, int]]:
-    """The images of one part of an archive, and their height and width."""
+def _archived(path: Path, arrays: Arrays, part: str) -> tuple[Split, _Shape]:
+    """The samples of one part of an archive, and their shape."""
+    kinds = {"images": (2, 3), "spikes": (3, 5)}
+    kind = "spikes" if arrays.declared(f"{part}_spikes") is not None else "images"
     found: dict[str, NDArray[np.integer]] = {}
-    for kind, dimensions in (("images", (2, 3)), ("labels", (1,))):
-        name = f"{part}_{kind}"
+    for each, dimensions, highest in ((kind, kinds[kind], 1 if kind == "spikes" else CLASSES_MAX - 1),
+                                      ("labels", (1,), CLASSES_MAX - 1)):
+        name = f"{part}_{each}"
         declared = arrays.declared(name)
         if declared is None:
             raise InputError(f"{path}: {name} is missing; {_MEND}")
         shape, numbers = declared
-        if len(shape) not in dimensions or 0 in shape or numbers.kind not in INTEGERS:
+        if len(shape) not in dimensions or 0 in shape or numbers.kind not in INTEGERS + "b":
             raise InputError(f"{path}: {name} has the shape {shape} and holds {numbers}, expected integers, "
-                             + ("(count, height, width) or (count, pixels)" if kind == "images" else "(count,)"))
-        found[kind] = arrays.read(name, shape=shape, kinds=INTEGERS)
-        low, high = int(found[kind].min()), int(found[kind].max())
-        highest = CLASSES_MAX - 1   # a pixel is a byte, too
+                             f"{_SHAPES[each]}")
+        found[each] = arrays.read(name, shape=shape, kinds=INTEGERS + "b")
+        low, high = int(found[each].min()), int(found[each].max())
         if low < 0 or high > highest:
             raise InputError(f"{path}: {name} holds {low if low < 0 else high}, must be 0..{highest}")
-    images, labels = found["images"], found["labels"]
-    if len(images) != len(labels):
-        raise InputError(f"{path}: {len(images)} {part} images but {len(labels)} labels; they do not belong together")
-    height, width = images.shape[1:] if images.ndim == 3 else (1, images.shape[1])
-    return Split(images=images.reshape(len(images), -1).astype(np.uint8), labels=labels.astype(np.uint8)), (
+    samples, labels = found[kind], found["labels"]
+    if len(samples) != len(labels):
+        raise InputError(f"{path}: {len(samples)} {part} {kind} but {len(labels)} labels; they do not belong together")
+    if kind == "spikes":
+        return _spike_trains(samples.astype(bool), labels.astype(np.uint8))
+    height, width = samples.shape[1:] if samples.ndim == 3 else (1, samples.shape[1])
+    return Split(images=samples.reshape(len(samples), -1).astype(np.uint8), labels=labels.astype(np.uint8)), _Shape(
         int(height), int(width))
 
 
+def _spike_trains(spikes: NDArray[np.bool_], labels: NDArray[np.uint8]) -> tuple[Split, _Shape]:
+    """Spike trains, (count, T, neurons) or (count, T, channels, height, width), as a data set keeps them."""
+    count, steps = spikes.shape[:2]
+    if spikes.ndim == 3:
+        shape = _Shape(1, 1, spikes.shape[2], steps)
+    else:
+        shape = _Shape(spikes.shape[3], spikes.shape[4], spikes.shape[2], steps)
+        spikes = np.moveaxis(spikes, 2, -1)     # ours are numbered channel last
+    return Split(images=packed(spikes.reshape(count, steps, -1)), labels=labels), shape
+
+
 def _random(like: NetworkSpec) -> Dataset:
-    """Images of which a third of the pixels are silent and some saturated; the same for every network of a shape."""
+    """Samples for a network; the same for every one of a shape."""
     random = np.random.RandomState(np.random.MT19937(np.random.SeedSequence([1, like.inputs])))
-    splits = []
-    for _ in range(2):
-        images = random.randint(0, 256, (_RANDOM_IMAGES, like.inputs))
-        images[random.random_sample(images.shape) < 0.3] = 0
-        images[random.random_sample(images.shape) < 0.1] = 255
-        splits.append(Split(images=images.astype(np.uint8),
-                            labels=random.randint(0, like.classes, _RANDOM_IMAGES).astype(np.uint8)))
+    count = max(_RANDOM_FEWEST, min(_RANDOM_SAMPLES, _RANDOM_BYTES // (8 * like.sample_bytes)))
+    make = _random_spikes if isinstance(like.input, Events) else _random_images
+    train, test = (Split(images=make(like, count, random),
+                         labels=random.randint(0, like.classes, count).astype(np.uint8)) for _ in range(2))
+    if isinstance(like.input, Events):
+        of = like.input.map
+        return Dataset(name=RANDOM, height=of.height, width=of.width, channels=of.channels, steps=like.steps,
+                       train=train, test=test)
     first = like.layers[0].synapses
     height = first.inputs.height if isinstance(first, Conv | Local | SumPool) else 1
-    return Dataset(name=RANDOM, height=height, width=like.inputs // height, train=splits[0], test=splits[1])
+    return Dataset(name=RANDOM, height=height, width=like.inputs // height, train=train, test=test)
+
+
+def _random_images(like: NetworkSpec, count: int, random: np.random.RandomState) -> NDArray[np.uint8]:
+    """Images of which a third of the pixels are silent and some saturated."""
+    images = random.randint(0, 256, (count, like.inputs))
+    images[random.random_sample(images.shape) < 0.3] = 0
+    images[random.random_sample(images.shape) < 0.1] = 255
+    return images.astype(np.uint8)
+
+
+def _random_spikes(like: NetworkSpec, count: int, random: np.random.RandomState) -> NDArray[np.uint8]:
+    """Spike trains of which a third of the neurons are silent, the others of any rate up to one in five steps."""
+    samples = np.empty((count, like.sample_bytes), dtype=np.uint8)
+    for index in range(count):
+        rates = random.random_sample(like.inputs) * 0.2
+        rates[random.random_sample(like.inputs) < 0.3] = 0
+        samples[index] = packed(random.random_sample((like.steps, like.inputs)) < rates)
+    return samples

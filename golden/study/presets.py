@@ -274,8 +274,9 @@ PRESETS: dict[str, Preset] = {
                spec=_in_words("conv 12 3x3 pad 0 rate +1, pool 2, dense 10", dataset="digits"),
                training=default_plan("digits")),
         Preset(name="conv-small", dataset="mnist",
-               spec=_in_words("conv 16 5x5/2, conv 32 3x3/2 rate -1, dense 10", dataset="mnist"),
-               training=TrainingPlan(epochs=11, rate_shift=12, rate_shift_end=14, shift=1)),
+               spec=_in_words("conv 16 5x5/2 rate -2 desire 300 limit 18, conv 32 3x3/2 rate -2 desire 300 limit 18, "
+                              "dense 10", dataset="mnist"),
+               training=TrainingPlan(epochs=20, rate_shift=12, rate_shift_end=16, shift=1)),
         Preset(name="conv-mnist", dataset="mnist",
                spec=_in_words(_SUMMED_MAPS, dataset="mnist"),
                training=TrainingPlan(epochs=24, rate_shift=12, rate_shift_end=16, shift=1)),

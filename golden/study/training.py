@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.files import is_there
+from lifstream.golden.model.learning import require_learning
 from lifstream.golden.model.network import Network, accuracy
 from lifstream.golden.model.readouts import assign_votes
 from lifstream.golden.study.archive import FORMAT, REALS, Arrays, require_field, require_integer, require_integers
@@ -148,12 +149,10 @@ class Trainer:
         if seed < 0:
             raise InputError(f"seed: {seed} is out of bounds, must be at least 0")
         spec, plan = preset.spec, preset.training
-        pixels = dataset.height * dataset.width
-        if pixels != spec.inputs:
-            raise InputError(f"data set {dataset.name}: {pixels} pixels, but {preset.name} takes {spec.inputs}")
-        if int(dataset.train.labels.max()) >= spec.classes:
-            raise InputError(f"data set {dataset.name}: label {dataset.train.labels.max()}, "
-                             f"but {preset.name} has {spec.classes} classes")
+        require_learning(spec)
+        dataset.require_fit(spec, who=preset.name)
+        if dataset.steps is not None and (plan.shift or plan.mirror):
+            raise InputError(f"data set {dataset.name}: holds events, which cannot be shifted or mirrored")
         preset.require_rates()
         self.preset, self.seed, self.dataset, self.checkpoint = preset, seed, dataset, checkpoint
         self.training, self.validation = dataset.split_validation(plan.validation, seed)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.formats import Formats, Rounding
-from lifstream.golden.contract.input import Pixels
+from lifstream.golden.contract.input import Events, Pixels
 from lifstream.golden.contract.network import Layer, NetworkSpec
 from lifstream.golden.contract.neurons import Lif
 from lifstream.golden.contract.neurons.lif import threshold_behind
@@ -43,7 +43,8 @@ class _Said:
     options: dict[str, str]
 
 
-def network_from_words(words: str, *, height: int, width: int, classes: int = 1) -> NetworkSpec:
+def network_from_words(words: str, *, height: int, width: int, classes: int = 1, channels: int = 1,
+                       steps: int | None = None) -> NetworkSpec:
     """The contract of a network in words.
 
     Parameters
@@ -64,8 +65,10 @@ def network_from_words(words: str, *, height: int, width: int, classes: int = 1)
         neurons' ``dropout`` in 1/256, 0..192; ``desire N`` or ``desire N/RISE``, the rule's ``hidden_threshold`` and
         ``rise_threshold`` in 1/65536, 1..2**24; ``limit SPIKES``, its ``rise_limit``, 1..20. The last layer has none of
         these three.
-    height, width
-        Of the images, which have one channel.
+    height, width, channels
+        Of the images, which have one channel, or of the map that events come from.
+    steps
+        Time steps of spike trains; None: the input is images.
     classes
         The last layer must have at least as many neurons.
 
@@ -74,7 +77,8 @@ def network_from_words(words: str, *, height: int, width: int, classes: int = 1)
     InputError
         Words that are none, a number out of bounds, or too few neurons; the message names the layer and the word.
     """
-    before, mapped = Map(height=height, width=width), True
+    entrance = Map(height=height, width=width, channels=channels)
+    before, mapped = entrance, True
     pooled: Map | None = None  # the map that a pool stands behind
     dropped = size = 0
     layers: list[Layer] = []
@@ -99,7 +103,8 @@ def network_from_words(words: str, *, height: int, width: int, classes: int = 1)
                 synapses.outputs
             whole = synapses if pooled is None else SumPool(inputs=pooled, size=size, synapses=synapses)
             layer = _learning(whole, said.options, dropped=dropped)
-            layer.rule.check(synapses=whole, formats=layer.formats, neuron=layer.neuron, steps=NetworkSpec.steps)
+            layer.rule.check(synapses=whole, formats=layer.formats, neuron=layer.neuron,
+                             steps=steps or NetworkSpec.steps)
             layers.append(layer)
             pooled, dropped = None, layers[-1].neuron.dropout
             for word in _HIDDEN_ONLY:
@@ -110,6 +115,8 @@ def network_from_words(words: str, *, height: int, width: int, classes: int = 1)
                                  f"at least {classes} neurons")
         except InputError as error:
             raise InputError(f"layers: {piece!r}: {error}") from None
+    if steps is not None:
+        return NetworkSpec(input=Events(map=entrance), layers=tuple(layers), readout=SpikeCounts(), steps=steps)
     return NetworkSpec(input=Pixels(count=height * width), layers=tuple(layers), readout=SpikeCounts())
 
 

@@ -44,7 +44,8 @@ def _compiler() -> Callable[[Callable[..., Any]], Any]:
 
 jit = _compiler()
 
-_leak = numba.njit(operations.leak)
+_leak, _decay = numba.njit(operations.leak), numba.njit(operations.decay)
+_scaled_up = numba.njit(operations.scaled_up)
 _half_up, _random = numba.njit(operations.round_shift), numba.njit(operations.round_shift_random)
 _xorshift32 = numba.njit(operations.xorshift32)
 
@@ -54,6 +55,20 @@ def _compiled_leak(value, leak_shift):  # noqa: ARG001
     if isinstance(value, types.Integer):
         return lambda value, leak_shift: _leak(value, leak_shift)
     return lambda value, leak_shift: value * (1 - 2.0**-leak_shift)
+
+
+@overload(operations.decay)
+def _compiled_decay(value, numerator, shift):  # noqa: ARG001
+    if isinstance(value, types.Integer):
+        return lambda value, numerator, shift: _decay(value, numerator, shift)
+    return lambda value, numerator, shift: value * (numerator * 2.0**-shift)
+
+
+@overload(operations.scaled_up)
+def _compiled_scaled_up(value, bits):  # noqa: ARG001
+    if isinstance(value, types.Integer):
+        return lambda value, bits: _scaled_up(value, bits)
+    return lambda value, bits: value  # noqa: ARG005 (real numbers have no LSB)
 
 
 @overload(operations.clamp)

@@ -17,7 +17,7 @@ from lifstream.golden.model.encoder import spike_patterns
 from lifstream.golden.model.rules.desire import output_neuron_desire
 from lifstream.golden.model.trace import trace
 from lifstream.golden.twin.compiling import jit, rounding_word, scaled
-from lifstream.golden.twin.kernels import LEARN, spike_traces
+from lifstream.golden.twin.kernels import LEARN, augmented_traces, spike_traces
 from lifstream.golden.twin.synapses import passed_back, position_starts
 
 __all__ = ["DesireConstants", "integer_constants", "real_constants"]
@@ -271,10 +271,15 @@ def learn(rules, synapses, sample, image, label, prediction, state, masks, round
                       exponent[layer, :width], error[layer, :width])
     updates = 0
     for layer in range(len(rules)):
-        if layer == 0:
+        if layer == 0 and inputs.packed:
+            rows, traces = spike_traces(scratch.trains, scratch.train_counts, rules[0])
+        elif layer == 0:
             rows, traces = pixel_traces(image, inputs, rules[0])
         else:
             rows, traces = spike_traces(scratch.spikes[layer - 1], scratch.counts[layer - 1], rules[layer])
+        if synapses[layer].recurrent or synapses[layer].bias:
+            rows, traces = augmented_traces(synapses[layer], rows, traces, scratch.spikes[layer], scratch.counts[layer],
+                                            rules[layer])
         width = len(scratch.counts[layer])
         updates += update(synapses[layer], state.weights[layer], rows, traces, scratch.current[layer],
                           scratch.spikes[layer], sign[layer, :width], exponent[layer, :width], rate_shift,

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.formats import PIXEL_MAX, Overflow, Phase
+from lifstream.golden.contract.input import Events
 from lifstream.golden.contract.network import NetworkSpec, PlacedLayer
-from lifstream.golden.contract.rules import DesireBackpropagation, PairStdp, Rule
+from lifstream.golden.contract.rules import DesireBackpropagation, Fixed, PairStdp, Rule
 from lifstream.golden.contract.state import Lifetime
 from lifstream.golden.model.draws import DrawGenerator, SampleDraws
 from lifstream.golden.model.encoder import spike_patterns
-from lifstream.golden.model.learning import learn
+from lifstream.golden.model.learning import learn, require_learning
 from lifstream.golden.model.network import Network
 from lifstream.golden.model.neurons.independent import IndependentNeurons, Potential
 from lifstream.golden.model.registry import neuron_model
@@ -61,7 +62,7 @@ class Outcome:
     """True where there was something to learn; all False when only classified."""
     updates: NDArray[np.int64]
     """Weights visited by the update."""
-    responses: NDArray[np.uint8]
+    responses: NDArray[np.uint16]
     """Spike counts of the last layer, (count, responding)."""
 
     @staticmethod
@@ -70,7 +71,7 @@ class Outcome:
         return Outcome(predictions=np.empty(count, dtype=np.int64),
                        spikes=np.empty((count, len(spec.layers) + 1), dtype=np.int64),
                        learned=np.zeros(count, dtype=np.bool_), updates=np.zeros(count, dtype=np.int64),
-                       responses=np.empty((count, spec.responding), dtype=np.uint8))
+                       responses=np.empty((count, spec.responding), dtype=np.uint16))
 
     @staticmethod
     def joined(parts: Sequence[Outcome]) -> Outcome:
@@ -107,14 +108,14 @@ class Runner:
 
     def prepare(self, *, learning: bool) -> None:
         """Compile the kernels, or load them from the cache: ten seconds the first time, so that rates leave it out."""
-        none = np.empty((0, self.network.spec.inputs), dtype=np.uint8)
+        none = np.empty((0, self.network.spec.sample_bytes), dtype=np.uint8)
         self.infer(none)
         if learning:
             low, _ = self.network.spec.rate_shift_range
             self.learn(none, np.empty(0, dtype=np.uint8), rate_shift=low)
 
     def infer(self, images: NDArray[np.uint8]) -> Outcome:
-        """Classify uint8 (count, inputs) images; raises InputError when they are not."""
+        """Classify samples, uint8 (count, bytes); raises InputError when they are not."""
         images = self._checked(images)
         outcome = Outcome.empty(len(images), self.network.spec)
         if self.engine is Engine.NUMBA:
@@ -128,13 +129,14 @@ class Runner:
         return outcome
 
     def learn(self, images: NDArray[np.uint8], labels: NDArray[np.uint8], *, rate_shift: int) -> Outcome:
-        """Learn from uint8 (count, inputs) images and their labels, uint8 (count,), one after the other.
+        """Learn from samples, uint8 (count, bytes), and their labels, uint8 (count,), one after the other.
 
         Raises
         ------
         InputError
-            Images or labels of another shape or type, or a label the network has no class for.
+            Images or labels of another shape or type, a label the network has no class for, or weights that are fixed.
         """
+        require_learning(self.network.spec)
         images, classes = self._checked(images), self.network.spec.classes
         if labels.dtype != np.uint8 or labels.shape != (len(images),):
             raise InputError(f"labels: {labels.dtype} {labels.shape}, expected uint8 {(len(images),)}")
@@ -158,9 +160,9 @@ class Runner:
 
     def _checked(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The images as the kernels take them, which check nothing themselves: one layout, writable."""
-        inputs = self.network.spec.inputs
-        if images.dtype != np.uint8 or images.ndim != 2 or images.shape[1] != inputs:
-            raise InputError(f"images: {images.dtype} {images.shape}, expected uint8 (count, {inputs})")
+        size = self.network.spec.sample_bytes
+        if images.dtype != np.uint8 or images.ndim != 2 or images.shape[1] != size:
+            raise InputError(f"images: {images.dtype} {images.shape}, expected uint8 (count, {size})")
         return np.require(images, requirements=["C", "W"])
 
 
@@ -205,17 +207,18 @@ class _Compiled:
 
     def __init__(self, network: Network | FloatNetwork) -> None:
         # numba takes a second to import; commands that do not compute need not wait for it.
-        from lifstream.golden.twin import desire, kernels, stdp
+        from lifstream.golden.twin import desire, fixed, kernels, stdp
         from lifstream.golden.twin.synapses import twin_of
 
-        modules: dict[type[Rule], Any] = {DesireBackpropagation: desire, PairStdp: stdp}
+        modules: dict[type[Rule], Any] = {DesireBackpropagation: desire, PairStdp: stdp, Fixed: fixed}
         spec = network.spec
         self._kernels, self._network, self._spec = kernels, network, spec
         self._real = isinstance(network, FloatNetwork)
         value: type[Any] = np.int64
         if self._real:
             value = np.float32
-        elif max(max(at.membrane_bits, at.current_bits) for at in spec.placed) < 32:
+        elif max(array.bits for at in spec.placed for array in at.state) < 32 and \
+                max(at.current_bits for at in spec.placed) < 32:
             value = np.int32
         self._value = value
         module = modules.get(type(spec.layers[0].rule))  # all layers learn by one
@@ -225,9 +228,12 @@ class _Compiled:
                             for at in spec.placed)
         self._layers = tuple(self._layer(at) for at in spec.placed)
         self._synapses = tuple(twin_of(at.synapses) for at in spec.placed)
-        self._inputs = kernels.InputSpikes(*_input_spikes(spec.steps))
+        packed = isinstance(spec.input, Events)
+        self._inputs = kernels.InputSpikes(*_input_spikes(spec.steps), packed)
         widths = [layer.n_out for layer in spec.layers]
+        trains = spec.inputs if packed else 0
         self._scratch = kernels.Scratch(
+            trains=np.zeros((spec.steps, trains), dtype=np.uint8), train_counts=np.zeros(trains, dtype=np.int64),
             current=tuple(np.zeros((spec.steps, width), dtype=value) for width in widths),
             spikes=tuple(np.zeros((spec.steps, width), dtype=np.uint8) for width in widths),
             counts=tuple(np.zeros(width, dtype=np.int64) for width in widths),
@@ -255,7 +261,7 @@ class _Compiled:
         for name, amount in values.items():
             if kinds[name] is not Potential:
                 continue
-            values[name] = self._value(amount / at.formats.one if self._real else amount)
+            values[name] = self._value(amount / (at.formats.one << at.neuron.guard_bits) if self._real else amount)
             if self._real and at.formats.membrane_overflow is Overflow.WIDE and amount in at.membrane_range:
                 values[name] = self._value(np.copysign(np.inf, amount))  # real weights know no bounds
         return type(parameters)(**values)

@@ -18,7 +18,7 @@ from lifstream.golden.twin.compiling import jit
 from lifstream.golden.twin.neurons import run, settle
 from lifstream.golden.twin.synapses import hidden_current, input_current
 
-__all__ = ["LEARN", "InputSpikes", "LayerTwin", "Scratch", "State", "column_excess", "run_all",
+__all__ = ["LEARN", "InputSpikes", "LayerTwin", "Scratch", "State", "augmented_traces", "column_excess", "run_all",
            "spike_traces"]
 
 LEARN: dict[type, Callable[..., Any]] = {}
@@ -33,6 +33,8 @@ class InputSpikes(NamedTuple):
     """(256,): spikes of each pixel intensity."""
     steps: NDArray[np.int64]
     """(256, T): the steps at which they fall, the first ``counts`` entries of a row."""
+    packed: bool
+    """Samples are no pixels, but packed spike trains (:func:`lifstream.golden.model.encoder.packed`)."""
 
 
 class LayerTwin(NamedTuple):
@@ -62,6 +64,10 @@ class State(NamedTuple):
 class Scratch(NamedTuple):
     """What the kernels leave of the last image; a tuple holds an array per layer."""
 
+    trains: NDArray[np.uint8]
+    """(T, inputs): a sample's spike trains where they come packed, otherwise (T, 0) ..."""
+    train_counts: NDArray[np.int64]
+    """... and how often each neuron spiked."""
     current: tuple[NDArray[Any], ...]
     """(T, n): synaptic currents, then membrane potentials before the reset."""
     spikes: tuple[NDArray[np.uint8], ...]
@@ -73,16 +79,38 @@ class Scratch(NamedTuple):
 
 
 @jit
+def unpack(sample, trains, counts):
+    """Fill spike trains, (T, n), and their counts from a packed sample."""
+    counts[:] = 0
+    trains[:] = 0
+    neurons = trains.shape[1]
+    for place in range(len(sample)):
+        byte = sample[place]
+        if byte != 0:
+            for bit in range(8):
+                if (byte >> bit) & 1:
+                    step, neuron = divmod(8 * place + bit, neurons)
+                    trains[step, neuron] = 1
+                    counts[neuron] += 1
+
+
+@jit
 def forward(image, layers, synapses, state, masks, sample, phase, inputs, scratch, spike_totals):
     """Run one image; fills ``scratch`` and the spike totals (input and each layer)."""
-    spike_totals[0] = input_current(synapses[0], image, state.weights[0], inputs, scratch.current[0])
+    if inputs.packed:
+        unpack(image, scratch.trains, scratch.train_counts)
+        hidden_current(synapses[0], scratch.trains, scratch.train_counts, state.weights[0], scratch.current[0])
+        spike_totals[0] = scratch.train_counts.sum()
+    else:
+        spike_totals[0] = input_current(synapses[0], image, state.weights[0], inputs, scratch.current[0])
     index = 0
     for layer in literal_unroll(layers):
         if index > 0:
             hidden_current(synapses[index], scratch.spikes[index - 1], scratch.counts[index - 1],
                            state.weights[index], scratch.current[index])
-        run(layer.constants[phase], scratch.current[index], masks[index][sample % len(masks[index])], layer.states,
-            layer.resets, state.thresholds[index], state.excess[index], scratch.spikes[index], scratch.counts[index])
+        run(layer.constants[phase], synapses[index], state.weights[index], scratch.current[index],
+            masks[index][sample % len(masks[index])], layer.states, layer.resets, state.thresholds[index],
+            state.excess[index], scratch.spikes[index], scratch.counts[index])
         index += 1  # noqa: SIM113
     for each in range(len(scratch.counts)):  # apart: numba unrolls no longer loop over layers of unlike kinds
         spike_totals[each + 1] = scratch.counts[each].sum()
@@ -139,6 +167,37 @@ def _settle(layers, state):
     for layer in literal_unroll(layers):
         settle(layer.constants[1], state.thresholds[index])
         index += 1  # noqa: SIM113
+
+
+@jit
+def augmented_traces(synapses, rows, traces, spikes, counts, constants):
+    """Presynaptic neurons that spiked and their traces, those that the synapses add behind the ones given; ``spikes``
+    and ``counts`` are the layer's own."""
+    steps = spikes.shape[0]
+    further = (np.count_nonzero(counts) if synapses.recurrent else 0) + (1 if synapses.bias else 0)
+    all_rows = np.empty(len(rows) + further, dtype=rows.dtype)
+    all_traces = np.empty((len(rows) + further, steps), dtype=traces.dtype)
+    all_rows[:len(rows)], all_traces[:len(rows)] = rows, traces
+    found = len(rows)
+    if synapses.recurrent:
+        for neuron in np.flatnonzero(counts):
+            value, ever = constants.spike_unit * 0, False
+            for step in range(steps):
+                fired = spikes[step - 1, neuron] if step > 0 else spikes[0, neuron] * 0
+                ever |= fired != 0
+                value = leak(value, constants.trace_leak_shift) + constants.spike_unit * fired
+                all_traces[found, step] = value
+            if ever:    # a spike in the last step alone is none
+                all_rows[found] = synapses.before + neuron
+                found += 1
+    if synapses.bias:
+        value = constants.spike_unit * 0
+        for step in range(steps):
+            value = leak(value, constants.trace_leak_shift) + constants.spike_unit
+            all_traces[found, step] = value
+        all_rows[found] = synapses.before + (spikes.shape[1] if synapses.recurrent else 0)
+        found += 1
+    return all_rows[:found], all_traces[:found]
 
 
 @jit

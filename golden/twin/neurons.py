@@ -76,13 +76,20 @@ def _compiled_put(arrays, neuron, values):  # noqa: ARG001
 
 
 @jit
-def _run_independent(constants, current, kept, states, resets, spikes, counts):
+def _run_independent(constants, synapses, weights, current, kept, states, resets, spikes, counts):
     """All steps of neurons that fire by themselves."""
     steps, neurons = current.shape
     counts[:] = 0
     for neuron in range(neurons):
         _put(states, neuron, resets)
     for step in range(steps):
+        if synapses.recurrent and step > 0:
+            total = current[step]
+            for source in range(neurons):
+                if spikes[step - 1, source]:
+                    row = weights[synapses.before + source]
+                    for neuron in range(neurons):
+                        total[neuron] += row[neuron]
         for neuron in range(neurons):
             potential, fired, after = _step(constants, _take(states, neuron), current[step, neuron], kept[neuron] != 0)
             _put(states, neuron, after)
@@ -114,13 +121,15 @@ def _compete(constants, current, adaptive, excess, state, spikes, counts):
             adaptive[winner] += constants.rise
 
 
-def run(constants, current, kept, states, resets, adaptive, excess, spikes, counts):
+def run(constants, synapses, weights, current, kept, states, resets, adaptive, excess, spikes, counts):
     """Run a layer over a sample.
 
     Parameters
     ----------
     constants
         Of the layer in the sample's phase.
+    synapses, weights
+        Of the layer; what it fires in a step comes back in the next where they are recurrent.
     current
         (T, n): synaptic currents in, membrane potentials out.
     kept
@@ -137,12 +146,17 @@ def run(constants, current, kept, states, resets, adaptive, excess, spikes, coun
 
 
 @overload(run)
-def _compiled_run(constants, current, kept, states, resets, adaptive, excess, spikes, counts):  # noqa: ARG001
+def _compiled_run(constants, synapses, weights, current, kept, states, resets, adaptive, excess, spikes,  # noqa: ARG001
+                  counts):  # noqa: ARG001
     if _competes(constants):
-        return lambda constants, current, kept, states, resets, adaptive, excess, spikes, counts: _compete(  # noqa: ARG005
-            constants, current, adaptive, excess, states[0], spikes, counts)
-    return lambda constants, current, kept, states, resets, adaptive, excess, spikes, counts: _run_independent(  # noqa: ARG005
-        constants, current, kept, states, resets, spikes, counts)
+        def call(constants, synapses, weights, current, kept, states, resets, adaptive, excess, spikes,  # noqa: ARG001
+                 counts):
+            _compete(constants, current, adaptive, excess, states[0], spikes, counts)
+    else:
+        def call(constants, synapses, weights, current, kept, states, resets, adaptive, excess, spikes,  # noqa: ARG001
+                 counts):
+            _run_independent(constants, synapses, weights, current, kept, states, resets, spikes, counts)
+    return call
 
 
 def settle(constants, adaptive):

@@ -31,22 +31,41 @@ class SynapsesTwin(NamedTuple):
     position: NDArray[np.int64]
     positions: int
     """How many the postsynaptic neurons fall into."""
+    before: int
+    """Presynaptic neurons of the layer before."""
+    recurrent: bool
+    """Behind them come the layer's own ..."""
+    bias: bool
+    """... and last one that fires in every step."""
 
 
 def twin_of(synapses: Synapses) -> SynapsesTwin:
     """The connections as the kernels read them."""
     table = connections(synapses)
     return SynapsesTwin(dense=synapses.all_to_all, start=table.start, row=np.ascontiguousarray(table.row),
-                        position=np.ascontiguousarray(table.position), positions=synapses.positions)
+                        position=np.ascontiguousarray(table.position), positions=synapses.positions,
+                        before=synapses.n_before, recurrent=synapses.recurrent, bias=synapses.bias)
 
 
 # A function that takes arrays counts references to them at every call; so no call stands within these loops. Between
 # maps a step's currents are many: step by step they stay in the processor's cache.
 
 @jit
+def resting_current(synapses, weights, current):
+    """Fill the current of steps without spikes: the bias, if there is one."""
+    if not synapses.bias:
+        current[:] = 0
+        return
+    row, columns = weights[len(weights) - 1], weights.shape[1]
+    for step in range(len(current)):
+        for neuron in range(current.shape[1]):
+            current[step, neuron] = row[neuron % columns]
+
+
+@jit
 def input_current(synapses, image, weights, inputs, current):
     """Synaptic current of layer 0: what every active pixel reaches, at each step it spikes."""
-    current[:] = 0
+    resting_current(synapses, weights, current)
     pixels = np.flatnonzero(inputs.counts[image])
     if synapses.dense:
         for pixel in pixels:
@@ -71,7 +90,7 @@ def input_current(synapses, image, weights, inputs, current):
 @jit
 def hidden_current(synapses, spikes, counts, weights, current):
     """Synaptic current of a later layer: what every neuron that fired reaches, at each of its spikes."""
-    current[:] = 0
+    resting_current(synapses, weights, current)
     if synapses.dense:
         for source in np.flatnonzero(counts):
             row = weights[source]

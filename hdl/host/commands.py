@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amaranth.hdl import Cat, Module, Signal, Value, ValueLike, unsigned
+from amaranth.hdl import Cat, Const, Module, Signal, Value, ValueLike
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from lifstream.golden.contract.input import Events
 from lifstream.golden.contract.network import NetworkSpec
-from lifstream.golden.contract.protocol import Command, Status, command_bytes, commands_of
+from lifstream.golden.contract.protocol import EVENT_BYTES, Command, Status, command_bytes, commands_of, sample_command
 from lifstream.hdl.encoder import PixelLayout
-from lifstream.hdl.events import bits_for_index
+from lifstream.hdl.event_input import EventLayout
+from lifstream.hdl.events import bits_for_index, label_layout
 from lifstream.hdl.host.packets import ByteStream, by_command
 from lifstream.hdl.registry import state_kinds
 
@@ -31,6 +33,8 @@ class _Packet:
     """It is the packet's last."""
     position: Signal
     """Bytes of the payload taken; behind an item of state, whether the packet is over."""
+    over: Signal
+    """Where samples are events: all of it has been taken."""
 
 
 class CommandReader(wiring.Component):
@@ -52,10 +56,12 @@ class CommandReader(wiring.Component):
 
     def __init__(self, *, spec: NetworkSpec, items: dict[str, int]) -> None:
         self._spec, self._items, self._state = spec, items, state_kinds(spec)
+        self._takes_events = isinstance(spec.input, Events)
         members = {
             "commands": In(ByteStream),
-            "pixels": Out(stream.Signature(PixelLayout())),
-            "labels": Out(stream.Signature(unsigned(bits_for_index(spec.classes)))),
+            **({"events": Out(stream.Signature(EventLayout(neurons=spec.inputs, steps=spec.steps)))}
+               if self._takes_events else {"pixels": Out(stream.Signature(PixelLayout()))}),
+            **({"labels": Out(stream.Signature(label_layout(spec)))} if spec.learns else {}),
             "random_states": Out(32).array(len(spec.random_seeds)),
             "reseed": Out(1),           # pulse
             "rate_shift": Out(8, init=min(spec.rate_shift_range[0] + 2, spec.rate_shift_range[1])),
@@ -67,6 +73,7 @@ class CommandReader(wiring.Component):
             "image_taken": Out(1),
             "image_answered": In(1),
             "network_idle": In(1),
+            "drop": Out(1),             # the next image's result is not to be sent
             "idle": Out(1),             # all images have been answered and nothing is under way
         }
         for kind in self._state:
@@ -86,12 +93,16 @@ class CommandReader(wiring.Component):
 
         longest = max(command_bytes(self._spec, name) for name in commands_of(self._spec))
         packet = _Packet(take=self.commands.valid & self.commands.ready, ends=self.commands.p.last,
-                         position=Signal(range(longest + 1), name="position"))
+                         position=Signal(range(longest + 1), name="position"), over=Signal(name="packet_over"))
         with m.FSM(name="command_state"):
             self._first_byte(m, packet)
-            self._image(m, packet, outstanding)
+            if self._takes_events:
+                self._events(m, packet, outstanding)
+            else:
+                self._image(m, packet, outstanding)
             self._items_of_state(m, packet)
-            self._rate(m, packet)
+            if self._spec.learns:
+                self._rate(m, packet)
             self._seed(m, packet)
             with m.State("CLEAR"), m.If(self.idle):
                 m.d.sync += self.clear.eq(1)
@@ -116,7 +127,8 @@ class CommandReader(wiring.Component):
         """Which command it is, and whether it should end here."""
         spec = self._spec
         # Where a command goes on after its first byte, with a payload and without.
-        payload_states = {Command.INFER: "IMAGE", Command.TRAIN: "LABEL", Command.SET_RATE_SHIFT: "RATE",
+        payload_states = {Command.INFER: "IMAGE", Command.TRAIN: "LABEL", Command.TRAIN_EVENTS: "LABEL",
+                          Command.SET_RATE_SHIFT: "RATE",
                           Command.SEED_RANDOM: "SEED", **{kind.load_command: "ITEMS" for kind in self._state}}
         bare_states = {Command.CLEAR_COUNTERS: "CLEAR", Command.STATUS: "SETTLE", Command.SEED_RANDOM: "SETTLE",
                        **{kind.read_command: "READ" for kind in self._state}}
@@ -130,6 +142,10 @@ class CommandReader(wiring.Component):
                         with m.Case(name):
                             expected = command_bytes(spec, name)
                             m.d.sync += self.status.eq(Status.OK)
+                            if name is Command.INFER_EVENTS:    # of any length
+                                m.d.sync += packet.over.eq(packet.ends)
+                                m.next = "ROOM"
+                                continue
                             with m.If(packet.ends == (expected == 0)):
                                 m.next = payload_states[name] if expected else bare_states[name]
                             with m.Else():
@@ -144,21 +160,11 @@ class CommandReader(wiring.Component):
     def _image(self, m: Module, packet: _Packet, outstanding: Signal) -> None:
         spec, pixel, take, ends = self._spec, self.pixels.p, packet.take, packet.ends
         label = Signal(8)
-        # A clock late: images follow each other more slowly.
-        room = Signal()
-        m.d.sync += room.eq((outstanding < LABELS) & (self.labels.ready | (self.command == Command.INFER)))
+        room = self._room(m, outstanding)
+        if spec.learns:
+            m.d.comb += self.labels.p.label.eq(label)
+            self._label(m, packet, label)
         m.d.comb += [pixel.intensity.eq(self.commands.p.data), pixel.learn.eq(self.command == Command.TRAIN)]
-        with m.State("LABEL"):
-            m.d.comb += self.commands.ready.eq(1)
-            with m.If(take):
-                m.d.sync += label.eq(self.commands.p.data)
-                m.next = "IMAGE"
-                with m.If(ends):
-                    m.d.sync += self.status.eq(Status.BAD_LENGTH)
-                    m.next = "ANSWER"
-                with m.Elif(self.commands.p.data >= spec.classes):
-                    m.d.sync += self.status.eq(Status.BAD_VALUE)
-                    m.next = "DRAIN"
         with m.State("IMAGE"):
             final = packet.position == spec.inputs - 1
             # The last pixel is passed on only if the packet ends with it.
@@ -176,9 +182,93 @@ class CommandReader(wiring.Component):
                     with m.If(ends):
                         m.next = "ANSWER"
                 with m.Elif(final):
-                    m.d.comb += [self.image_taken.eq(1), self.labels.payload.eq(label),
-                                 self.labels.valid.eq(self.command == Command.TRAIN)]
+                    m.d.comb += self.image_taken.eq(1)
+                    m.d.comb += self.labels.valid.eq(self.command == Command.TRAIN) if spec.learns else []
                     m.next = "COMMAND"
+
+    def _label(self, m: Module, packet: _Packet, label: Signal) -> None:
+        """The label in front of a sample to learn from."""
+        take, ends, spec = packet.take, packet.ends, self._spec
+        with m.State("LABEL"):
+            m.d.comb += self.commands.ready.eq(1)
+            with m.If(take):
+                m.d.sync += [label.eq(self.commands.p.data), packet.over.eq(ends)]
+                m.next = "ROOM" if self._takes_events else "IMAGE"
+                if not self._takes_events:
+                    with m.If(ends):
+                        m.d.sync += self.status.eq(Status.BAD_LENGTH)
+                        m.next = "ANSWER"
+                with m.If((self.commands.p.data >= spec.classes) & (Const(self._takes_events) | ~ends)):
+                    m.d.sync += self.status.eq(Status.BAD_VALUE)
+                    m.next = "DRAIN"
+                    with m.If(ends):
+                        m.next = "ANSWER"
+
+    def _room(self, m: Module, outstanding: Signal) -> Signal:
+        """Whether one sample more may be under way, a clock late: they follow each other more slowly."""
+        room = Signal(name="room")
+        may_take: Value = outstanding < LABELS
+        if self._spec.learns:
+            may_take = may_take & (self.labels.ready | (self.command == sample_command(self._spec, learn=False)))
+        m.d.sync += room.eq(may_take)
+        return room
+
+    def _events(self, m: Module, packet: _Packet, outstanding: Signal) -> None:
+        """A sample of events: four bytes each, checked and handed on, then the sample's end."""
+        spec, take, ends = self._spec, packet.take, packet.ends
+        label, number, place = Signal(8), Signal(8 * EVENT_BYTES), Signal(range(EVENT_BYTES))
+        following = Signal(8 * EVENT_BYTES + 1)     # the least that an event may be, its step above its neuron
+        room = self._room(m, outstanding)
+        step, neuron = number[:16], number[16:]
+        event = Cat(neuron, step)
+        learns = self.command == Command.TRAIN_EVENTS
+        good = (event >= following) & (step < spec.steps) & (neuron < spec.inputs)
+        m.d.comb += [self.events.p.step.eq(step), self.events.p.neuron.eq(neuron), self.events.p.learn.eq(learns)]
+        if spec.learns:
+            m.d.comb += [self.labels.p.label.eq(label), self.labels.p.void.eq(self.status != Status.OK)]
+            self._label(m, packet, label)
+        with m.State("ROOM"):
+            m.d.sync += [place.eq(0), following.eq(0)]
+            with m.If(room):
+                m.next = "EVENTS"
+                with m.If(packet.over):
+                    m.next = "SAMPLE_END"
+        with m.State("EVENTS"):
+            m.d.comb += self.commands.ready.eq(1)
+            with m.If(take):
+                m.d.sync += [number.eq(Cat(number[8:], self.commands.p.data)), place.eq(place + 1),
+                             packet.over.eq(ends)]
+                with m.If(place == EVENT_BYTES - 1):
+                    m.next = "EVENT"
+                with m.Elif(ends):
+                    m.d.sync += self.status.eq(Status.BAD_LENGTH)
+                    m.next = "SAMPLE_END"
+        with m.State("EVENT"):
+            m.d.comb += self.events.valid.eq(good)
+            with m.If(~good):
+                m.d.sync += self.status.eq(Status.BAD_VALUE)
+                m.next = "SAMPLE_END"
+            with m.Elif(self.events.ready):
+                m.d.sync += following.eq(event + 1)
+                m.next = "EVENTS"
+                with m.If(packet.over):
+                    m.next = "SAMPLE_END"
+        with m.State("SAMPLE_END"):
+            m.d.comb += [self.events.valid.eq(1), self.events.p.end.eq(1)]
+            with m.If(self.events.ready):
+                m.d.comb += self.image_taken.eq(1)
+                m.d.comb += self.labels.valid.eq(learns) if spec.learns else []
+                m.next = "COMMAND"
+                with m.If(self.status != Status.OK):
+                    m.next = "REST"
+        with m.State("REST"):   # what else the packet holds
+            m.d.comb += self.commands.ready.eq(~packet.over)
+            with m.If(packet.over | (take & ends)):
+                m.next = "VOID"
+        with m.State("VOID"):   # the sample's own result is not sent
+            m.d.comb += self.drop.eq(outstanding == 1)
+            with m.If(outstanding == 0):
+                m.next = "ANSWER"
 
     def _items_of_state(self, m: Module, packet: _Packet) -> None:
         """Loading one kind of state: its items are put together and handed to the network one by one."""

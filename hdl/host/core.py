@@ -14,14 +14,13 @@ from amaranth.hdl import (
     ResetSignal,
     Signal,
     Value,
-    unsigned,
 )
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.contract.protocol import COUNTER_BYTES, COUNTERS
-from lifstream.hdl.events import bits_for_index
+from lifstream.hdl.events import label_layout
 from lifstream.hdl.geometry import Geometry
 from lifstream.hdl.host.commands import LABELS, CommandReader
 from lifstream.hdl.host.counters import Counters
@@ -95,10 +94,12 @@ class Core(wiring.Component):
         reader = CommandReader(spec=spec, items={kind.name: network.items(kind) for kind in network.state})
         m.submodules.reader = in_core(reader)
         m.submodules.sender = in_core(sender := ReplySender(spec=spec))
-        m.submodules.labels = in_core(labels := StreamQueue(shape=unsigned(bits_for_index(spec.classes)), depth=LABELS))
-        connect(m, reader.labels, labels.source)
-        connect(m, labels.sink, network.labels)
-        connect(m, reader.pixels, network.pixels)
+        if spec.learns:
+            labels = StreamQueue(shape=label_layout(spec), depth=LABELS)
+            m.submodules.labels = in_core(labels)
+            connect(m, reader.labels, labels.source)
+            connect(m, labels.sink, network.labels)
+        connect(m, getattr(reader, network.samples), getattr(network, network.samples))
         connect(m, network.result, sender.result)
         if network.readout.counts_follow:
             connect(m, network.counts, sender.counts)
@@ -114,6 +115,7 @@ class Core(wiring.Component):
             sender.replies.ready.eq(self.replies.ready & ~closed),
             sender.command.eq(reader.command), sender.status.eq(reader.status), sender.answer.eq(reader.answer),
             reader.answered.eq(sender.answered), reader.image_answered.eq(sender.image_answered),
+            sender.drop.eq(reader.drop),
             sender.rate_shift.eq(reader.rate_shift), reader.network_idle.eq(network.idle),
             network.reseed.eq(reader.reseed),
             *(state.eq(told) for state, told in zip(network.random_states, reader.random_states, strict=True)),

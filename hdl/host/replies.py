@@ -7,7 +7,16 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from lifstream.golden.contract.network import NetworkSpec
-from lifstream.golden.contract.protocol import COUNTER_BYTES, COUNTERS, Command, Status, commands_of, reply_bytes
+from lifstream.golden.contract.protocol import (
+    COUNTER_BYTES,
+    COUNTERS,
+    Command,
+    Status,
+    commands_of,
+    count_bytes,
+    reply_bytes,
+    sample_command,
+)
 from lifstream.hdl.events import bits_for_index
 from lifstream.hdl.host.packets import ByteStream, by_command
 from lifstream.hdl.readout import ResultLayout
@@ -40,6 +49,7 @@ class ReplySender(wiring.Component):
             "answer": In(1),            # a reply other than an image's is wanted ...
             "answered": Out(1),         # ... and has been sent
             "image_answered": Out(1),
+            "drop": In(1),              # the next result is not to be sent
             "rate_shift": In(8),
             "counter_turn": In(range(len(COUNTERS))),   # the counter whose ...
             "counter_value": In(8 * COUNTER_BYTES),     # ... value this is
@@ -59,7 +69,9 @@ class ReplySender(wiring.Component):
         with m.FSM(name="reply_state"):
             with m.State("IDLE"):
                 m.d.sync += position.eq(0)
-                with m.If(self.result.valid):
+                with m.If(self.result.valid & self.drop):
+                    m.d.comb += [self.result.ready.eq(1), self.image_answered.eq(1)]
+                with m.Elif(self.result.valid):
                     m.next = "IMAGE_COMMAND"
                 with m.Elif(self.answer):
                     m.d.sync += counter.eq(0)
@@ -76,7 +88,7 @@ class ReplySender(wiring.Component):
     def _image(self, m: Module, sent: Value, position: Signal) -> None:
         spec, result, replies = self._spec, self.result.p, self.replies
         with m.State("IMAGE_COMMAND"):
-            self._send(m, Mux(result.trained, Command.TRAIN, Command.INFER))
+            self._send(m, Mux(result.trained, *(sample_command(spec, learn=learn) for learn in (True, False))))
             with m.If(sent):
                 m.next = "IMAGE_STATUS"
         with m.State("IMAGE_STATUS"):
@@ -90,12 +102,14 @@ class ReplySender(wiring.Component):
                     m.d.comb += self.result.ready.eq(1)
                 m.next = "IMAGE_COUNTS"
         with m.State("IMAGE_COUNTS"):
-            final = position == spec.responding - 1
+            width = count_bytes(spec)
+            final = position == width * spec.responding - 1
             if self._counts_follow:
                 m.d.comb += [replies.valid.eq(self.counts.valid), replies.p.data.eq(self.counts.payload),
                              self.counts.ready.eq(replies.ready)]
             else:
-                self._send(m, Array(result.counts[index] for index in range(spec.classes))[position])
+                self._send(m, Array(result.counts[index][8 * byte:8 * byte + 8]
+                                    for index in range(spec.classes) for byte in range(width))[position])
             m.d.comb += replies.p.last.eq(final)
             with m.If(sent):
                 m.d.sync += position.eq(position + 1)

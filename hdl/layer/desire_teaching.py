@@ -33,7 +33,7 @@ class DesireTeaching(Teaching):
     desire cost nothing.
 
     Latency: 2 clocks from the last desire to the phase after. Throughput: a desire per clock, a clock more per fold;
-    back ``n_in x folds`` clocks, or one per target and fold of the channels; update with at most
+    back ``n_before x folds`` clocks, or one per target and fold of the channels; update with at most
     ``log2(T x trace) + 1`` shifts per row (31 with stochastic rounding). Adders: a tree over the groups of the weighted
     sum's width. No multiplier. Memory: 16 desires, and 16 bits where spikes limit a desire; where synapses have
     structure, a bit per fold; of hidden layers with ternary desires a spike count per neuron.
@@ -271,7 +271,7 @@ class DesireTeaching(Teaching):
         m.submodules.back_queue = queue = StreamQueue(shape=DesireLayout(self._at.network), depth=_BACK_QUEUE)
         room = Signal(range(_BACK_QUEUE + 1), init=_BACK_QUEUE)
         taken = Signal()
-        sent = Signal(bits_for_index(geometry.n_in + 1))
+        sent = Signal(bits_for_index(geometry.n_before + 1))
         rows_done = Signal()
         starting = Signal()  # the row's first fold reserves the room
         mid_row = Signal()
@@ -301,7 +301,7 @@ class DesireTeaching(Teaching):
             m.d.comb += self.back.p.active.eq(queue.sink.p.active & ~(often & ~queue.sink.p.negative))
         with m.If(taken):
             m.d.sync += sent.eq(sent + 1)
-            with m.If(sent == geometry.n_in - 1):
+            with m.If(sent == geometry.n_before - 1):
                 m.d.sync += [sent.eq(0), rows_done.eq(0), phase.eq(LayerPhase.UPDATE)]
 
     def _limited(self, m: Module, phase: Signal, starting: Signal, taken: Signal) -> tuple[Value, Value]:
@@ -316,10 +316,10 @@ class DesireTeaching(Teaching):
                      queue.source.payload.eq(self.often), queue.sink.ready.eq(taken)]
         m.d.sync += asked.eq(Cat(starting, asked))
         with m.If(starting):
-            m.d.sync += self.counted.eq(Mux(self.counted == self._geometry.n_in - 1, 0, self.counted + 1))
+            m.d.sync += self.counted.eq(Mux(self.counted == self._geometry.n_before - 1, 0, self.counted + 1))
         return queue.sink.valid, queue.sink.payload
 
     def _next_row(self, m: Module, row: Signal, rows_done: Signal) -> None:
         m.d.sync += row.eq(row + 1)
-        with m.If(row == self._geometry.n_in - 1):
+        with m.If(row == self._geometry.n_before - 1):
             m.d.sync += [row.eq(0), rows_done.eq(1)]

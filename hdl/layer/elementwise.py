@@ -80,6 +80,11 @@ class ElementwiseUnit(NeuronUnit):
         """As its neuron does."""
         return self.neuron(self._at).integrate(potential, current)
 
+    def _drive(self, m: Module) -> Value:
+        """What a current is added to."""
+        value: Value = self.recalled
+        return value
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
         at, geometry, (firing, fired) = self._at, self._geometry, self.tags[-2:]
@@ -106,7 +111,7 @@ class ElementwiseUnit(NeuronUnit):
         spike = Signal()
         m.d.sync += [spike.eq(self.fired), after.eq(Mux(self.fired, reset, self.integrated))]
         m.d.comb += [
-            self.driven.eq(self.recalled), self.fired.eq(fires & kept), self.spike.eq(spike),
+            self.driven.eq(self._drive(m)), self.fired.eq(fires & kept), self.spike.eq(spike),
             self.slice_marker.eq(fired.marker), self.stored.eq(neuron.decay(after)), self.stores.eq(1),
         ]
         if geometry.walked:

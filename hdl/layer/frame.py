@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from lifstream.golden.contract.network import PlacedLayer
 from lifstream.hdl.events import EventKind, bits_for_index
 from lifstream.hdl.geometry import LayerGeometry
-from lifstream.hdl.layer.membrane import MembraneUnit
+from lifstream.hdl.layer.membrane import Pace
 from lifstream.hdl.layer.phases import LayerPhase
 from lifstream.hdl.layer.slots import SlotKind, SlotLayout
 
@@ -34,6 +34,8 @@ class Frame(wiring.Component):
         The layer at its place in the network.
     geometry
         The layer's folding.
+    pace
+        How fast steps may follow each other.
     slot_fields
         Fields of a slot that the kind of neuron adds; inputs of these names say what is in them.
     own_slot
@@ -42,9 +44,9 @@ class Frame(wiring.Component):
         Whether slots that read or write a row say which.
     """
 
-    def __init__(self, *, at: PlacedLayer, geometry: LayerGeometry, slot_fields: dict[str, Any],
+    def __init__(self, *, at: PlacedLayer, geometry: LayerGeometry, pace: Pace, slot_fields: dict[str, Any],
                  own_slot: SlotKind | None, every_row: bool) -> None:
-        self._at, self._geometry = at, geometry
+        self._at, self._geometry, self._pace = at, geometry, pace
         self._slot_fields, self._own_slot, self._every_row = slot_fields, own_slot, every_row
         row, fold = bits_for_index(geometry.rows), bits_for_index(geometry.folds)
         members = {
@@ -95,7 +97,7 @@ class Frame(wiring.Component):
         m = Module()
         slot = Signal.like(self.slot, name="slot_now")
         # Before another fold may be served.
-        pause = Signal(range(MembraneUnit.turnaround(self._geometry) + MembraneUnit.step_interval(self._geometry)))
+        pause = Signal(range(self._pace.turnaround + self._pace.interval))
         clearing = Signal(init=1)
         with m.If(pause != 0):
             m.d.sync += pause.eq(pause - 1)
@@ -127,7 +129,7 @@ class Frame(wiring.Component):
             with m.Elif(self.own_slot):
                 m.d.comb += self.issue.eq(1)
                 m.d.sync += [slot.kind.eq(self._own_slot),
-                             pause.eq(MembraneUnit.step_interval(self._geometry) - 1)]
+                             pause.eq(self._pace.interval - 1)]
         with m.Elif((self.event_kind != EventKind.SPIKE) & (self.phase == LayerPhase.FORWARD)):
             self._marker(m, slot, step, pause, may_step, may_learn)
         if self._own_slot is SlotKind.BACK:
@@ -170,7 +172,7 @@ class Frame(wiring.Component):
         """A step is handed over, fold by fold, or a sample to learn from is begun."""
         geometry, kind, last_fold = self._geometry, self.event_kind, self.last_fold
         first = Signal(init=1)
-        rest = MembraneUnit.step_interval(geometry) - 1
+        rest = self._pace.interval - 1
         with m.Switch(kind):
             with m.Case(EventKind.SPIKE):
                 pass
@@ -184,7 +186,7 @@ class Frame(wiring.Component):
                     slot.first.eq(self.newly if geometry.walked else first),
                     slot.marker.eq(Mux(last_fold, kind, EventKind.SPIKE)),
                     # The same position may be the next step's first.
-                    pause.eq(Mux(last_fold, max(rest, MembraneUnit.turnaround(geometry) - 1), rest)
+                    pause.eq(Mux(last_fold, max(rest, self._pace.turnaround - 1), rest)
                              if geometry.walked else rest),
                 ]
                 with m.If(last_fold):

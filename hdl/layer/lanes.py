@@ -31,7 +31,7 @@ from lifstream.hdl.arithmetic import add_rounded, saturate
 from lifstream.hdl.events import bits_for_index
 from lifstream.hdl.geometry import LayerGeometry
 from lifstream.hdl.layer.join import drive, join, outputs, with_bits
-from lifstream.hdl.layer.membrane import MembraneUnit, NeuronUnit, TagLayout
+from lifstream.hdl.layer.membrane import MembraneUnit, NeuronUnit, Pace, TagLayout
 from lifstream.hdl.layer.slots import KEEP_APART, LearnLayout, SlotKind, SlotLayout
 
 __all__ = ["LaneGroup", "LaneRule", "split_step"]
@@ -137,27 +137,34 @@ class LaneGroup(wiring.Component):
     neuron
         What its kind of neuron adds to the membrane unit.
     rule
-        What its lanes learn by.
+        What its lanes learn by; None: weights are loaded and read, and do not change.
     """
 
     def __init__(self, *, at: PlacedLayer, geometry: LayerGeometry, index: int,
-                 neuron: type[NeuronUnit], rule: type[LaneRule]) -> None:
+                 neuron: type[NeuronUnit], rule: type[LaneRule] | None) -> None:
         self._at, self._geometry = at, geometry
         slot = SlotLayout(at, geometry, neuron.slot_fields(geometry))
         self._neuron = neuron(at=at, geometry=geometry, index=index)
-        self._rule = rule(at=at, geometry=geometry, index=index, slot=slot)
-        self._membrane = MembraneUnit(unit=self._neuron, at=at, geometry=geometry, tag=self._rule.tag)
+        self._rule = rule(at=at, geometry=geometry, index=index, slot=slot) if rule is not None else None
+        self._membrane = MembraneUnit(unit=self._neuron, at=at, geometry=geometry,
+                                      tag=self._rule.tag if self._rule is not None else TagLayout(geometry, (), {}))
+        parts: list[NeuronUnit | LaneRule] = [self._neuron, *([self._rule] if self._rule is not None else [])]
         self.layer_ports: dict[str, Any] = {
-            name: part.signature.members[name] for part in (self._neuron, self._rule) for name in part.layer_ports()}
+            name: part.signature.members[name] for part in parts for name in part.layer_ports()}
         super().__init__({
             "slot": In(slot),
-            "learn": In(self._rule.learn.shape()),
+            **({"learn": In(self._rule.learn.shape())} if self._rule is not None else {}),
             "load": In(data.StructLayout({"enable": 1, "weight": signed(at.formats.weight_bits)})),
             "unload": Out(signed(at.formats.weight_bits)),
             "slice_valid": Out(1),
             "membrane": Out(signed(at.membrane_bits)),
             **self.layer_ports,
         })
+
+    @property
+    def pace(self) -> Pace:
+        """How fast steps may follow each other."""
+        return Pace(self._membrane.turnaround, self._membrane.step_interval)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -166,24 +173,28 @@ class LaneGroup(wiring.Component):
         at = self._slots(m)
         loaded = [Signal(weights.elem_shape, name=f"loaded_{lane}", reset_less=True) for lane in range(lanes)]
         row = self._row(m, at.leaf, weights, loaded)
-        learn = Signal(self.learn.shape(), name="learn_leaf", reset_less=True, attrs=KEEP_APART)
-        m.d.sync += learn.eq(self.learn)
-
         membrane, rule = self._membrane, self._rule
-        m.submodules.membrane_unit, m.submodules.rule = membrane, rule
+        m.submodules.membrane_unit = membrane
+        parts: list[wiring.Component] = [membrane]
+        learning: dict[str, Any] = {}
+        if rule is not None:
+            m.submodules.rule = rule
+            parts.append(rule)
+            learn = Signal(self.learn.shape(), name="learn_leaf", reset_less=True, attrs=KEEP_APART)
+            m.d.sync += learn.eq(self.learn)
+            learning = {"learn": learn, "leaf": at.leaf, "row": row, "loaded": Cat(loaded)}
         starting: Value = at.stepping
         for kind in self._neuron.starts:
             if kind is not SlotKind.STEP:
                 starting = starting | (at.arriving.kind == kind)
         told = {name: getattr(self, name) for name, member in self.layer_ports.items() if member.flow is In}
-        join(m, [membrane, rule], outputs([membrane, rule]) | {
-            "leaf": at.leaf, "arriving": at.arriving, "starting": starting, "row": row, "loaded": Cat(loaded),
-            "learn": learn, "current": self._accumulate(m, at, row), **told})
-        for part in (membrane, rule):
+        join(m, parts, outputs(parts) | {
+            "arriving": at.arriving, "starting": starting, "current": self._accumulate(m, at, row), **learning, **told})
+        for part in parts:
             for name in part.signature.members:
                 if name in self.signature.members and self.signature.members[name].flow is Out:
                     drive(m, getattr(self, name), getattr(part, name))
-        self._change(m, at, loaded, row, learn)
+        self._change(m, at, loaded, row)
         return m
 
     def _slots(self, m: Module) -> _Slots:
@@ -221,13 +232,14 @@ class LaneGroup(wiring.Component):
         m.d.sync += row.eq(read.data)
         return row
 
-    def _change(self, m: Module, at: _Slots, loaded: list[Signal], row: Signal, learn: Signal) -> None:
+    def _change(self, m: Module, at: _Slots, loaded: list[Signal], row: Signal) -> None:
         """Weights on their way in and out, and their update."""
         low, high = self._at.weight_range
         applied = Signal()
-        m.d.sync += applied.eq(learn.apply)
         totals = []
-        for lane, (stage, change) in enumerate(zip(loaded, self._rule.changes, strict=True)):
+        if self._rule is not None:
+            m.d.sync += applied.eq(self._rule.learn.apply)
+        for lane, (stage, change) in enumerate(zip(loaded, self._rule.changes if self._rule else (), strict=False)):
             added = add_rounded(weight=stage, magnitude=change.magnitude, carry=change.carry,
                                 negative=change.negative)
             total = Signal(added.shape(), name=f"total_{lane}", reset_less=True)

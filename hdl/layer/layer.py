@@ -21,6 +21,7 @@ from amaranth.lib.wiring import In, Out, connect
 from lifstream.golden.contract.network import PlacedLayer
 from lifstream.hdl.events import EventKind, spike_stream
 from lifstream.hdl.geometry import LayerGeometry
+from lifstream.hdl.layer.augment import Augment
 from lifstream.hdl.layer.dropout import LayerDropout
 from lifstream.hdl.layer.fan_out import FanOut
 from lifstream.hdl.layer.fetch import EventFetch
@@ -33,6 +34,7 @@ from lifstream.hdl.layer.membrane import NeuronUnit
 from lifstream.hdl.layer.output import SpikeOutput
 from lifstream.hdl.layer.part import Emission, LayerPart, Teaching
 from lifstream.hdl.layer.phases import LayerPhase
+from lifstream.hdl.layer.slots import SlotKind
 from lifstream.hdl.layer.targets import TargetFetch
 from lifstream.hdl.layer.update import WeightUpdate
 from lifstream.hdl.queue import StreamQueue
@@ -59,10 +61,16 @@ class NeuronKind:
 class RuleKind:
     """A learning rule, as hardware."""
 
-    lanes: type[LaneRule]
-    """In each group of lanes."""
+    lanes: type[LaneRule] | None
+    """In each group of lanes; None: weights do not change."""
     teaching: type[Teaching]
     """In the layer."""
+
+
+_NO_LEARNING = {
+    "update_slot": Const(SlotKind.IDLE, 3), "update_row": Const(0), "update_asks": Const(0), "update_source": Const(0),
+    "update_takes": Const(0), "back_asks": Const(0), "back_source": Const(0), "own_slot": Const(0)}
+"""What parts are told where nothing learns."""
 
 
 class LifLayer(wiring.Component):
@@ -110,7 +118,7 @@ class LifLayer(wiring.Component):
         self._parts: list[LayerPart] = [self._teaching, self._emission, *self._further.values()]
         weights = stream.Signature(signed(at.formats.weight_bits))
         members = {
-            "events": In(spike_stream(geometry.n_in)),
+            "events": In(spike_stream(geometry.n_before)),
             "spikes": Out(spike_stream(geometry.n_out)),
             "weights": In(weights),
             "read": In(1),          # pulse: send all weights on `readback`
@@ -143,6 +151,11 @@ class LifLayer(wiring.Component):
         return frozenset({"events", "spikes", "back"}) | self._teaching.tapped
 
     @property
+    def _learns(self) -> bool:
+        """Whether its weights change."""
+        return self.at.rule.learns
+
+    @property
     def taught_phases(self) -> tuple[LayerPhase, ...]:
         """Phases between the sample and the update."""
         return self._teaching.phases
@@ -173,31 +186,47 @@ class LifLayer(wiring.Component):
         slot_fields = self._neuron.unit.slot_fields(geometry)
         m.submodules.fetch = fetch = self._fetch(at=at, geometry=geometry)
         m.submodules.frame = frame = Frame(
-            at=at, geometry=geometry, slot_fields=slot_fields, own_slot=teaching.slot_kind,
+            at=at, geometry=geometry, pace=groups[0].pace, slot_fields=slot_fields, own_slot=teaching.slot_kind,
             every_row=teaching.every_row)
         m.submodules.output = output = SpikeOutput(geometry=geometry, emission=self._emission)
-        m.submodules.update = update = WeightUpdate(at=at, geometry=geometry, teaching=teaching,
-                                                    learn=groups[0].learn.shape())
         m.submodules.teaching, m.submodules.emission = teaching, self._emission
         for name, part in self._further.items():
             m.submodules[name] = part
         for index, group in enumerate(groups):
             m.submodules[f"group_{index}"] = group
-        connect(m, wiring.flipped(self.events), fetch.events)
         connect(m, self._emission.slices, output.slices)
-        connect(m, output.spikes, wiring.flipped(self.spikes))
-        parts = [fetch, frame, output, update, *self._parts]
+        self._join_spikes(m, fetch.events, output.spikes)
+        parts: list[wiring.Component] = [fetch, frame, output, *self._parts]
+        if self._learns:
+            m.submodules.update = update = WeightUpdate(at=at, geometry=geometry, teaching=teaching,
+                                                        learn=groups[0].learn.shape())
+            parts.append(update)
         told = outputs(parts)
         loader = self._load(m, told)
-        history = self._record(m, told)
+        history = self._record(m, told) if self._learns else {"history_busy": Const(0)}
         join(m, parts, {
-            **loader, **history, **self._gathered(), **self._own_inputs(),
+            **loader, **history, **self._gathered(), **self._own_inputs(), **_NO_LEARNING,
             "masks_current": Const(0), "masks_ready": Const(1), "kept": Const(1),
             "spike_leaves": self.spikes.valid & self.spikes.ready & (self.spikes.p.kind == EventKind.SPIKE),
             "leaving": self.spikes.p.neuron} | told)
         self._send(m, told)
         self._show(m, told)
         return m
+
+    def _join_spikes(self, m: Module, into: Any, out: Any) -> None:
+        """Events to the fetch, and spikes out of the layer; between them what the synapses add."""
+        if not self.geometry.added:
+            connect(m, wiring.flipped(self.events), into)
+            connect(m, out, wiring.flipped(self.spikes))
+            return
+        m.submodules.augment = augment = Augment(synapses=self.at.synapses)
+        connect(m, wiring.flipped(self.events), augment.before)
+        connect(m, augment.events, into)
+        if self.at.synapses.recurrent:
+            connect(m, out, augment.own)
+            connect(m, augment.spikes, wiring.flipped(self.spikes))
+        else:
+            connect(m, out, wiring.flipped(self.spikes))
 
     def _load(self, m: Module, told: dict[str, Any]) -> dict[str, Any]:
         """The loader of the weights; returns what it tells the other parts."""
@@ -259,7 +288,7 @@ class LifLayer(wiring.Component):
     def _send(self, m: Module, told: dict[str, Any]) -> None:
         """What all groups are told, or some of them, goes through copies."""
         own = [name for name, member in self._groups[0].layer_ports.items() if member.flow is In]
-        for name in ("slot", "learn", *own):
+        for name in ("slot", *(("learn",) if self._learns else ()), *own):
             select = told.get(f"{name}_group")
             copies = FanOut(shape=told[name].shape(), groups=len(self._groups), select=select is not None)
             m.submodules[f"{name}_copies"] = copies

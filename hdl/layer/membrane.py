@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from amaranth.hdl import Array, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import data, memory, wiring
@@ -23,7 +23,7 @@ from lifstream.hdl.geometry import LayerGeometry
 from lifstream.hdl.layer.join import drive, join, with_bits
 from lifstream.hdl.layer.slots import KEEP_APART, SlotKind, SlotLayout, by_fold
 
-__all__ = ["MembraneUnit", "NeuronUnit", "TagLayout", "carried"]
+__all__ = ["MembraneUnit", "NeuronUnit", "Pace", "TagLayout", "carried"]
 
 _TURNAROUND = 5
 """Clocks from a potential being read to its successor being there for reading, where neurons fire at once; where they
@@ -71,6 +71,15 @@ class TagLayout(data.StructLayout):
         self.own = data.StructLayout(own)
 
 
+class Pace(NamedTuple):
+    """How fast steps may follow each other in a layer, clocks."""
+
+    turnaround: int
+    """Between two steps of a fold."""
+    interval: int
+    """Between two steps, of whichever fold."""
+
+
 class NeuronUnit(wiring.Component):
     """What a kind of neuron adds to the membrane unit: before a current is added to the potential, and after.
 
@@ -93,6 +102,8 @@ class NeuronUnit(wiring.Component):
     """Registers between the clamped sum and what is written."""
     starts: tuple[SlotKind, ...] = (SlotKind.STEP,)
     """Slots that have all neurons of a fold served."""
+    further_turnaround: int = 0
+    """Clocks by which a step of a fold must wait longer for the one before than for neurons that fire at once."""
 
     def __init__(self, *, at: PlacedLayer, geometry: LayerGeometry, index: int) -> None:
         self._at, self._geometry, self._index = at, geometry, index
@@ -106,7 +117,9 @@ class NeuronUnit(wiring.Component):
             "own": Out(self.tag.own),   # ... and this is to be known of it
             "valid": In(1).array(self.stages()),        # neurons on their way, the latest first ...
             "tags": In(self.tag).array(self.stages()),  # ... and what is known of them
+            "recall_address": In(bits_for_index(geometry.folds * geometry.lanes_per_group)),    # is being read
             "recalled": In(potential),          # of the first of them
+            "drawn": In(signed(at.current_bits)),   # ... and the current of its spikes
             "driven": Out(self.driven_shape),   # the same, `recall_stages` later, when its current is added
             "integrated": In(potential),        # the sum, clamped, 2 later
             "stored": Out(potential),           # what is written, `store_stages` later ...
@@ -114,10 +127,9 @@ class NeuronUnit(wiring.Component):
             **self.own_ports,
         }))
 
-    @classmethod
-    def stages(cls) -> int:
+    def stages(self) -> int:
         """Registers from a neuron being served to its potential being written."""
-        return 1 + cls.recall_stages + 2 + cls.store_stages
+        return 1 + self.recall_stages + 2 + self.store_stages
 
     @classmethod
     def slot_fields(cls, geometry: LayerGeometry) -> dict[str, Any]:  # noqa: ARG003 (derived classes need it)
@@ -180,18 +192,19 @@ class MembraneUnit(wiring.Component):
             **unit.own_ports,
         }))
 
-    @staticmethod
-    def turnaround(geometry: LayerGeometry) -> int:
+    @property
+    def turnaround(self) -> int:
         """Clocks between two STEP slots of a fold: no potential is read too early."""
-        return _TURNAROUND + geometry.deep
+        return _TURNAROUND + self._geometry.deep + self._unit.further_turnaround
 
-    @staticmethod
-    def step_interval(geometry: LayerGeometry) -> int:
+    @property
+    def step_interval(self) -> int:
         """Clocks between two STEP slots: every lane is served. Where all folds take turns, none has its own again
         before the turnaround; a position of a map is read for two clocks."""
+        geometry = self._geometry
         if geometry.walked:
             return max(geometry.lanes_per_group, 2)
-        return max(geometry.lanes_per_group, -(-MembraneUnit.turnaround(geometry) // geometry.folds))
+        return max(geometry.lanes_per_group, -(-self.turnaround // geometry.folds))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -238,14 +251,15 @@ class MembraneUnit(wiring.Component):
 
         recalled = Signal(shape, reset_less=True)
         drawn = Signal(self.current[0].shape(), name="selected", reset_less=True)
-        total = Signal(signed(max(unit.driven_shape.width, drawn.shape().width) + 1), reset_less=True)
+        added = unit.integrate(unit.driven, carried(m, drawn, unit.recall_stages))
+        total = Signal(added.shape(), name="total", reset_less=True)
         integrated = Signal(shape, reset_less=True)
         low, high = at.membrane_range
         wide = at.formats.membrane_overflow is Overflow.WIDE
         m.d.sync += [
             recalled.eq(Mux(serving.first, 0, recall.data)),
             drawn.eq(selected),
-            total.eq(unit.integrate(unit.driven, carried(m, drawn, unit.recall_stages))),
+            total.eq(added),
             integrated.eq(total if wide else saturate(total, low, high)),
         ]
         m.d.comb += [
@@ -257,7 +271,8 @@ class MembraneUnit(wiring.Component):
         if "rule" in self._tags:
             m.d.comb += self.served.eq(tags[-1].rule)
         offered = {"serving_slot": serving, "lane": lane, "address": address, "busy": busy, "valid": valid,
-                   "tags": [tag.neuron for tag in tags], "recalled": recalled, "integrated": integrated}
+                   "tags": [tag.neuron for tag in tags], "recalled": recalled, "integrated": integrated,
+                   "drawn": drawn, "recall_address": recall.addr}
         for name, member in unit.own_ports.items():
             if member.flow is Out:
                 drive(m, getattr(self, name), getattr(unit, name))

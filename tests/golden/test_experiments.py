@@ -77,7 +77,7 @@ def test_workers_measure_the_same(tmp_path: Path) -> None:
 def test_a_failing_run_does_not_stop_the_others(tmp_path: Path) -> None:
     chosen = [Experiment(preset=broken(DIGITS), seed=1), *experiments(1)]
     results = dict(run_experiments(chosen, store=Store(tmp_path)))
-    assert results[chosen[0]] == Failure(message="data set digits: label 9, but digits has 3 classes")
+    assert results[chosen[0]] == Failure(message="data set digits: 10 classes, but digits tells 3 apart")
     assert isinstance(results[chosen[1]], Measurement)
 
 

@@ -120,7 +120,8 @@ def test_arrays_that_numpy_would_not_write(model_file: Path, content: bytes) -> 
 
 @pytest.mark.parametrize(("array", "naming"), [
     (np.zeros((6, 5), np.int16), "shape"), (np.zeros(24, np.int16), "shape"), (np.zeros((6, 4)), "integers"),
-    (np.zeros((6, 4), bool), "corrupt"), (np.zeros((6, 4), "U3"), "corrupt"), (np.full((6, 4), 40_000), "16-bit range"),
+    (np.zeros((6, 4), bool), "integers"), (np.zeros((6, 4), "U3"), "corrupt"),
+    (np.full((6, 4), 40_000), "16-bit range"),
     (np.full((6, 4), 2**64 - 1, np.uint64), "16-bit range"), (np.zeros((0, 4), np.int16), "shape"),
     (np.zeros((6, 4), np.complex128), "corrupt"), (np.zeros((6, 4), np.longdouble), "corrupt"),
     (np.zeros((6, 4), np.int16), "weights' digest")])

@@ -299,7 +299,7 @@ def test_mismatched_data(digits: Dataset, data_dir: Path) -> None:
     with pytest.raises(InputError, match="784 pixels, but digits takes 64"):
         Trainer(preset=preset(1), dataset=load_dataset("mnist", data_dir=data_dir), seed=1)
     narrow = replace(preset(1), spec=changed(preset(1).spec, sizes=(64, 32, 5)))
-    with pytest.raises(InputError, match="has 5 classes"):
+    with pytest.raises(InputError, match="tells 5 apart"):
         Trainer(preset=narrow, dataset=digits, seed=1)
     with pytest.raises(InputError, match="seed: -1"):
         Trainer(preset=preset(1), dataset=digits, seed=-1)

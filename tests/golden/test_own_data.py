@@ -39,7 +39,7 @@ def test_an_archive(tmp_path: Path) -> None:
     assert (dataset.name, dataset.height, dataset.width, dataset.classes) == ("my images", 4, 5, 3)
     assert dataset.train.images.tolist() == arrays()["train_images"].reshape(30, 20).tolist()
     assert dataset.test.labels.tolist() == [0, 1, 2, 0, 1, 2]
-    assert data_shape(place)._asdict() == {"height": 4, "width": 5, "classes": 3}
+    assert data_shape(place)._asdict() == {"height": 4, "width": 5, "classes": 3, "channels": 1, "steps": None}
     assert default_plan(place).validation == 3
     preset = preset_in_words("conv 2 3x3, dense 3", dataset=place)
     assert (preset.spec.inputs, preset.dataset, preset.training) == (20, place, default_plan(place))

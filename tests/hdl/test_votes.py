@@ -135,7 +135,7 @@ async def play(clock: Clocked, sample: Sample, out: list[tuple[str, Any]], resul
     out.clear()
     clock.set(clock.dut.fired, sample.fired)
     clock.send("spikes", sample.events())
-    clock.send("labels", [] if sample.label is None else [sample.label])
+    clock.send("labels", [] if sample.label is None else [{"label": sample.label}])
     await clock.until(lambda: len(out) == results)
     clock.set(clock.dut.fired, 0)
 
@@ -178,7 +178,7 @@ def test_images_follow_each_other_at_once(stall: float) -> None:
         out = watch(clock)
         await load(clock, votes)
         clock.set(clock.dut.fired, 1)
-        clock.send("labels", [sample.label for sample in samples if sample.label is not None])
+        clock.send("labels", [{"label": sample.label} for sample in samples if sample.label is not None])
         clock.send("spikes", [event for sample in samples for event in sample.events()])
         await clock.until(lambda: len(out) == len(wanted))
         assert out == wanted
@@ -220,7 +220,7 @@ def test_reset_at_any_moment_of_a_sample_keeps_the_votes_and_nothing_else(rule: 
         for wait in range(1, length):
             clock.set(clock.dut.fired, 1)
             clock.send("spikes", before.events())
-            clock.send("labels", [1])
+            clock.send("labels", [{"label": 1}])
             await clock.tick(wait)
             await clock.reset(clocks)
             for sample in after:

@@ -2,6 +2,7 @@
 
 from lifstream.golden.contract.neurons.base import Neuron, Population
 from lifstream.golden.contract.neurons.competing import CompetingLif
+from lifstream.golden.contract.neurons.cuba_lif import Comparison, CubaLif, Decay
 from lifstream.golden.contract.neurons.lif import Lif, Reset
 
-__all__ = ["CompetingLif", "Lif", "Neuron", "Population", "Reset"]
+__all__ = ["Comparison", "CompetingLif", "CubaLif", "Decay", "Lif", "Neuron", "Population", "Reset"]

@@ -31,13 +31,15 @@ class Neuron(Declaration, family="kind of neuron"):
     dropout: int = 0
     """Probability that a neuron is dropped in a training sample, in 1/256; kinds that can be give it a field."""
 
+    guard_bits: int = 0
+    """Fraction bits that potentials have beyond the weights', for kinds that can."""
+
     weight_sum: int = 0
     """Where the weights of a neuron should sum to, weight LSBs, for kinds that care; 0: anywhere."""
 
     def decay(self, potential: int) -> int:
         """What is left of a membrane potential a step later."""
         raise NotImplementedError
-
 
     def threshold_in(self, phase: Phase) -> int:
         """Firing threshold in a phase; of competing neurons, which have thresholds of their own, the lowest."""
@@ -53,8 +55,12 @@ class Neuron(Declaration, family="kind of neuron"):
     def check(self, formats: Formats) -> None:
         """Raise InputError, beginning with a field of this neuron or of the formats, where they do not go together."""
 
-    def state(self, *, neurons: int, membrane: tuple[int, int]) -> tuple[StateArray, ...]:
-        """The arrays that ``neurons`` of them keep, the membrane potential, of the range given, first."""
+    def state(self, *, neurons: int, membrane: tuple[int, int], current: tuple[int, int],
+              steps: int) -> tuple[StateArray, ...]:
+        """The arrays that ``neurons`` of them keep, the membrane potential first.
+
+        ``membrane`` is its range, ``current`` that of a step's synaptic current, ``steps`` those of a sample.
+        """
         return (StateArray(name="potentials", quantity="membrane potential", shape=(neurons,),
                            bits=signed_bits(*membrane), low=membrane[0], high=membrane[1],
                            lifetime=Lifetime.SAMPLE),)

@@ -66,8 +66,9 @@ class CompetingLif(Neuron, kind="competing-lif"):
         """Largest adaptive threshold: a neuron that high above the membrane's range fires no more."""
         return membrane_max + self.weight_sum + self.threshold_rise
 
-    def state(self, *, neurons: int, membrane: tuple[int, int]) -> tuple[StateArray, ...]:
+    def state(self, *, neurons: int, membrane: tuple[int, int], current: tuple[int, int],
+              steps: int) -> tuple[StateArray, ...]:
         high = self.adaptive_threshold_max(membrane[1])
         adaptive = StateArray(name="thresholds", quantity="adaptive threshold", shape=(neurons,),
                               bits=unsigned_bits(high), low=0, high=high)
-        return (*super().state(neurons=neurons, membrane=membrane), adaptive)
+        return (*super().state(neurons=neurons, membrane=membrane, current=current, steps=steps), adaptive)

@@ -18,6 +18,8 @@ class Reset(enum.StrEnum):
 
     SUBTRACT = "subtract"
     """The threshold is subtracted (soft reset)."""
+    VALUE = "value"
+    """It becomes a certain value (hard reset); of :class:`CubaLif`."""
 
 
 def leaked(value: int, leak_shift: int) -> int:
@@ -63,8 +65,8 @@ class Lif(Neuron, kind="lif"):
         require_integer("threshold", self.threshold, 1, 1 << 30)
         if self.training_threshold is not None:
             require_integer("training_threshold", self.training_threshold, 1, 1 << 30)
-        if not isinstance(self.reset, Reset):
-            raise InputError(f"reset: {self.reset!r} is not a Reset")
+        if self.reset is not Reset.SUBTRACT:
+            raise InputError(f"reset: {self.reset!r} is not Reset.SUBTRACT; neurons of another are cuba-lif")
         require_integer("dropout", self.dropout, 0, 192)
 
     def decay(self, potential: int) -> int:

@@ -8,7 +8,8 @@ from lifstream.golden.contract.rules.desire import (
     Eligibility,
     Magnitude,
 )
+from lifstream.golden.contract.rules.fixed import Fixed
 from lifstream.golden.contract.rules.stdp import Bounds, Modulation, PairStdp
 
-__all__ = ["DESIRE_EXPONENT_MIN", "HIDDEN_THRESHOLD", "Bounds", "DesireBackpropagation", "Eligibility", "Magnitude",
-           "Modulation", "PairStdp", "Rule"]
+__all__ = ["DESIRE_EXPONENT_MIN", "HIDDEN_THRESHOLD", "Bounds", "DesireBackpropagation", "Eligibility", "Fixed",
+           "Magnitude", "Modulation", "PairStdp", "Rule"]

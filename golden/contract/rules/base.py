@@ -21,6 +21,8 @@ SHIFT_MAX = 31
 class Rule(Declaration, family="rule"):
     """Base of the learning rules. Every rule rebuilds traces of presynaptic spikes, ``x = leak(x) + (s << X)``."""
 
+    learns: ClassVar[bool] = True
+    """Whether weights change at all."""
     teaches: ClassVar[Population] = Population.INDEPENDENT
     """The neurons that it can teach."""
     readout: ClassVar[type[Readout]] = Readout

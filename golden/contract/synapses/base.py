@@ -81,6 +81,21 @@ class Synapses(Declaration, family="kind of synapses"):
         raise NotImplementedError
 
     @property
+    def n_before(self) -> int:
+        """Presynaptic neurons that are the layer before's: the first ones."""
+        return self.n_in
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether behind those come the layer's own neurons ..."""
+        return False
+
+    @property
+    def bias(self) -> bool:
+        """... and last a neuron that fires in every step."""
+        return False
+
+    @property
     def n_out(self) -> int:
         """Postsynaptic neurons."""
         raise NotImplementedError

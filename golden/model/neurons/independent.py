@@ -13,6 +13,7 @@ from lifstream.golden.contract.formats import Phase
 from lifstream.golden.contract.network import PlacedLayer
 from lifstream.golden.contract.state import Lifetime
 from lifstream.golden.model.protocols import IntArray, LayerRecord, Mask
+from lifstream.golden.model.synapses import recurrent_weights, synaptic_current
 
 __all__ = ["IndependentNeurons", "Potential", "Step"]
 
@@ -50,9 +51,12 @@ class IndependentNeurons:
         everyone = np.bool_(True) if kept is None else kept
         now: tuple[IntArray, ...] = tuple(np.full_like(current[..., 0, :], array.reset) for array in at.state
                                           if array.lifetime is Lifetime.SAMPLE)
+        inner = recurrent_weights(at.synapses, state["weights"]) if at.synapses.recurrent else None
         for step in range(current.shape[-2]):
-            membrane[..., step, :], spikes[..., step, :], now = self.step(
-                constants, now, current[..., step, :], everyone)
+            added = current[..., step, :]
+            if inner is not None and step > 0:
+                added = added + synaptic_current(spikes[..., step - 1, :], inner)
+            membrane[..., step, :], spikes[..., step, :], now = self.step(constants, now, added, everyone)
         return LayerRecord(spikes=spikes, membrane=membrane, threshold=at.neuron.threshold_in(phase))
 
     def thresholds(self, at: PlacedLayer, state: Mapping[str, NDArray[Any]]) -> IntArray:

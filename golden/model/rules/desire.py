@@ -110,7 +110,7 @@ def hidden_desire(at: PlacedLayer, weights: NDArray[np.int32], successor: Desire
         magnitude = successor.error[wanted]
     sizes = np.zeros(len(successor.sign), dtype=np.int64)
     sizes[wanted] = successor.sign[wanted] * magnitude
-    total = passed_back(at.successor.synapses, weights, sizes)
+    total = passed_back(at.successor.synapses, weights, sizes)[:at.n_out]   # what is added is told nothing
     fall, rise = rule.hidden_thresholds_raw(fraction=fraction, steps=at.steps)
     rises = total >= rise
     if rule.rise_limit is not None:

@@ -1,0 +1,71 @@
+"""Current-based integrate-and-fire neurons: decay, integrate, clamp, fire, reset, rest."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from lifstream.golden.contract.formats import Phase
+from lifstream.golden.contract.network import PlacedLayer
+from lifstream.golden.contract.neurons import CubaLif, Reset
+from lifstream.golden.model.neurons.independent import IndependentNeurons, Potential
+from lifstream.golden.model.operations import clamp, decay, scaled_up
+
+__all__ = ["CUBA_LIF", "CubaLifParameters", "parameters", "step"]
+
+
+class CubaLifParameters(NamedTuple):
+    """A layer's constants in a phase."""
+
+    numerator: int
+    shift: int
+    """Decay of the membrane potential: ``numerator / 2**shift``."""
+    current_numerator: int
+    current_shift: int
+    """... and of the synaptic current; 0 without one."""
+    guard_bits: int
+    low: Potential
+    """Smallest membrane potential."""
+    high: Potential
+    """Largest membrane potential."""
+    fires_from: Potential
+    subtracted: Potential
+    """What a spike takes off the membrane potential, 0 if it leads to a value ..."""
+    to_value: int
+    """... in which case this is 1 ..."""
+    value: Potential
+    """... and that is this."""
+    refractory: int
+
+
+def parameters(at: PlacedLayer, phase: Phase) -> CubaLifParameters:
+    """Of a layer of :class:`lifstream.golden.contract.neurons.CubaLif`."""
+    neuron = at.neuron
+    assert isinstance(neuron, CubaLif)
+    low, high = at.membrane_range
+    subtracts = neuron.reset is Reset.SUBTRACT
+    kept = neuron.current_decay
+    return CubaLifParameters(
+        numerator=neuron.potential_decay.numerator, shift=neuron.potential_decay.shift,
+        current_numerator=kept.numerator if kept is not None else 0,
+        current_shift=kept.shift if kept is not None else 0, guard_bits=neuron.guard_bits,
+        low=Potential(low), high=Potential(high),
+        fires_from=Potential(neuron.fires_from), subtracted=Potential(neuron.threshold_in(phase) if subtracts else 0),
+        to_value=0 if subtracts else 1, value=Potential(neuron.reset_value), refractory=neuron.refractory)
+
+
+def step(constants: CubaLifParameters, state: tuple[Any, ...], current: Any, kept: Any
+         ) -> tuple[Any, Any, tuple[Any, Any, Any]]:
+    """``state``: membrane potential, synaptic current, steps left to rest."""
+    potential, synaptic, rest = state
+    synaptic = decay(synaptic, constants.current_numerator, constants.current_shift)
+    synaptic = synaptic + scaled_up(current, constants.guard_bits)
+    resting = rest > 0
+    potential = clamp(decay(potential, constants.numerator, constants.shift) + synaptic, constants.low, constants.high)
+    potential = potential + resting * (constants.value - potential)
+    fired = (potential >= constants.fires_from) & kept
+    change = constants.to_value * (constants.value - potential) - constants.subtracted
+    return potential, fired, (potential + fired * change, synaptic,
+                              rest - resting * 1 + fired * constants.refractory)
+
+
+CUBA_LIF = IndependentNeurons(parameters, step)

@@ -1,0 +1,164 @@
+"""Real networks in integers: formats chosen from weights and from what calibration samples do, and what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.formats import Formats
+from lifstream.golden.contract.input import Events
+from lifstream.golden.contract.network import Layer, NetworkSpec
+from lifstream.golden.contract.neurons import CubaLif, Decay, Reset
+from lifstream.golden.contract.readout import SpikeCounts
+from lifstream.golden.contract.rules import Fixed
+from lifstream.golden.model.network import Network
+from lifstream.golden.study.real_network import RealLayer, RealNetwork, RealRecord, run
+
+__all__ = ["LayerCost", "Quantised", "nearest_decay", "quantised"]
+
+_DECAY_ERROR = 2.0**-13
+_DECAY_SHIFT_MAX = 16
+_CLAMP_MAX = 4_096
+_FRACTION_MIN, _FRACTION_MAX = 4, 22
+_POTENTIAL_FRACTION = 14
+"""Fraction bits of potentials that decay, at least."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerCost:
+    """What a layer's integers cost."""
+
+    name: str
+    weights: int
+    weight_bits: int
+    weight_fraction: int
+    membrane_bits: int
+    potential_decay: str
+    current_decay: str | None
+    saturated: int
+    """Weights that the format cannot hold."""
+    largest_error: float
+    """Largest rounding error of a weight that it can, in units of the threshold."""
+    spikes: int
+    """Of the real layer, on calibration samples ..."""
+    changed: int
+    """... and how many (neuron, step) differ in the integers."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantised:
+    """A network in integers, and what each layer costs."""
+
+    network: Network
+    layers: tuple[LayerCost, ...]
+
+
+def nearest_decay(value: float) -> Decay:
+    """The decay ``a / 2**n`` with the fewest fraction bits that is within 2**-13 of a value in 0..1, or the nearest of
+    16 bits."""
+    for shift in range(_DECAY_SHIFT_MAX + 1):
+        numerator = round(value * (1 << shift))
+        if abs(numerator / (1 << shift) - value) <= _DECAY_ERROR * min(1, max(1 - value, 2.0**-6)):
+            break
+    return Decay(numerator=numerator, shift=shift)
+
+
+def _fraction(weights: NDArray[np.float64], bits: int) -> int:
+    """The fraction bits with the least squared error of weights, rounded and saturated."""
+    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+
+    def error(fraction: int) -> float:
+        unit = 2.0**fraction
+        return float(np.square(np.clip(np.rint(weights * unit), low, high) / unit - weights).sum())
+
+    return min(range(_FRACTION_MAX, _FRACTION_MIN - 1, -1), key=error)
+
+
+def _clamp(record: RealRecord) -> int:
+    """Thresholds that hold twice what potentials reach, a power of two."""
+    clamp = 2
+    while clamp < 2 * float(np.abs(record.membrane).max(initial=0)) and clamp < _CLAMP_MAX:
+        clamp *= 2
+    return clamp
+
+
+def _layer(real: RealLayer, record: RealRecord, *, weight_bits: int) -> tuple[Layer, NDArray[np.int32]]:
+    """A layer's contract and integer weights."""
+    fraction = _fraction(real.weights, weight_bits)
+    formats = Formats(weight_bits=weight_bits, weight_fraction=fraction, membrane_clamp=_clamp(record))
+    decays = real.potential_decay not in (0, 1) or real.current_decay is not None
+    guard = max(0, _POTENTIAL_FRACTION - fraction) if decays else 0
+    one = formats.one << guard
+    subtracts = real.reset is Reset.SUBTRACT
+    neuron = CubaLif(
+        potential_decay=nearest_decay(real.potential_decay),
+        current_decay=None if real.current_decay is None else nearest_decay(real.current_decay),
+        guard_bits=guard, threshold=one, comparison=real.comparison, reset=real.reset,
+        reset_value=0 if subtracts else round(real.reset_value * one))
+    weights = np.clip(np.rint(real.weights * formats.one), formats.weight_min, formats.weight_max).astype(np.int32)
+    return Layer(synapses=real.synapses, neuron=neuron, rule=Fixed(), formats=formats), weights
+
+
+def quantised(real: RealNetwork, spikes: NDArray[np.bool_], *, weight_bits: int = 16) -> Quantised:
+    """A real network in integers.
+
+    Weights have the fraction bits with which their error is least, decays as few as come close, membrane potentials
+    room for twice what the calibration samples reach.
+
+    Parameters
+    ----------
+    real
+        The network.
+    spikes
+        bool (count, T, inputs): calibration samples, at least 1.
+    weight_bits
+        2..24, of every layer.
+
+    Raises
+    ------
+    InputError
+        The network cannot be declared; the message names the layer.
+    """
+    records = run(real.layers, spikes)
+    layers, weights = [], []
+    for each, record in zip(real.layers, records, strict=True):
+        try:
+            layer, matrix = _layer(each, record, weight_bits=weight_bits)
+        except InputError as error:
+            raise InputError(f"node {each.name}: {error}") from None
+        layers.append(layer)
+        weights.append(matrix)
+    spec = NetworkSpec(input=Events(map=real.map), layers=tuple(layers), readout=SpikeCounts(), steps=spikes.shape[1])
+    network = Network(spec=spec, weights=weights)
+    return Quantised(network=network, layers=tuple(_costs(real, records, network, spikes)))
+
+
+def _costs(real: RealNetwork, records: Sequence[RealRecord], network: Network,
+           spikes: NDArray[np.bool_]) -> list[LayerCost]:
+    found = network.forward(spikes)
+    costs = []
+    for each, record, at, matrix, integer in zip(real.layers, records, network.spec.placed, network.weights,
+                                                 found.layers, strict=True):
+        formats, neuron = at.formats, at.neuron
+        assert isinstance(neuron, CubaLif)
+        exact = each.weights * formats.one
+        held = (exact >= formats.weight_min - 0.5) & (exact <= formats.weight_max + 0.5)
+        error = np.abs(matrix - exact)[held]
+        costs.append(LayerCost(
+            name=each.name, weights=matrix.size, weight_bits=formats.weight_bits,
+            weight_fraction=formats.weight_fraction, membrane_bits=at.membrane_bits,
+            potential_decay=str(neuron.potential_decay),
+            current_decay=None if neuron.current_decay is None else str(neuron.current_decay),
+            saturated=int((~held).sum()), largest_error=float(error.max(initial=0)) / formats.one,
+            spikes=int(record.spikes.sum()), changed=int((record.spikes != integer.spikes).sum())))
+    return costs
+

@@ -1,0 +1,124 @@
+"""Networks in real numbers, layer by layer of the structure that a contract can have: what an import makes of a graph,
+and what its integers are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.neurons import Comparison, Reset
+from lifstream.golden.contract.synapses import Map, Synapses
+from lifstream.golden.model.synapses import connections, presynaptic_spikes
+
+__all__ = ["RealLayer", "RealNetwork", "RealRecord", "run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealLayer:
+    """A layer in real numbers, potentials in units of its threshold, which is 1.
+
+    Parameters
+    ----------
+    name
+        Of the node whose neurons these are.
+    synapses
+        Of the shape of a contract's.
+    weights
+        float64, of the shape that the synapses declare.
+    potential_decay, current_decay
+        What is left of membrane potential and synaptic current a step later, 0..1; no synaptic current without the
+        latter.
+    comparison, reset, reset_value
+        As in :class:`lifstream.golden.contract.neurons.CubaLif`.
+    """
+
+    name: str
+    synapses: Synapses
+    weights: NDArray[np.float64]
+    potential_decay: float
+    current_decay: float | None = None
+    comparison: Comparison = Comparison.ABOVE
+    reset: Reset = Reset.VALUE
+    reset_value: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.weights.shape != self.synapses.weight_shape:
+            raise InputError(f"{self.name}: weights {self.weights.shape}, expected {self.synapses.weight_shape}")
+        if not np.isfinite(self.weights).all():
+            raise InputError(f"{self.name}: a weight is no finite number")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealNetwork:
+    """A chain of layers.
+
+    Parameters
+    ----------
+    map
+        The neurons that events come from.
+    layers
+        From the input on.
+    notes
+        What was assumed on the way here, a sentence each.
+    """
+
+    map: Map
+    layers: tuple[RealLayer, ...]
+    notes: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealRecord:
+    """What a layer did; arrays are (count, T, n)."""
+
+    spikes: NDArray[np.bool_]
+    membrane: NDArray[np.float64]
+    """Before the reset."""
+
+
+def _current(layer: RealLayer, spikes: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Synaptic current of presynaptic spikes, (count, T, n_in)."""
+    table, columns = connections(layer.synapses), layer.weights.shape[1]
+    current = np.zeros((*spikes.shape[:-1], layer.synapses.n_out))
+    order = np.argsort(table.position, kind="stable")
+    ends = np.searchsorted(table.position[order], np.arange(layer.synapses.positions + 1))
+    for position, (start, end) in enumerate(pairwise(ends)):
+        chosen = order[start:end]
+        current[..., position * columns:(position + 1) * columns] = \
+            spikes[..., table.presynaptic[chosen]].astype(np.float64) @ layer.weights[table.row[chosen]]
+    return current
+
+
+def run_layer(layer: RealLayer, before: NDArray[np.bool_]) -> RealRecord:
+    """One layer over samples, given the spikes of the layer before, bool (count, T, n)."""
+    synapses = layer.synapses
+    silent = np.zeros((*before.shape[:-1], synapses.n_out), dtype=bool)
+    current = _current(layer, presynaptic_spikes(synapses, before, silent))
+    inner = layer.weights[synapses.n_before:synapses.n_before + synapses.n_out] if synapses.recurrent else None
+    spikes, membrane = np.zeros(current.shape, dtype=bool), np.zeros(current.shape)
+    potential = np.zeros_like(current[:, 0])
+    synaptic = np.zeros_like(potential)
+    for step in range(current.shape[1]):
+        added = current[:, step]
+        if inner is not None and step:
+            added = added + spikes[:, step - 1].astype(np.float64) @ inner
+        synaptic = added if layer.current_decay is None else layer.current_decay * synaptic + added
+        potential = layer.potential_decay * potential + synaptic
+        fired = potential > 1 if layer.comparison is Comparison.ABOVE else potential >= 1
+        membrane[:, step], spikes[:, step] = potential, fired
+        potential = np.where(fired, potential - 1 if layer.reset is Reset.SUBTRACT else layer.reset_value, potential)
+    return RealRecord(spikes=spikes, membrane=membrane)
+
+
+def run(layers: Sequence[RealLayer], spikes: NDArray[np.bool_]) -> list[RealRecord]:
+    """All layers over samples, bool (count, T, inputs)."""
+    records = []
+    for layer in layers:
+        records.append(run_layer(layer, spikes))
+        spikes = records[-1].spikes
+    return records

@@ -1,0 +1,115 @@
+"""Current-based integrate-and-fire neurons: decay, integrate, clamp, fire, reset, rest.
+
+::
+
+    recall potential -> decay ─────────────────────┐
+                                                   + -> clamp -> fire -> write potential
+    recall current --> decay -> + spikes' current ─┤
+                                                   └──────────────────-> write current
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.lib import data, memory
+
+from lifstream.golden.contract.network import PlacedLayer
+from lifstream.golden.contract.neurons import Comparison, CubaLif, Reset
+from lifstream.hdl.arithmetic import decay, decay_stages
+from lifstream.hdl.geometry import LayerGeometry
+from lifstream.hdl.layer.elementwise import Elementwise, ElementwiseUnit
+from lifstream.hdl.layer.membrane import carried
+
+__all__ = ["CubaLifUnit"]
+
+
+def _neuron(at: PlacedLayer) -> CubaLif:
+    assert isinstance(at.neuron, CubaLif)
+    return at.neuron
+
+
+class FireAndReset(Elementwise):
+    """When it fires, and where that leads."""
+
+    def fire(self, potential: Value, threshold: Value) -> tuple[Value, Value]:
+        """One subtraction does for both, unless the reset is to a value."""
+        neuron, above = _neuron(self.at), potential - threshold
+        fires = above > 0 if neuron.comparison is Comparison.ABOVE else above >= 0
+        return fires, above if neuron.reset is Reset.SUBTRACT else neuron.reset_value + above * 0
+
+    def decay(self, potential: Value) -> Value:
+        """Nothing: it decays when it is recalled."""
+        return potential
+
+
+class CubaLifUnit(ElementwiseUnit):
+    """Decays potential and synaptic current by constants, which are shifts and additions, when they are recalled.
+
+    Latency: before a current is added, a clock for each level of the larger decay's additions, and one more with a
+    synaptic current (:attr:`recall_stages`); a step of a fold waits as much longer for the one before. Adders: 1 of the
+    membrane's width beside those that all neurons have; for each decay, one less than there are non-zero digits (-1, 0,
+    1) in its numerator; with a synaptic current, 1 of its width. No multiplier. Memory: with a synaptic current, one
+    per neuron; with a refractory period, its steps per neuron.
+    """
+
+    neuron = FireAndReset
+
+    def __init__(self, *, at: PlacedLayer, geometry: LayerGeometry, index: int) -> None:
+        slow, stages = _neuron(at).current_decay, decay_stages(_neuron(at).potential_decay)
+        # The longer of the two ways; what is recalled decays before anything is added.
+        self.recall_stages = self.further_turnaround = stages if slow is None else max(stages, decay_stages(slow) + 1)
+        super().__init__(at=at, geometry=geometry, index=index)
+        kept = self._kept.members
+        # Of the neuron whose decayed potential is there.
+        self._current = Signal(kept["current"], name="current_now") if "current" in kept else None
+        self._rest = Signal(kept["rest"], name="rest_now") if "rest" in kept else None
+
+    @property
+    def _kept(self) -> data.StructLayout:
+        """What is kept of a neuron beside its potential."""
+        at, neuron = self._at, _neuron(self._at)
+        return data.StructLayout({
+            **({"current": signed(at.state_array("currents").bits)} if neuron.current_decay is not None else {}),
+            **({"rest": at.state_array("rests").bits} if neuron.refractory else {})})
+
+    def integrate(self, potential: Value, current: Value) -> Value:
+        """The synaptic current is added, or the neuron rests."""
+        guard = _neuron(self._at).guard_bits
+        total = potential + (current << guard if self._current is None else self._current)
+        return total if self._rest is None else Mux(self._rest != 0, _neuron(self._at).reset_value, total)
+
+    def _drive(self, m: Module) -> Value:
+        neuron, stages = _neuron(self._at), self.recall_stages
+        return decay(m, self.recalled, neuron.potential_decay, stages=stages, name="potential")
+
+    def elaborate(self, platform: object) -> Module:
+        m = super().elaborate(platform)
+        if self._kept.members:
+            self._further(m)
+        return m
+
+    def _further(self, m: Module) -> None:
+        """Synaptic current and steps to rest: recalled, changed and written beside the potential."""
+        geometry, neuron, stages, layout = self._geometry, _neuron(self._at), self.recall_stages, self._kept
+        m.submodules.further = further = memory.Memory(
+            shape=layout, depth=max(2, geometry.folds * geometry.lanes_per_group), init=[])
+        recall, store = further.read_port(domain="sync" if geometry.deep else "comb"), further.write_port()
+        recalled = Signal(layout, name="further_recalled", reset_less=True)
+        m.d.sync += recalled.eq(recall.data)
+        with m.If(self.serving_slot.first):
+            m.d.sync += recalled.eq(0)
+        m.d.comb += [recall.addr.eq(self.recall_address), store.addr.eq(self.tags[-1].address),
+                     store.en.eq(self.valid[-1])]
+        if self._current is not None and neuron.current_decay is not None:
+            kept = decay(m, recalled.current, neuron.current_decay, stages=stages - 1, name="current")
+            summed = Signal(layout["current"].shape, name="current_summed", reset_less=True)
+            drawn = carried(m, self.drawn, stages - 1, name="drawn_on")
+            m.d.sync += summed.eq(kept + (drawn << neuron.guard_bits))
+            m.d.comb += [self._current.eq(summed), store.data.current.eq(carried(m, summed, 3))]
+        if self._rest is not None:
+            rest = carried(m, recalled.rest, stages, name="rest_on")
+            m.d.comb += self._rest.eq(rest)
+            integrated = carried(m, rest, 2, name="rest_integrated")
+            after = Signal(layout["rest"].shape, name="rest_after", reset_less=True)
+            m.d.sync += after.eq(Mux(self.fired, neuron.refractory, Mux(integrated != 0, integrated - 1, 0)))
+            m.d.comb += store.data.rest.eq(after)

@@ -1,0 +1,164 @@
+"""The commands that exchange networks with other tools: import and export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.table import Table
+
+from lifstream.console import Output
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.input import Events
+from lifstream.golden.contract.network import STEPS_MAX, Layer, NetworkSpec
+from lifstream.golden.contract.neurons import CubaLif, Reset
+from lifstream.golden.contract.readout import SpikeCounts
+from lifstream.golden.contract.rules import Fixed
+from lifstream.golden.contract.synapses import Dense
+from lifstream.golden.model.encoder import unpacked
+from lifstream.golden.model.network import Network
+from lifstream.golden.study.model_files import Model, save_model
+from lifstream.golden.study.own_data import RANDOM, data_name, load_data, plain_name
+from lifstream.golden.study.real_network import RealNetwork
+from lifstream.options import JsonOption, described, open_model, percent, require_file_place
+
+__all__ = ["export_network", "import_network"]
+
+_STEPS = 100
+
+
+def _calibration(real: RealNetwork, place: str, steps: int | None, samples: int) -> NDArray[np.bool_]:
+    """Spike trains, bool (count, T, inputs), by which formats are chosen."""
+    if place != RANDOM:
+        dataset = load_data(place)
+        if dataset.steps is None:
+            raise InputError(f"--calibrate: {dataset.name} holds images; give spike trains, as train_spikes and "
+                             "test_spikes")
+        neurons = dataset.height * dataset.width * dataset.channels
+        if neurons != real.map.neurons:
+            raise InputError(f"--calibrate: {dataset.name} has {neurons} neurons, the network takes {real.map.neurons}")
+        if steps not in (None, dataset.steps):
+            raise InputError(f"--steps: {steps}, but {dataset.name} has {dataset.steps} time steps; leave the option "
+                             "out")
+        return unpacked(dataset.train.images[:samples], steps=dataset.steps, neurons=neurons)
+    spec = _stand_in(real, steps or _STEPS)
+    return unpacked(load_data(RANDOM, like=spec).train.images[:samples], steps=spec.steps, neurons=spec.inputs)
+
+
+def _stand_in(real: RealNetwork, steps: int) -> NetworkSpec:
+    """A network of the same input: all that random samples depend on."""
+    layer = Layer(synapses=Dense(inputs=real.map.neurons, outputs=1), neuron=CubaLif(threshold=1), rule=Fixed())
+    return NetworkSpec(input=Events(map=real.map), layers=(layer,), readout=SpikeCounts(), steps=steps)
+
+
+def import_network(
+    graph: Annotated[Path, typer.Argument(metavar="FILE.nir", help="Network in NIR, as snnTorch, SpikingJelly, Norse, "
+                                                                   "Sinabs, Rockpool and others export it.")],
+    *,
+    out: Annotated[Path, typer.Option("--out", help="Write the model file here (.npz).")],
+    weight_bits: Annotated[int, typer.Option("--weight-bits", min=2, max=24, help="Width of a weight.")] = 16,
+    calibrate: Annotated[str, typer.Option(
+        "--calibrate", metavar="FILE.npz",
+        help="Samples by which formats are chosen and the report is made: an archive of train_spikes, train_labels, "
+             "test_spikes and test_labels. Default: random ones.")] = RANDOM,
+    samples: Annotated[int, typer.Option("--samples", min=1, help="Samples of --calibrate to take, at most.")] = 20,
+    steps: Annotated[int | None, typer.Option(
+        "--steps", min=1, max=STEPS_MAX,
+        help=f"Time steps of a sample; default: those of --calibrate, or {_STEPS}.")] = None,
+    dt: Annotated[float | None, typer.Option(
+        "--dt", help="Time step, seconds; default: what the graph's resistances say (r = tau / dt), or 0.0001."
+    )] = None,
+    reset: Annotated[Reset | None, typer.Option(
+        "--reset", help="What a spike does: 'value' sets the potential to v_reset, as NIR says, the default; "
+                        "'subtract' takes the threshold off, as networks of several exporters mean it.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a network over that was trained elsewhere, in integers, with a report of what that costs.
+
+    The model file runs in every command that takes one: bit-exact from the golden model to the gates. Its weights do
+    not change on chip.
+    """
+    from lifstream.golden.study.nir_export import restored
+    from lifstream.golden.study.nir_graph import chain_of, read_graph
+    from lifstream.golden.study.quantise import quantised
+
+    output = Output(as_json=as_json)
+    require_file_place(out)
+    found = read_graph(graph)
+    try:
+        ours = restored(found)
+        real = chain_of(found, dt=dt, reset=reset) if ours is None else None
+    except InputError as error:
+        raise InputError(f"{graph}: {error}") from None
+    if real is None:
+        assert ours is not None
+        _take_back(graph, ours, out, output)
+        return
+    spikes = _calibration(real, calibrate, steps, samples)
+    result = quantised(real, spikes, weight_bits=weight_bits)
+    network = result.network
+    save_model(out, Model(
+        network=network, preset=plain_name(graph.stem), dataset=data_name(calibrate),
+        training={"imported": graph.name, "notes": list(real.notes),
+                  "layers": [layer.to_json() for layer in result.layers]}))
+    table = Table(title=f"{graph.name}: {network.spec.summary}, {network.spec.parameters:,} weights")
+    for column in ("layer", "weights", "format", "potential", "decay", "saturated", "largest error",
+                   "spikes changed"):
+        table.add_column(column, justify="left" if column in ("layer", "format", "decay") else "right")
+    for layer in result.layers:
+        decay = layer.potential_decay if layer.current_decay is None else \
+            f"{layer.potential_decay}, current {layer.current_decay}"
+        share = percent(layer.changed / layer.spikes) if layer.spikes else "none"
+        table.add_row(layer.name, f"{layer.weights:,}", f"{layer.weight_bits} bits, {layer.weight_fraction} fraction",
+                      f"{layer.membrane_bits} bits", decay, f"{layer.saturated:,}", f"{layer.largest_error:.2g}",
+                      f"{layer.changed:,} of {layer.spikes:,} ({share})")
+    output.table(table)
+    for note in real.notes:
+        output.say(note)
+    output.say(f"{len(spikes)} samples of {spikes.shape[1]} steps, {data_name(calibrate)}; errors are in units of the "
+               f"threshold. Wrote {out}")
+    output.result({"out": str(out), "spec_digest": network.spec.digest(), "digest": network.digest(),
+                   "steps": network.spec.steps, "samples": len(spikes), "calibrated_on": data_name(calibrate),
+                   "notes": list(real.notes), "layers": [layer.to_json() for layer in result.layers]})
+
+
+def _take_back(graph: Path, network: Network, out: Path, output: Output) -> None:
+    """A network of ours comes home: as it was, to the bit."""
+    save_model(out, Model(network=network, preset=plain_name(graph.stem), dataset=RANDOM,
+                          training={"imported": graph.name}))
+    output.say(f"{graph.name} was exported from here: {network.spec.summary}, {network.spec.parameters:,} weights, "
+               f"taken back as they were, digest {network.digest()}. Wrote {out}")
+    output.result({"out": str(out), "spec_digest": network.spec.digest(), "digest": network.digest(),
+                   "restored": True})
+
+
+def export_network(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Model file, or a released model.")],
+    *,
+    out: Annotated[Path, typer.Option("--out", help="Write the graph here (.nir).")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write a network as a NIR graph, for other tools.
+
+    Weights are in units of 1, the time step is 0.1 ms. What NIR cannot say (formats, resets by subtraction, a threshold
+    that is reached and not exceeded, the rule) is in the graph's metadata: 'lifstream import' gives the very same
+    network back.
+    """
+    from lifstream.golden.study.nir_export import graph_of
+    from lifstream.golden.study.nir_graph import write_graph
+
+    output = Output(as_json=as_json)
+    require_file_place(out)
+    loaded = open_model(model)
+    network = loaded.network
+    try:
+        graph = graph_of(network)
+    except InputError as error:
+        raise InputError(f"{model}: {error}") from None
+    write_graph(out, graph)
+    output.say(f"{described(loaded.preset, loaded.dataset, network.spec)}: {len(graph.nodes)} nodes. Wrote {out}")
+    output.result({"out": str(out), "nodes": len(graph.nodes), "spec_digest": network.spec.digest(),
+                   "digest": network.digest()})

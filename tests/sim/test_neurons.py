@@ -1,0 +1,148 @@
+"""Current-based neurons, bias, recurrence, fixed weights and events in the Verilog: every step, bit by bit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.formats import Formats, Overflow
+from lifstream.golden.contract.input import Events, Input, Pixels
+from lifstream.golden.contract.network import Layer, NetworkSpec
+from lifstream.golden.contract.neurons import Comparison, CubaLif, Decay, Lif, Reset
+from lifstream.golden.contract.readout import SpikeCounts
+from lifstream.golden.contract.rules import DesireBackpropagation, Fixed
+from lifstream.golden.contract.synapses import Augmented, Conv, Dense, Synapses
+from lifstream.golden.study.datasets import Split
+from lifstream.golden.study.model_files import Model
+from lifstream.hdl.emit import emit_network
+from lifstream.hdl.geometry import Geometry
+from lifstream.sim.cosim import CosimResult, Segment, Stalls, Surroundings, cosimulate
+from lifstream.sim.faults import Fault
+from tests.conftest import quick, random_images, random_network
+from tests.golden.test_cuba_lif import PARTS, fixed_networks, learning_networks, samples
+from tests.sim.blocks import once
+
+pytestmark = pytest.mark.simulation
+
+CONV = Conv(inputs=PARTS, channels=3, kernel=(2, 2), padding=(1, 0))
+BEHIND = Dense(inputs=CONV.n_out, outputs=4)
+LEARNS, STAYS = DesireBackpropagation(desire_margin=2, hidden_threshold=1), Fixed()
+PLAIN = {"threshold": 16_384}
+SLOW = {"threshold": 16_384 << 3, "guard_bits": 3, "potential_decay": Decay(numerator=811, shift=10),
+        "current_decay": Decay(numerator=5, shift=3)}
+HARD = {"threshold": 9_000, "reset": Reset.VALUE, "reset_value": -700, "refractory": 2,
+        "comparison": Comparison.ABOVE, "potential_decay": Decay(numerator=15_213, shift=14)}
+EVENTS, PIXELS = Events(map=PARTS), Pixels(count=PARTS.neurons)
+
+
+def network(entrance: Input, rule: Any, neuron: dict[str, Any] | None, *synapses: Synapses, steps: int = 9,
+            wide: bool = False) -> NetworkSpec:
+    formats = Formats(membrane_overflow=Overflow.WIDE, membrane_clamp=0) if wide else Formats()
+    each = Lif(threshold=16_384) if neuron is None else CubaLif(**neuron)
+    return NetworkSpec(input=entrance, readout=SpikeCounts(), steps=steps, layers=tuple(
+        Layer(synapses=synapse, neuron=each, rule=rule, formats=formats) for synapse in synapses))
+
+
+def augmented(synapses: Synapses, *, recurrent: bool = False, bias: bool = False) -> Augmented:
+    return Augmented(synapses=synapses, recurrent=recurrent, bias=bias)
+
+
+FIRST, LAST = Dense(inputs=24, outputs=7), Dense(inputs=7, outputs=4)
+CASES: dict[str, tuple[NetworkSpec, Geometry]] = {
+    "no leak": (network(PIXELS, LEARNS, PLAIN, FIRST, LAST), Geometry(lanes=(7, 2))),
+    "slow currents, learning": (network(PIXELS, LEARNS, SLOW, FIRST, LAST), Geometry(lanes=3)),
+    "slow currents of a map, learning from events": (
+        network(EVENTS, LEARNS, SLOW, CONV, BEHIND), Geometry(lanes=(2, 3), neurons_per_unit=1)),
+    "hard reset and rest, wide": (network(EVENTS, STAYS, HARD, FIRST, LAST, wide=True), Geometry(lanes=(2, 4))),
+    "hard reset and rest of a map": (
+        network(EVENTS, STAYS, HARD, CONV, BEHIND), Geometry(lanes=(3, 4), neurons_per_unit=3)),
+    "bias, learning": (
+        network(PIXELS, LEARNS, None, augmented(FIRST, bias=True), augmented(LAST, bias=True)), Geometry(lanes=4)),
+    "bias of a map, learning": (
+        network(PIXELS, LEARNS, None, augmented(CONV, bias=True), augmented(BEHIND, bias=True)),
+        Geometry(lanes=(3, 4))),
+    "recurrent, learning from events": (
+        network(EVENTS, LEARNS, SLOW, augmented(FIRST, recurrent=True), LAST), Geometry(lanes=(3, 4))),
+    "recurrent with bias, twice": (
+        network(EVENTS, STAYS, SLOW, *(augmented(each, recurrent=True, bias=True) for each in (FIRST, LAST))),
+        Geometry(lanes=(7, 1))),
+    "more steps than a byte counts": (
+        network(EVENTS, STAYS, PLAIN, FIRST, LAST, steps=300), Geometry(lanes=7)),
+}
+
+
+def play(spec: NetworkSpec, geometry: Geometry, *, images: int = 10, scale: float = 2.0, seed: int = 1,
+         **choices: Any) -> CosimResult:
+    """Learn at the highest rate, if anything does, and classify."""
+    drawn = samples(spec, images, seed) if isinstance(spec.input, Events) else random_images(images, spec.inputs, seed)
+    data = Split(images=drawn, labels=(np.arange(images) % spec.classes).astype(np.uint8))
+    segments = [Segment(split="all", order=np.arange(images // 2))]
+    if spec.learns:
+        segments.insert(0, Segment(split="all", order=np.arange(images), rate_shift=spec.rate_shift_range[0],
+                                   check_every=images // 2))
+    emission = once(emit_network, spec=spec, geometry=geometry)
+    surroundings = Surroundings(**{"stalls": Stalls.RANDOM, **choices})
+    return cosimulate(Model(network=random_network(spec, 3, scale=scale), preset="test", dataset="none"),
+                      {"all": data}, segments, verilog=emission.verilog, description=emission.description,
+                      surroundings=surroundings)
+
+
+@pytest.mark.parametrize("name", quick(CASES, "slow currents of a map, learning from events", "bias of a map, learning",
+                                       "hard reset and rest, wide", "recurrent, learning from events",
+                                       "more steps than a byte counts"))
+def test_networks_are_bit_exact(name: str) -> None:
+    spec, geometry = CASES[name]
+    result = play(spec, geometry)
+    assert result.bit_exact, result.message
+    assert result.counters["images"] == (15 if spec.learns else 5)
+    assert result.counters["learned"] > 0 or not spec.learns
+
+
+@pytest.mark.parametrize("fault", [Fault.PIXEL, Fault.SPIKE, Fault.MEMBRANE, Fault.WEIGHT])
+def test_planted_faults_are_seen(fault: Fault) -> None:
+    """One bit of an event, a spike, a potential or a weight on its way in."""
+    result = play(*CASES["recurrent, learning from events"], fault=fault)
+    assert not result.bit_exact
+    assert result.message.startswith("image ")
+    assert " expected " in result.message
+
+
+def test_what_does_not_learn_is_not_taught() -> None:
+    spec, geometry = CASES["hard reset and rest, wide"]
+    emission = once(emit_network, spec=spec, geometry=geometry)
+    with pytest.raises(InputError, match="rule: fixed, the network's weights do not change"):
+        cosimulate(Model(network=random_network(spec, 3), preset="test", dataset="none"),
+                   {"all": Split(images=samples(spec, 1, 1), labels=np.zeros(1, np.uint8))},
+                   [Segment(split="all", order=np.arange(1), rate_shift=0)], verilog=emission.verilog,
+                   description=emission.description)
+
+
+def check_drawn(drawn: st.DataObject, spec: NetworkSpec) -> None:
+    layers = len(spec.layers)
+    geometry = Geometry(lanes=tuple(drawn.draw(st.integers(1, 7)) for _ in range(layers)),
+                        neurons_per_unit=drawn.draw(st.integers(1, 4)))
+    result = play(spec, geometry, images=8, scale=3.0, seed=drawn.draw(st.integers(0, 99)),
+                  stalls=drawn.draw(st.sampled_from(Stalls)))
+    assert result.bit_exact, result.message
+
+
+@pytest.mark.regress
+@pytest.mark.timeout(3600)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(drawn=st.data(), spec=fixed_networks())
+def test_many_random_networks_that_infer(drawn: st.DataObject, spec: NetworkSpec) -> None:
+    check_drawn(drawn, spec)
+
+
+@pytest.mark.regress
+@pytest.mark.timeout(3600)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(drawn=st.data(), spec=learning_networks())
+def test_many_random_networks_that_learn(drawn: st.DataObject, spec: NetworkSpec) -> None:
+    check_drawn(drawn, replace(spec, steps=max(spec.steps, 2)))

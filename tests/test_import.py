@@ -1,0 +1,131 @@
+"""Importing a network of another tool, as a user does it: the file, the report, the Verilog, the board."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lifstream.golden.model.encoder import unpacked
+from lifstream.golden.study.model_files import load_model
+from lifstream.golden.study.own_data import load_data
+from tests.golden.test_nir import affine, conv, cuba, graph, integrate, nir, pool
+from tests.test_cli import fails, run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recurrent network in NIR, spike trains for it, and what they become."""
+    made = tmp_path_factory.mktemp("import")
+    nir.write(made / "net.nir", graph(affine(6, 5), cuba(6), affine(3, 6), integrate(3),
+                                      back=("n1", nir.Affine(weight=np.full((6, 6), -0.1), bias=np.zeros(6)))))
+    random = np.random.default_rng(1)
+    np.savez(made / "mine.npz", **{f"{part}_{kind}": values for part, count in (("train", 8), ("test", 5))
+                                   for kind, values in (("spikes", random.random((count, 12, 5)) < 0.3),
+                                                        ("labels", np.arange(count) % 3))})
+    done = run("import", "net.nir", "--out", "m.npz", "--calibrate", "mine.npz", "--json", cwd=made)
+    assert done.returncode == 0, done.stderr
+    (made / "report.json").write_text(done.stdout)
+    return made
+
+
+def test_the_report(folder: Path) -> None:
+    report = json.loads((folder / "report.json").read_text())
+    assert (report["steps"], report["samples"], report["calibrated_on"]) == (12, 8, "mine")
+    first, last = report["layers"]
+    assert (first["name"], first["weights"], first["weight_bits"], last["weights"]) == ("n1", 5 * 6 + 36 + 6, 16, 21)
+    assert (first["saturated"], last["saturated"]) == (0, 0)
+    assert 0 < first["largest_error"] < 2.0**-first["weight_fraction"]
+    assert report["notes"] == ["time step 0.0001 s, the default; --dt gives another"]
+    shown = run("import", "net.nir", "--out", "n.npz", "--weight-bits", "6", "--steps", "9", cwd=folder)
+    assert shown.returncode == 0, shown.stderr
+    for each in ("net.nir: 5-6-3, 93 weights", "6 bits", "spikes changed", "20 samples of 9 steps, random", "n.npz"):
+        assert each in shown.stdout
+
+
+def test_the_model_goes_everywhere(folder: Path) -> None:
+    model = load_model(folder / "m.npz")
+    assert (model.preset, model.dataset, model.training["imported"]) == ("net", "mine", "net.nir")
+    data = load_data(str(folder / "mine.npz"))
+    assert unpacked(data.train.images, steps=12, neurons=5).tolist() == \
+        np.load(folder / "mine.npz")["train_spikes"].tolist()
+    simulated = run("cosim", "m.npz", "--dataset", "mine.npz", "--images", "5", "--stalls", "random", "--json",
+                    cwd=folder)
+    assert simulated.returncode == 0, simulated.stderr
+    told = json.loads(simulated.stdout)
+    evaluated = run("eval", "m.npz", "--dataset", "mine.npz", "--json", cwd=folder)
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert (told["bit_exact"], told["accuracy"]) == (True, json.loads(evaluated.stdout)["test_accuracy"])
+    board = run("board", "--simulated", "m.npz", "infer", "--dataset", "random", "--images", "2", "--json", cwd=folder)
+    assert board.returncode == 0, board.stderr
+    assert json.loads(board.stdout)["answers_equal"]
+    planted = run("cosim", "m.npz", "--dataset", "random", "--images", "3", "--plant-fault", "pixel", cwd=folder)
+    assert planted.returncode == 1
+    assert "encoder, neuron" in planted.stderr
+
+
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")
+def test_the_shipped_bench(folder: Path) -> None:
+    done = run("verilog", "--model", "m.npz", "--name", "taken", "--out", "v", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    subprocess.run(["iverilog", "-g2012", "-o", "bench", "taken_tb.v", "taken.v"], cwd=folder / "v", check=True)
+    said = subprocess.run(["vvp", "bench"], cwd=folder / "v", check=True, capture_output=True, text=True).stdout
+    assert "PASS: every answer is the golden model's" in said
+    assert "sample of class" in said
+
+
+def test_maps_of_events(tmp_path: Path) -> None:
+    nir.write(tmp_path / "maps.nir", graph(
+        conv(3, 2, (3, 3), (6, 4), padding=1), integrate((3, 6, 4)), pool(nir.SumPool2d, 2),
+        nir.Flatten({"input": np.array([3, 3, 2])}, 0, -1), affine(4, 18), integrate(4), shape=(2, 6, 4)))
+    random = np.random.default_rng(2)
+    np.savez(tmp_path / "d.npz", **{f"{part}_{kind}": values for part in ("train", "test") for kind, values in (
+        ("spikes", (random.random((4, 10, 2, 6, 4)) < 0.2).astype(np.int8)), ("labels", np.arange(4)))})
+    done = run("import", "maps.nir", "--out", "m.npz", "--calibrate", "d.npz", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = run("cosim", "m.npz", "--dataset", "d.npz", "--images", "3", "--json", cwd=tmp_path)
+    assert json.loads(told.stdout)["bit_exact"], told.stderr
+
+
+def test_what_is_refused(folder: Path) -> None:
+    (folder / "broken.nir").write_bytes(b"none")
+    nir.write(folder / "delay.nir", graph(nir.Delay(delay=np.ones(5)), integrate(5)))
+
+    def refuses(*arguments: str, naming: str) -> None:
+        fails(*arguments, cwd=folder, naming=naming)
+
+    refuses("import", "nothing.nir", "--out", "x.npz", naming="nothing.nir: no such file")
+    refuses("import", "broken.nir", "--out", "x.npz", naming="broken.nir: holds no NIR graph")
+    refuses("import", "delay.nir", "--out", "x.npz", naming="delay.nir: node n0 (Delay): is not supported; what is: ")
+    refuses("import", "net.nir", "--out", "net.nir/x.npz", naming="net.nir")
+    refuses("import", "net.nir", "--out", "x.npz", "--weight-bits", "25", naming="--weight-bits")
+    refuses("import", "net.nir", "--out", "x.npz", "--dt", "-1", naming="net.nir: --dt: -1.0 is no time step")
+    refuses("import", "net.nir", "--out", "x.npz", "--calibrate", "digits", naming="--calibrate: digits holds images")
+    refuses("import", "net.nir", "--out", "x.npz", "--calibrate", "mine.npz", "--steps", "9",
+            naming="--steps: 9, but mine has 12 time steps")
+    refuses("cosim", "m.npz", "--train", "--dataset", "random", naming="the network's weights do not change")
+    refuses("cosim", "m.npz", "--dataset", "digits", naming="digits: holds images, but the model takes events")
+    refuses("board", "--simulated", "m.npz", "train", "--dataset", "random", naming="the network's weights do not cha")
+    refuses("cosim", "digits", "--dataset", "mine.npz", naming="mine: holds events, but the model takes images")
+    assert not (folder / "x.npz").exists()
+
+
+def test_spike_trains_that_are_none(tmp_path: Path) -> None:
+    spikes, labels = np.zeros((3, 4, 5), np.uint8), np.zeros(3, int)
+
+    def refuses(naming: str, **changes: Any) -> None:
+        arrays = {"train_spikes": spikes, "train_labels": labels, "test_spikes": spikes, "test_labels": labels}
+        np.savez(tmp_path / "d.npz", **{name: value for name, value in (arrays | changes).items() if value is not None})
+        fails("cosim", "digits", "--dataset", "d.npz", cwd=tmp_path, naming=naming)
+
+    refuses("train_spikes holds 2, must be 0..1", train_spikes=spikes + 2)
+    refuses("expected integers, (count, steps, neurons) or (count, steps, channels, height, width)",
+            train_spikes=spikes[..., None])
+    refuses("3 train spikes but 2 labels", train_labels=labels[:2])
+    refuses("test_images is missing", test_spikes=None)
+    refuses("are of other kinds, channels or steps", test_spikes=spikes[:, :3])
