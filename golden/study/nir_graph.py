@@ -214,15 +214,16 @@ class _Reader:
         inputs = [name for name, node in self.nodes.items() if _kind(node) == "Input"]
         if len(inputs) != 1:
             raise InputError(f"graph: {len(inputs)} inputs ({', '.join(inputs) or 'none'}), exactly one is supported")
-        (start,), layers = inputs, []
+        start, = inputs
+        layers: list[RealLayer] = []
         signal = _signal_of(_shape(self.nodes[start].input_type["input"]), f"node {start}")
         entrance = signal.map
         way = self._way(start, signal)
         while way is not None:
             name, linear = way
             if any(layer.name == name for layer in layers):
-                raise InputError(f"node {name}: a way leads back to it over other neurons; only neurons' own spikes may "
-                                 "come back to them")
+                raise InputError(f"node {name}: a way leads back to it over other neurons; only neurons' own spikes "
+                                 "may come back to them")
             layer, signal = self._layer(name, linear)
             layers.append(layer)
             way = self._way(name, signal)

@@ -216,7 +216,7 @@ def test_graphs_that_are_no_chains() -> None:
         chain_of(nir.NIRGraph(nodes=nodes, edges=edges, type_check=False))
     over = {"a": nir.Input(np.array([4])), "w": affine(4, 4), "lif": lif(4), "v": affine(4, 4), "if": integrate(4)}
     loop = [("a", "w"), ("w", "lif"), ("lif", "v"), ("v", "if"), ("if", "w")]
-    with pytest.raises(InputError, match="node w .*a way leads back to it|node lif: a way leads back to it over other"):
+    with pytest.raises(InputError, match=r"node w \(Affine\): a way leads back to it"):
         chain_of(nir.NIRGraph(nodes=over, edges=loop, type_check=False))
     with pytest.raises(InputError, match=r"node v \(Affine\): a way leads back to it without neurons"):
         chain_of(nir.NIRGraph(nodes=over, edges=[("a", "v"), ("v", "w"), ("w", "v")], type_check=False))
