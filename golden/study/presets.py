@@ -103,7 +103,7 @@ class TrainingPlan:
 
 def default_plan(dataset: str) -> TrainingPlan:
     """How a network of no plan of its own learns a data set; of a user's own, a tenth is held out for validation."""
-    if dataset == "digits":
+    if dataset in ("digits", "events-digits"):
         return TrainingPlan(epochs=10, rate_shift=11, rate_shift_end=13, validation=150)
     plan = TrainingPlan(epochs=12, rate_shift=12, rate_shift_end=15)
     if dataset in DATASETS or dataset == RANDOM or not is_there(Path(dataset)):
