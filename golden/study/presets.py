@@ -240,6 +240,16 @@ def _in_words(words: str, *, dataset: str) -> NetworkSpec:
     return network_from_words(words, **data_shape(dataset)._asdict())
 
 
+def _seen(words: str, *, dataset: str, wanted: int) -> NetworkSpec:
+    """A network of events: they come when the image moves, so neurons leak by a sixteenth, and a label neuron is wanted
+    to fire in no more than ``wanted`` steps."""
+    spec = _in_words(words, dataset=dataset)
+    layers = tuple(replace(layer, neuron=replace(cast(Any, layer.neuron), leak_shift=4),
+                           rule=replace(cast(Any, layer.rule), desire_margin=spec.steps - wanted))
+                   for layer in spec.layers)
+    return replace(spec, layers=layers)
+
+
 _SUMMED_MAPS = "conv 24 5x5/2 desire 300, conv 48 3x3 pad 0 rate -1 desire 300, pool 2, dense 10"
 
 
@@ -286,6 +296,10 @@ PRESETS: dict[str, Preset] = {
         Preset(name="local-mnist", dataset="mnist",
                spec=_in_words("local 8 7x7/3 pad 0 rate -1, dense 10", dataset="mnist"),
                training=TrainingPlan(epochs=12, rate_shift=11, rate_shift_end=14)),
+        Preset(name="events-mnist", dataset="events-mnist",
+               spec=_seen("conv 16 5x5/2 rate -1 limit 10, conv 32 3x3/2 rate -1 limit 10, dense 10",
+                          dataset="events-mnist", wanted=10),
+               training=TrainingPlan(epochs=12, rate_shift=12, rate_shift_end=15)),
         # Competing neurons; the last layer counts their votes.
         Preset(name="digits-stdp", dataset="digits", spec=_plastic((64, 50, 10), Modulation.NONE, threshold_rise=60),
                training=TrainingPlan(epochs=2, rate_shift=10, rate_shift_end=10, validation=150)),
