@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -21,11 +22,13 @@ from lifstream.golden.contract.synapses import Dense
 from lifstream.golden.model.encoder import unpacked
 from lifstream.golden.model.network import Network
 from lifstream.golden.study.model_files import Model, save_model
-from lifstream.golden.study.own_data import RANDOM, data_name, load_data, plain_name
+from lifstream.golden.study.own_data import RANDOM, data_name, load_data, plain_name, save_spikes
 from lifstream.golden.study.real_network import RealNetwork
+from lifstream.golden.study.recordings import RecordingFormat, load_recordings
+from lifstream.golden.study.training import Progress
 from lifstream.options import JsonOption, described, open_model, percent, require_file_place
 
-__all__ = ["export_network", "import_network"]
+__all__ = ["bin_recordings", "export_network", "import_network"]
 
 _STEPS = 100
 
@@ -162,3 +165,37 @@ def export_network(
     output.say(f"{described(loaded.preset, loaded.dataset, network.spec)}: {len(graph.nodes)} nodes. Wrote {out}")
     output.result({"out": str(out), "nodes": len(graph.nodes), "spec_digest": network.spec.digest(),
                    "digest": network.digest()})
+
+
+def bin_recordings(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the recordings are.")],
+    *,
+    form: Annotated[RecordingFormat, typer.Option("--format", help="Whose recordings they are.")],
+    steps: Annotated[int, typer.Option("--steps", min=1, max=STEPS_MAX, help="Time steps of a sample.")],
+    out: Annotated[Path, typer.Option("--out", help="Write the archive here (.npz): a --dataset for other commands.")],
+    seconds: Annotated[float | None, typer.Option(
+        "--seconds", help="Time that the steps span; default: 0.3 of N-MNIST, 1.5 of DVS Gesture, 1 of SHD.")] = None,
+    scale: Annotated[int, typer.Option(
+        "--scale", min=1, help="Pixels, down and right, that become one; of SHD 1.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Sort recordings of event sensors into time steps: N-MNIST, DVS128 Gesture, Spiking Heidelberg Digits.
+
+    A neuron spikes in a step if any of its events falls into it.
+    """
+    output = Output(as_json=as_json)
+    require_file_place(out)
+    if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
+        raise InputError(f"--seconds: {seconds} is no time; give one above 0")
+    with output.progress() as bar:
+        dataset = load_recordings(
+            folder, form, steps=steps, seconds=seconds, scale=scale,
+            report=lambda part, done: bar(Progress(task=f"read {part}", done=done, total=None)))
+    save_spikes(out, dataset)
+    events = float(np.bitwise_count(dataset.train.images).sum()) / len(dataset.train)
+    output.say(f"{form}: {len(dataset.train):,} training and {len(dataset.test):,} test samples of {steps} steps, "
+               f"{dataset.height}x{dataset.width}x{dataset.channels} neurons, {events:,.0f} spikes in a training "
+               f"sample. Wrote {out}")
+    output.result({"out": str(out), "training": len(dataset.train), "test": len(dataset.test), "steps": steps,
+                   "height": dataset.height, "width": dataset.width, "channels": dataset.channels,
+                   "spikes_per_sample": events})

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lifstream.golden.model.encoder import unpacked
-from lifstream.golden.study.model_files import load_model
+from lifstream.golden.study.model_files import find_model, load_model
 from lifstream.golden.study.own_data import load_data
 from tests.golden.test_nir import affine, conv, cuba, graph, integrate, nir, pool
 from tests.test_cli import fails, run
@@ -129,3 +129,27 @@ def test_spike_trains_that_are_none(tmp_path: Path) -> None:
     refuses("3 train spikes but 2 labels", train_labels=labels[:2])
     refuses("test_images is missing", test_spikes=None)
     refuses("are of other kinds, channels or steps", test_spikes=spikes[:, :3])
+
+
+def test_export_and_back(tmp_path: Path) -> None:
+    assert run("export", "conv-digits", "--out", "x.nir", cwd=tmp_path).returncode == 0
+    back = run("import", "x.nir", "--out", "back.npz", "--json", cwd=tmp_path)
+    assert json.loads(back.stdout)["restored"]
+    assert load_model(tmp_path / "back.npz").network.digest() == load_model(find_model("conv-digits")).network.digest()
+    fails("export", "nothing", "--out", "x.nir", cwd=tmp_path, naming="nothing: no such file")
+    fails("export", "digits", "--out", "x.nir/y.nir", cwd=tmp_path, naming="x.nir")
+
+
+def test_recordings_are_a_data_set(tmp_path: Path) -> None:
+    for part in ("Train", "Test"):
+        path = tmp_path / part / "1" / "a.bin"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(bytes([3, 4, 0x80, 0, 9]))
+    done = run("events", ".", "--format", "n-mnist", "--steps", "6", "--scale", "2", "--out", "n.npz", cwd=tmp_path)
+    assert "1 training and 1 test samples of 6 steps, 17x17x2 neurons, 1 spikes" in done.stdout, done.stderr
+    learnt = run("cosim", "--layers", "conv 2 3x3/2, dense 2", "--dataset", "n.npz", "--train", "--images", "1", "--json",
+                 cwd=tmp_path)
+    assert json.loads(learnt.stdout)["bit_exact"], learnt.stderr
+    fails("events", "nowhere", "--format", "shd", "--steps", "6", "--out", "n.npz", cwd=tmp_path, naming="shd_train.h5")
+    fails("events", ".", "--format", "n-mnist", "--steps", "6", "--seconds", "0", "--out", "n.npz", cwd=tmp_path,
+          naming="--seconds: 0.0 is no time")

@@ -9,17 +9,17 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.input import Events
-from lifstream.golden.contract.network import NetworkSpec
+from lifstream.golden.contract.network import STEPS_MAX, NetworkSpec
 from lifstream.golden.contract.readout import CLASSES_MAX
-from lifstream.golden.contract.synapses import Conv, Local, SumPool
-from lifstream.golden.files import is_there
+from lifstream.golden.contract.synapses import Conv, Local, Map, SumPool
+from lifstream.golden.files import is_there, replace_file
 from lifstream.golden.model.encoder import packed
 from lifstream.golden.study.archive import INTEGERS, Arrays, read_arrays
 from lifstream.golden.study.datasets import (
@@ -33,7 +33,7 @@ from lifstream.golden.study.datasets import (
     together,
 )
 
-__all__ = ["RANDOM", "data_name", "data_shape", "load_data", "plain_name"]
+__all__ = ["RANDOM", "data_name", "data_shape", "load_data", "plain_name", "save_spikes"]
 
 RANDOM = "random"
 """Names seeded random samples of the network's own shape, with random labels."""
@@ -42,6 +42,8 @@ _RANDOM_SAMPLES, _RANDOM_FEWEST = 1_000, 100
 _RANDOM_BYTES = 1 << 29
 """No more memory is taken for random spikes, unless so few samples need it."""
 _MEND = "write train_images, train_labels, test_images and test_labels with numpy.savez"
+_PACKED = "packed_shape"
+"""Array that says of packed spike trains what they are: steps, height, width, channels."""
 _SHAPES = {"images": "(count, height, width) or (count, pixels)",
            "spikes": "(count, steps, neurons) or (count, steps, channels, height, width)", "labels": "(count,)"}
 
@@ -133,6 +135,8 @@ def _loaded(path: Path, changed: int, size: int) -> Dataset:  # noqa: ARG001 (a 
 
 def _archived(path: Path, arrays: Arrays, part: str) -> tuple[Split, _Shape]:
     """The samples of one part of an archive, and their shape."""
+    if arrays.declared(_PACKED) is not None:
+        return _packed(path, arrays, part)
     kinds = {"images": (2, 3), "spikes": (3, 5)}
     kind = "spikes" if arrays.declared(f"{part}_spikes") is not None else "images"
     found: dict[str, NDArray[np.integer]] = {}
@@ -158,6 +162,34 @@ def _archived(path: Path, arrays: Arrays, part: str) -> tuple[Split, _Shape]:
     height, width = samples.shape[1:] if samples.ndim == 3 else (1, samples.shape[1])
     return Split(images=samples.reshape(len(samples), -1).astype(np.uint8), labels=labels.astype(np.uint8)), _Shape(
         int(height), int(width))
+
+
+def _packed(path: Path, arrays: Arrays, part: str) -> tuple[Split, _Shape]:
+    """What :func:`save_spikes` wrote."""
+    steps, height, width, channels = arrays.read(_PACKED, shape=(4,), kinds=INTEGERS).tolist()
+    try:
+        size = Events(map=Map(height=height, width=width, channels=channels)).sample_bytes(steps)
+    except InputError as error:
+        raise InputError(f"{path}: {_PACKED}: {error}") from None
+    declared = arrays.declared(f"{part}_labels")
+    if declared is None or len(declared[0]) != 1 or 0 in declared[0] or not 1 <= steps <= STEPS_MAX:
+        raise InputError(f"{path}: {part}_labels is missing, or no list of labels, or {_PACKED} none of samples")
+    count = declared[0][0]
+    labels = arrays.read(f"{part}_labels", shape=(count,), kinds=INTEGERS)
+    if not 0 <= int(labels.min()) <= int(labels.max()) < CLASSES_MAX:
+        raise InputError(f"{path}: {part}_labels holds a label that is not in 0..{CLASSES_MAX - 1}")
+    return Split(images=arrays.read(f"{part}_packed", shape=(count, size), kinds="u"),
+                 labels=labels.astype(np.uint8)), _Shape(height, width, channels, steps)
+
+
+def save_spikes(path: Path, dataset: Dataset) -> None:
+    """Write a data set of spike trains where :func:`load_data` reads it, an eighth as large as ``spikes`` would be."""
+    arrays: dict[str, NDArray[Any]] = {_PACKED: np.array(
+        [dataset.steps, dataset.height, dataset.width, dataset.channels])}
+    for part, split in (("train", dataset.train), ("test", dataset.test)):
+        arrays |= {f"{part}_packed": split.images, f"{part}_labels": split.labels}
+    with replace_file(path) as stream:
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
 
 
 def _spike_trains(spikes: NDArray[np.bool_], labels: NDArray[np.uint8]) -> tuple[Split, _Shape]:
