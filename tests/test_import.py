@@ -147,8 +147,8 @@ def test_recordings_are_a_data_set(tmp_path: Path) -> None:
         path.write_bytes(bytes([3, 4, 0x80, 0, 9]))
     done = run("events", ".", "--format", "n-mnist", "--steps", "6", "--scale", "2", "--out", "n.npz", cwd=tmp_path)
     assert "1 training and 1 test samples of 6 steps, 17x17x2 neurons, 1 spikes" in done.stdout, done.stderr
-    learnt = run("cosim", "--layers", "conv 2 3x3/2, dense 2", "--dataset", "n.npz", "--train", "--images", "1", "--json",
-                 cwd=tmp_path)
+    learnt = run("cosim", "--layers", "conv 2 3x3/2, dense 2", "--dataset", "n.npz", "--train", "--images", "1",
+                 "--json", cwd=tmp_path)
     assert json.loads(learnt.stdout)["bit_exact"], learnt.stderr
     fails("events", "nowhere", "--format", "shd", "--steps", "6", "--out", "n.npz", cwd=tmp_path, naming="shd_train.h5")
     fails("events", ".", "--format", "n-mnist", "--steps", "6", "--seconds", "0", "--out", "n.npz", cwd=tmp_path,
