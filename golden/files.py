@@ -116,10 +116,12 @@ def require_place(path: Path, *, beside: str = "") -> None:
     Raises
     ------
     InputError
-        It is a folder, its name is too long, or its folder cannot be written.
+        It is a folder or a device, its name is too long, or its folder cannot be written.
     """
     if is_there(path) and path.is_dir():
         raise InputError(f"{path}: is a folder; name a file")
+    if is_there(path) and not path.is_file():
+        raise InputError(f"{path}: is no regular file, and would be replaced by one; name another")
     make_folder(path.parent)
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}{beside}."):  # as replace_file names it

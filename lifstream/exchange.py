@@ -9,6 +9,7 @@ from typing import Annotated
 import numpy as np
 import typer
 from numpy.typing import NDArray
+from rich.markup import escape
 from rich.table import Table
 
 from lifstream.console import Output
@@ -40,9 +41,8 @@ def _calibration(real: RealNetwork, place: str, steps: int | None, samples: int)
         if dataset.steps is None:
             raise InputError(f"--calibrate: {dataset.name} holds images; give spike trains, as train_spikes and "
                              "test_spikes")
-        neurons = dataset.height * dataset.width * dataset.channels
-        if neurons != real.map.neurons:
-            raise InputError(f"--calibrate: {dataset.name} has {neurons} neurons, the network takes {real.map.neurons}")
+        dataset.require_fit(_stand_in(real, dataset.steps, classes=dataset.classes))
+        neurons = real.map.neurons
         if steps not in (None, dataset.steps):
             raise InputError(f"--steps: {steps}, but {dataset.name} has {dataset.steps} time steps; leave the option "
                              "out")
@@ -51,9 +51,9 @@ def _calibration(real: RealNetwork, place: str, steps: int | None, samples: int)
     return unpacked(load_data(RANDOM, like=spec).train.images[:samples], steps=spec.steps, neurons=spec.inputs)
 
 
-def _stand_in(real: RealNetwork, steps: int) -> NetworkSpec:
-    """A network of the same input: all that random samples depend on."""
-    layer = Layer(synapses=Dense(inputs=real.map.neurons, outputs=1), neuron=CubaLif(threshold=1), rule=Fixed())
+def _stand_in(real: RealNetwork, steps: int, *, classes: int = 1) -> NetworkSpec:
+    """A network of the same input: all that samples have to fit, and random ones depend on."""
+    layer = Layer(synapses=Dense(inputs=real.map.neurons, outputs=classes), neuron=CubaLif(threshold=1), rule=Fixed())
     return NetworkSpec(input=Events(map=real.map), layers=(layer,), readout=SpikeCounts(), steps=steps)
 
 
@@ -101,13 +101,16 @@ def import_network(
         _take_back(graph, ours, out, output)
         return
     spikes = _calibration(real, calibrate, steps, samples)
-    result = quantised(real, spikes, weight_bits=weight_bits)
+    try:
+        result = quantised(real, spikes, weight_bits=weight_bits)
+    except InputError as error:
+        raise InputError(f"{graph}: {error}") from None
     network = result.network
     save_model(out, Model(
         network=network, preset=plain_name(graph.stem), dataset=data_name(calibrate),
         training={"imported": graph.name, "notes": list(real.notes),
                   "layers": [layer.to_json() for layer in result.layers]}))
-    table = Table(title=f"{graph.name}: {network.spec.summary}, {network.spec.parameters:,} weights")
+    table = Table(title=f"{escape(graph.name)}: {network.spec.summary}, {network.spec.parameters:,} weights")
     for column in ("layer", "weights", "format", "potential", "decay", "saturated", "largest error",
                    "spikes changed"):
         table.add_column(column, justify="left" if column in ("layer", "format", "decay") else "right")
@@ -115,7 +118,8 @@ def import_network(
         decay = layer.potential_decay if layer.current_decay is None else \
             f"{layer.potential_decay}, current {layer.current_decay}"
         share = percent(layer.changed / layer.spikes) if layer.spikes else "none"
-        table.add_row(layer.name, f"{layer.weights:,}", f"{layer.weight_bits} bits, {layer.weight_fraction} fraction",
+        table.add_row(escape(layer.name), f"{layer.weights:,}",
+                      f"{layer.weight_bits} bits, {layer.weight_fraction} fraction",
                       f"{layer.membrane_bits} bits", decay, f"{layer.saturated:,}", f"{layer.largest_error:.2g}",
                       f"{layer.changed:,} of {layer.spikes:,} ({share})")
     output.table(table)

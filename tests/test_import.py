@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -127,7 +128,7 @@ def test_spike_trains_that_are_none(tmp_path: Path) -> None:
     refuses("expected integers, (count, steps, neurons) or (count, steps, channels, height, width)",
             train_spikes=spikes[..., None])
     refuses("3 train spikes but 2 labels", train_labels=labels[:2])
-    refuses("test_images is missing", test_spikes=None)
+    refuses("test_spikes is missing", test_spikes=None)
     refuses("are of other kinds, channels or steps", test_spikes=spikes[:, :3])
 
 
@@ -136,8 +137,12 @@ def test_export_and_back(tmp_path: Path) -> None:
     back = run("import", "x.nir", "--out", "back.npz", "--json", cwd=tmp_path)
     assert json.loads(back.stdout)["restored"]
     assert load_model(tmp_path / "back.npz").network.digest() == load_model(find_model("conv-digits")).network.digest()
+    told = run("eval", "back.npz", "--dataset", "digits", "--json", cwd=tmp_path)
+    assert json.loads(told.stdout)["test_accuracy"] == pytest.approx(0.9861, abs=1e-4), told.stderr
     fails("export", "nothing", "--out", "x.nir", cwd=tmp_path, naming="nothing: no such file")
     fails("export", "digits", "--out", "x.nir/y.nir", cwd=tmp_path, naming="x.nir")
+    os.mkfifo(tmp_path / "pipe")
+    fails("export", "digits", "--out", "pipe", cwd=tmp_path, naming="pipe: is no regular file")
 
 
 def test_recordings_are_a_data_set(tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ def _checked(values: Sequence[NDArray[np.integer]] | None, name: str, declared: 
             raise InputError(f"{name} of layer {index}: shape {given.shape}, expected {array.shape}")
         if given.min() < array.low or given.max() > array.high:
             raise InputError(f"{name} of layer {index}: outside the {array.bits}-bit range {array.low}..{array.high}")
-    # Matrices are large; their elements are narrow.
-    return [np.array(given, dtype=np.int32 if given.ndim == 2 else np.int64) for given in values]
+    # Matrices are large; their elements are narrow. Kernels are compiled for rows that are stored one after another.
+    return [np.array(given, dtype=np.int32 if given.ndim == 2 else np.int64, order="C") for given in values]
 
 
 class Network:

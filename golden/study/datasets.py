@@ -87,6 +87,10 @@ class Dataset:
         if pixels != spec.inputs:
             raise InputError(f"data set {self.name}: {pixels} {'neurons' if events else 'pixels'}, but {who} takes "
                              f"{spec.inputs}")
+        of = spec.input.map if isinstance(spec.input, Events) else None
+        shape = (self.height, self.width, self.channels)
+        if of is not None and shape not in ((of.height, of.width, of.channels), (1, 1, pixels)):
+            raise InputError(f"data set {self.name}: a map of {shape[0]}x{shape[1]}x{shape[2]}, but {who} takes {of}")
         if events and self.steps != spec.steps:
             raise InputError(f"data set {self.name}: {self.steps} time steps, but {who} takes {spec.steps}")
         if self.classes > spec.classes:

@@ -24,7 +24,8 @@ from lifstream.golden.study.nir_graph import DEFAULT_DT, package
 
 __all__ = ["graph_of", "restored"]
 
-_KEY = "lifstream"
+_KEY, _UNREACHED = "lifstream", "unreached"
+"""Metadata: the contract in JSON; of layers that became matrices, the weights that have no place there."""
 
 
 def _shape(of: Map) -> tuple[int, int, int]:
@@ -55,6 +56,7 @@ class _Writer:
         self.nir, self.network, self.spec = package(), network, network.spec
         self.nodes: dict[str, Any] = {}
         self.edges: list[tuple[str, str]] = []
+        self.unreached: dict[str, list[list[float]]] = {}
 
     def chain(self, name: str, node: Any) -> None:
         if self.nodes:
@@ -72,9 +74,9 @@ class _Writer:
         for at in spec.placed:
             before, flat = self._layer(at, before, flat=flat)
         self.chain("output", nir.Output(np.array([spec.responding])))
-        contract = json.dumps(spec.to_json(), sort_keys=True)
-        return nir.NIRGraph(nodes=self.nodes, edges=self.edges, type_check=False,
-                            metadata={_KEY: contract, "spec_digest": spec.digest(), "dt": DEFAULT_DT})
+        return nir.NIRGraph(nodes=self.nodes, edges=self.edges, type_check=False, metadata={
+            _KEY: json.dumps(spec.to_json(), sort_keys=True), _UNREACHED: json.dumps(self.unreached),
+            "spec_digest": spec.digest(), "dt": DEFAULT_DT})
 
     def _entrance(self) -> Map:
         if isinstance(self.spec.input, Events):
@@ -107,7 +109,10 @@ class _Writer:
                 bias=np.zeros(synapses.channels) if bias is None else bias))
             after = synapses.outputs
         else:
-            matrix = weights if isinstance(synapses, Dense) else _expanded(synapses, weights)
+            matrix = weights
+            if not isinstance(synapses, Dense):
+                matrix = _expanded(synapses, weights)
+                self.unreached[str(index)] = weights[_left_out(synapses)].tolist()
             if not flat:
                 self.chain(f"flatten_{index}", nir.Flatten({"input": np.array(_shape(before))}, 0, -1))
                 matrix = _channel_first(matrix, before)
@@ -165,29 +170,18 @@ def graph_of(network: Network) -> Any:
 
 
 def restored(graph: Any) -> Network | None:
-    """The network that a graph of :func:`graph_of` was made from; None where it is none, or its weights have changed.
-
-    Raises
-    ------
-    InputError
-        The contract in its metadata is none.
-    """
-    contract = (getattr(graph, "metadata", None) or {}).get(_KEY)
-    if not isinstance(contract, str):
-        return None
+    """The network that a graph of :func:`graph_of` was made from; None where it is none, or something has changed."""
+    metadata = getattr(graph, "metadata", None) or {}
     try:
-        spec = NetworkSpec.from_json(json.loads(contract), "metadata")
-    except ValueError:
-        raise InputError("metadata: the contract is no JSON") from None
-    try:
-        network = Network(spec=spec, weights=[_weights(graph.nodes, at) for at in spec.placed])
-    except (InputError, KeyError, AttributeError, ValueError, TypeError, IndexError):
+        spec = NetworkSpec.from_json(json.loads(metadata[_KEY]), "metadata")
+        unreached = json.loads(metadata[_UNREACHED])
+        network = Network(spec=spec, weights=[_weights(graph.nodes, at, unreached) for at in spec.placed])
+        return network if _equal(graph_of(network), graph) else None
+    except (InputError, KeyError, AttributeError, ValueError, TypeError, IndexError, OverflowError, RecursionError):
         return None
-    again = graph_of(network)
-    return network if _equal(again, graph) else None
 
 
-def _weights(nodes: dict[str, Any], at: PlacedLayer) -> NDArray[np.int32]:
+def _weights(nodes: dict[str, Any], at: PlacedLayer, unreached: dict[str, list[list[float]]]) -> NDArray[np.int32]:
     """A layer's integers from its nodes."""
     whole, index = at.synapses, at.index
     synapses = whole.synapses if isinstance(whole, Augmented) else whole
@@ -203,12 +197,20 @@ def _weights(nodes: dict[str, Any], at: PlacedLayer) -> NDArray[np.int32]:
             rows = np.moveaxis(rows.reshape(channels, height, width, -1), 0, 2).reshape(len(rows), -1)
         if not isinstance(inner, Dense):
             rows = _gathered(synapses, rows)
+            left = _left_out(synapses)
+            rows[left] = np.array(unreached.get(str(index), []), dtype=np.float64).reshape(len(left), rows.shape[1])
     parts = [rows]
     if whole.recurrent:
         parts.append(np.asarray(nodes[f"recurrent_{index}"].weight, dtype=np.float64).T)
     if whole.bias:
         parts.append(np.asarray(nodes[name].bias, dtype=np.float64)[None])
     return np.rint(np.concatenate(parts) * at.formats.one).astype(np.int32)
+
+
+def _left_out(synapses: Synapses) -> NDArray[np.int64]:
+    """Rows of the weights by which nothing is reached, as padding leaves some: in a matrix they have no place."""
+    reached = {target.row for source in range(synapses.n_before) for target in synapses.targets(source)}
+    return np.array([row for row in range(synapses.weight_shape[0]) if row not in reached], dtype=np.int64)
 
 
 def _gathered(synapses: Synapses, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -231,6 +233,17 @@ def _equal(ours: Any, theirs: Any) -> bool:
         if type(node) is not type(other):
             return False
         for field, value in vars(node).items():
-            if isinstance(value, np.ndarray) and not np.array_equal(value, np.asarray(getattr(other, field))):
+            if field != "metadata" and not _same(value, getattr(other, field, None)):
                 return False
     return True
+
+
+def _same(ours: Any, theirs: Any) -> bool:
+    """Whether two parameters are equal, whatever they are kept in."""
+    if isinstance(ours, dict):
+        return isinstance(theirs, dict) and set(ours) == set(theirs) and all(_same(ours[key], theirs[key])
+                                                                             for key in ours)
+    if ours is None or theirs is None:
+        return ours is theirs
+    a, b = np.asarray(ours), np.asarray(theirs)
+    return bool(a.size == b.size and np.array_equal(a.ravel(), b.ravel()))

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.neurons import Reset
 from lifstream.golden.contract.synapses import Augmented, Conv, Dense, Map, SumPool, Synapses
+from lifstream.golden.contract.synapses.base import NEURONS_MAX
 from lifstream.golden.files import is_there
 from lifstream.golden.study.real_network import RealLayer, RealNetwork
 
@@ -29,6 +30,8 @@ DEFAULT_DT = 1e-4
 """Time step, seconds, where neither the user nor the graph says another: that of the NIR paper's experiments."""
 
 _NEURONS = frozenset({"IF", "LIF", "CubaLIF", "Threshold"})
+_RESET_MAX = 1_000
+"""Thresholds that a reset value is below rest at most."""
 _SILENT = frozenset({"LI", "CubaLI", "I"})
 
 
@@ -106,56 +109,81 @@ def _flattened(graph: Any, prefix: str = "") -> tuple[dict[str, Any], list[tuple
     for name, node in graph.nodes.items():
         if type(node).__name__ == "NIRGraph":
             inner, inner_edges = _flattened(node, f"{prefix}{name}.")
+            if any((_kind(inner.get(source)), _kind(inner.get(target))) == ("Input", "Output")
+                   for source, target in inner_edges):
+                raise InputError(f"node {prefix}{name}: leads straight from its input to its output")
             ends = {kind: {key for key, each in inner.items() if type(each).__name__ == kind}
                     for kind in ("Input", "Output")}
             entrances[name] = [target for source, target in inner_edges if source in ends["Input"]]
             exits[name] = [source for source, target in inner_edges if target in ends["Output"]]
             dropped = ends["Input"] | ends["Output"]
-            nodes |= {key: each for key, each in inner.items() if key not in dropped}
+            for key, each in inner.items():
+                if key not in dropped:
+                    _add(nodes, key, each)
             edges += [edge for edge in inner_edges if not dropped & set(edge)]
         else:
-            nodes[f"{prefix}{name}"] = node
+            _add(nodes, f"{prefix}{name}", node)
     for source, target in graph.edges:
         edges += [(start, end) for start in exits.get(source, [f"{prefix}{source}"])
                   for end in entrances.get(target, [f"{prefix}{target}"])]
     return nodes, list(dict.fromkeys(edges))
 
 
+def _add(nodes: dict[str, Any], name: str, node: Any) -> None:
+    if name in nodes:
+        raise InputError(f"node {name}: there are two of that name, one of them in a subgraph")
+    nodes[name] = node
+
+
 def _kind(node: Any) -> str:
     return type(node).__name__
 
 
-def _shape(values: Any) -> tuple[int, ...]:
-    return tuple(int(each) for each in np.atleast_1d(np.asarray(values)))
+def _real(values: Any, what: str) -> NDArray[np.float64]:
+    """A parameter as finite real numbers."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub" or not array.size:
+        raise InputError(f"{what} holds no real numbers")
+    array = array.astype(np.float64)
+    if not np.isfinite(array).all():
+        raise InputError(f"{what} holds a number that is not finite")
+    return array
 
 
-def _signal_of(shape: tuple[int, ...], where: str) -> _Signal:
+def _integers(values: Any, what: str, *, low: int, count: tuple[int, ...]) -> tuple[int, ...]:
+    """A parameter as integers, as many as one of ``count``."""
+    array = _real(values, what).ravel()
+    if len(array) not in count or (array != np.floor(array)).any() or array.min() < low or array.max() > NEURONS_MAX:
+        shown = ", ".join(f"{each:g}" for each in array[:4])
+        raise InputError(f"{what} is {shown}, must be whole numbers of {low}..{NEURONS_MAX}, "
+                         f"{' or '.join(map(str, count))} of them")
+    return tuple(int(each) for each in array)
+
+
+def _signal_of(values: Any, where: str) -> _Signal:
     """Neurons of an input's shape: (n,), (channels, n) or (channels, height, width)."""
-    if len(shape) == 1:
-        return _Signal(map=Map(height=1, width=1, channels=shape[0]), flat=True)
-    if len(shape) == 2:
-        return _Signal(map=Map(height=1, width=shape[1], channels=shape[0]), flat=False)
-    if len(shape) == 3:
-        return _Signal(map=Map(height=shape[1], width=shape[2], channels=shape[0]), flat=False)
-    raise InputError(f"{where}: the shape {shape} has {len(shape)} axes, supported are 1 to 3")
+    try:
+        axes = np.asarray(values).size
+        if not 1 <= axes <= 3:
+            raise InputError(f"the shape {np.asarray(values).tolist()} has {axes} axes, supported are 1 to 3")
+        shape = _integers(values, "the shape", low=1, count=(1, 2, 3))
+        height, width = (1, 1, *shape[1:])[-2:]
+        return _Signal(map=Map(height=height, width=width, channels=shape[0]), flat=len(shape) == 1)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 def _in_our_order(values: NDArray[np.float64], signal: _Signal) -> NDArray[np.float64]:
-    """An array whose first axis, or axes, are NIR's neurons of the signal, channel first: ours, flat, channel last."""
+    """An array whose first axis is NIR's neurons of the signal, channel first: ours, channel last."""
     size = signal.map
-    if values.shape[0] == size.neurons:
-        values = values.reshape(size.channels, size.height, size.width, *values.shape[1:])
-    elif values.shape[:2] == (size.channels, size.width) and size.height == 1 and values.ndim == 2:
-        values = values[:, None]
-    return np.moveaxis(values, 0, 2).reshape(size.neurons, *values.shape[3:])
+    by_axis = values.reshape(size.channels, size.height, size.width, *values.shape[1:])
+    return np.moveaxis(by_axis, 0, 2).reshape(values.shape)
 
 
-def _pair(value: Any, *, one: bool) -> tuple[int, int]:
+def _pair(values: Any, what: str, *, one: bool, low: int) -> tuple[int, int]:
     """A parameter of a 2-d node, down and right, or of a 1-d one."""
-    shape = _shape(value)
-    if one:
-        return 1, shape[0]
-    return (shape[0], shape[0]) if len(shape) == 1 else (shape[0], shape[1])
+    shape = _integers(values, what, low=low, count=(1,) if one else (1, 2))
+    return low if one else shape[0], shape[-1]     # down there is nothing to stride, dilate or pad: 1, 1, 0
 
 
 class _Reader:
@@ -168,6 +196,9 @@ class _Reader:
             for name in (source, target):
                 if name not in self.nodes:
                     raise InputError(f"node {name}: an edge names it, and there is none")
+            if _kind(self.nodes[target]) == "Input" or _kind(self.nodes[source]) == "Output":
+                raise InputError(f"node {target if _kind(self.nodes[target]) == 'Input' else source}: an edge leads "
+                                 "into the input, or out of the output")
             self.after[source].append(target)
         self.reset = reset
         self.notes: list[str] = []
@@ -194,17 +225,19 @@ class _Reader:
         """The time step that exporters of discrete networks put into resistances and input weights: r = tau / dt."""
         steps = []
         synaptic = False
-        for node in self.nodes.values():
+        for name, node in self.nodes.items():
             if _kind(node) in ("LIF", "CubaLIF"):
-                steps.append(np.ravel(np.asarray(node.tau if _kind(node) == "LIF" else node.tau_mem) / node.r))
+                tau = _real(node.tau if _kind(node) == "LIF" else node.tau_mem, f"node {name}: a time constant")
+                steps.append(np.ravel(tau / _real(node.r, f"node {name}: r")))
             if _kind(node) == "CubaLIF":
-                steps.append(np.ravel(np.asarray(node.tau_syn) / node.w_in))
+                steps.append(np.ravel(_real(node.tau_syn, f"node {name}: tau_syn") / _real(
+                    node.w_in, f"node {name}: w_in")))
                 synaptic = True
         if not steps:
             return None
         found = np.concatenate(steps)
         step = float(np.median(found))
-        told = step > 0 and np.allclose(found, step, rtol=1e-3, atol=0)
+        told = math.isfinite(step) and step > 0 and np.allclose(found, step, rtol=1e-3, atol=0)
         # One resistance alone may be any; two gains that agree, or a customary step, are no accident.
         return step if told and (synaptic or any(math.isclose(step, usual, rel_tol=1e-3)
                                                  for usual in (1e-4, 1e-3))) else None
@@ -215,8 +248,12 @@ class _Reader:
         if len(inputs) != 1:
             raise InputError(f"graph: {len(inputs)} inputs ({', '.join(inputs) or 'none'}), exactly one is supported")
         start, = inputs
+        outputs = [name for name, node in self.nodes.items() if _kind(node) == "Output"]
+        if len(outputs) != 1:
+            raise InputError(f"graph: {len(outputs)} outputs ({', '.join(outputs) or 'none'}), exactly one is "
+                             "supported")
         layers: list[RealLayer] = []
-        signal = _signal_of(_shape(self.nodes[start].input_type["input"]), f"node {start}")
+        signal = _signal_of(self.nodes[start].input_type["input"], f"node {start}")
         entrance = signal.map
         way = self._way(start, signal)
         while way is not None:
@@ -301,10 +338,10 @@ class _Reader:
         where, kind = f"node {name} ({_kind(node)})", _kind(node)
         try:
             if kind in ("Affine", "Linear"):
-                return _dense(before, np.asarray(node.weight, dtype=np.float64),
-                              np.asarray(node.bias, dtype=np.float64) if kind == "Affine" else None)
+                return _dense(before, _real(node.weight, "weight"),
+                              _real(node.bias, "bias") if kind == "Affine" else None)
             if kind == "Scale":
-                return _scaled(before, np.asarray(node.scale, dtype=np.float64))
+                return _scaled(before, _real(node.scale, "scale"))
             if kind in ("Conv1d", "Conv2d"):
                 return _convolved(before, node, one=kind == "Conv1d")
             if kind in ("SumPool2d", "AvgPool2d"):
@@ -374,25 +411,29 @@ class _Reader:
         if kind == "CubaLIF":
             current_decay = self._decay(node.tau_syn, where)
             gain = gain * (1 - current_decay) * self._values(node.w_in, signal, where)
-        resets = np.unique((level - leak) / height)
-        if len(resets) > 1:
-            raise InputError(f"{where}: v_reset differs between neurons, in units of the threshold; one is supported")
-        reset = self.reset or Reset.VALUE
+        reset, value = self.reset or Reset.VALUE, 0.0
+        if reset is Reset.VALUE:
+            resets = (level - leak) / height
+            value = float(resets[0])
+            if np.ptp(resets) > 1e-9 * max(1.0, abs(value)):
+                raise InputError(f"{where}: v_reset differs between neurons, in units of the threshold; one is "
+                                 "supported")
+            if not -_RESET_MAX <= value < 1:
+                raise InputError(f"{where}: v_reset is {value:.4g} thresholds, must be -{_RESET_MAX} or more, and "
+                                 "below 1")
         if given is None:
             self.notes.append(f"{where}: has no v_reset; taken as 0")
         return _NeuronForm(gain=gain / height, potential_decay=potential_decay, current_decay=current_decay,
-                           reset=reset, reset_value=float(resets[0]) if reset is Reset.VALUE else 0.0)
+                           reset=reset, reset_value=value)
 
     def _values(self, values: Any, signal: _Signal, where: str) -> NDArray[np.float64]:
         """A parameter of each neuron, in our order."""
-        array = np.asarray(values, dtype=np.float64)
-        if not np.isfinite(array).all():
-            raise InputError(f"{where}: a parameter is no finite number")
+        array = _real(values, f"{where}: a parameter")
         if array.size == 1:
             return np.full(signal.map.neurons, float(array.ravel()[0]))
         if array.size != signal.map.neurons:
             raise InputError(f"{where}: parameters of {array.size} neurons, its input has {signal.map.neurons}")
-        return _in_our_order(array.reshape(array.shape if array.ndim > 1 else -1), signal)
+        return _in_our_order(array.ravel(), signal)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -407,7 +448,7 @@ class _NeuronForm:
 
 
 def _one(values: Any, where: str) -> float:
-    found = np.unique(np.asarray(values, dtype=np.float64))
+    found = np.unique(_real(values, where))
     if found.max() - found.min() > 1e-9 * abs(found.max()):
         raise InputError(f"{where} differ between neurons ({found.min():g} to {found.max():g}); one is supported")
     return float(found[0])
@@ -436,7 +477,7 @@ def _dense(before: _Linear, matrix: NDArray[np.float64], bias: NDArray[np.float6
     if matrix.ndim != 2:
         raise InputError(f"weights of the shape {matrix.shape}, expected a matrix")
     weights = matrix.T
-    added = None if bias is None else np.broadcast_to(bias, (weights.shape[1],)).astype(np.float64)
+    added = None if bias is None else _bias(bias, weights.shape[1])
     if before.synapses is not None:
         if not isinstance(before.synapses, Dense) or before.weights is None:
             raise InputError("follows a convolution without neurons between; only matrices can follow each other")
@@ -454,6 +495,13 @@ def _dense(before: _Linear, matrix: NDArray[np.float64], bias: NDArray[np.float6
         weights = before.gain[:, None] * weights
     return replace(before, synapses=_behind_pool(before, Dense(inputs=size.neurons, outputs=weights.shape[1])),
                    weights=weights, bias=added, gain=None)
+
+
+def _bias(values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """A bias of each of so many neurons or channels."""
+    if values.size not in (1, count) or values.ndim > 1:
+        raise InputError(f"a bias of the shape {values.shape}, expected ({count},)")
+    return np.broadcast_to(values.ravel(), (count,)).astype(np.float64)
 
 
 def _behind_pool(before: _Linear, synapses: Dense | Conv) -> Synapses:
@@ -480,19 +528,21 @@ def _scaled(before: _Linear, scale: NDArray[np.float64]) -> _Linear:
 def _sized(values: NDArray[np.float64], signal: _Signal) -> NDArray[np.float64]:
     if values.size != signal.map.neurons:
         raise InputError(f"{values.size} factors for {signal.map.neurons} neurons")
-    return _in_our_order(values, signal)
+    return _in_our_order(values.ravel(), signal)
 
 
 def _convolved(before: _Linear, node: Any, *, one: bool) -> _Linear:
     if before.synapses is not None:
         raise InputError("follows other weights without neurons between")
-    kernel = np.asarray(node.weight, dtype=np.float64)
+    kernel = _real(node.weight, "weight")
+    if kernel.ndim != (3 if one else 4):
+        raise InputError(f"weights of the shape {kernel.shape}, expected {3 if one else 4} axes")
     if one:
         kernel = kernel[:, :, None, :]
-    size, groups = before.signal.map, int(node.groups)
+    size, (groups,) = before.signal.map, _integers(node.groups, "groups", low=1, count=(1,))
     if before.signal.flat and size.neurons != 1:
         raise InputError("is behind a vector, not a map")
-    if kernel.ndim != 4 or kernel.shape[1] * groups != size.channels:
+    if kernel.shape[1] * groups != size.channels or kernel.shape[0] % groups:
         raise InputError(f"weights of the shape {np.shape(node.weight)} in {groups} groups, the map before has "
                          f"{size.channels} channels")
     whole = np.zeros((kernel.shape[0], size.channels, *kernel.shape[2:]))
@@ -500,11 +550,15 @@ def _convolved(before: _Linear, node: Any, *, one: bool) -> _Linear:
     for group in range(groups):
         out, into = slice(group * each_out, (group + 1) * each_out), slice(group * each_in, (group + 1) * each_in)
         whole[out, into] = kernel[out]
-    down, right = _pair(node.dilation, one=one)
-    spread = np.zeros((*whole.shape[:2], (whole.shape[2] - 1) * down + 1, (whole.shape[3] - 1) * right + 1))
+    down, right = _pair(node.dilation, "dilation", one=one, low=1)
+    stride = _pair(node.stride, "stride", one=one, low=1)
+    extent = ((whole.shape[2] - 1) * down + 1, (whole.shape[3] - 1) * right + 1)
+    padding = _padding(node.padding, extent, one=one)
+    for axis, reach, side, beyond in zip(("height", "width"), extent, size.size, padding, strict=True):
+        if reach > side + 2 * beyond:
+            raise InputError(f"its kernel spans {reach} of the {axis}, the padded map has {side + 2 * beyond}")
+    spread = np.zeros((*whole.shape[:2], *extent))
     spread[:, :, ::down, ::right] = whole
-    stride = _pair(node.stride, one=one)
-    padding = _padding(node.padding, spread.shape[2:], one=one)
     synapses = Conv(inputs=size, channels=spread.shape[0], kernel=(spread.shape[2], spread.shape[3]), stride=stride,
                     padding=padding)
     rows = spread.transpose(2, 3, 1, 0).reshape(-1, spread.shape[0])
@@ -513,9 +567,8 @@ def _convolved(before: _Linear, node: Any, *, one: bool) -> _Linear:
         if np.ptp(by_place, axis=0).max() > 0:
             raise InputError("factors before it differ between the places of a channel, whose weights are shared")
         rows = np.tile(by_place[0], len(rows) // size.channels)[:, None] * rows
-    bias = np.asarray(node.bias, dtype=np.float64)
-    return replace(before, synapses=_behind_pool(before, synapses), weights=rows, gain=None,
-                   bias=np.broadcast_to(bias, (spread.shape[0],)).astype(np.float64))
+    bias = None if node.bias is None else _bias(_real(node.bias, "bias"), spread.shape[0])
+    return replace(before, synapses=_behind_pool(before, synapses), weights=rows, gain=None, bias=bias)
 
 
 def _padding(padding: Any, kernel: tuple[int, ...], *, one: bool) -> tuple[int, int]:
@@ -526,7 +579,7 @@ def _padding(padding: Any, kernel: tuple[int, ...], *, one: bool) -> tuple[int, 
             return kernel[0] // 2, kernel[1] // 2
         raise InputError(f"padding {str(padding)!r} of a kernel of {kernel[0]}x{kernel[1]} is not the same on both "
                          "sides")
-    return (0, _shape(padding)[0]) if one else _pair(padding, one=False)
+    return _pair(padding, "padding", one=one, low=0)
 
 
 def _pooled(before: _Linear, node: Any, *, mean: bool) -> _Linear:
@@ -534,10 +587,12 @@ def _pooled(before: _Linear, node: Any, *, mean: bool) -> _Linear:
         raise InputError("follows weights without neurons between")
     if before.pooled is not None:
         raise InputError("follows another pool; give one of both sizes")
-    size, stride = (_pair(values, one=False) for values in (node.kernel_size, node.stride))
-    if size != stride or size[0] != size[1] or any(_shape(node.padding)):
+    size, stride = (_pair(values, what, one=False, low=1) for values, what in (
+        (node.kernel_size, "kernel_size"), (node.stride, "stride")))
+    padding = _pair(node.padding, "padding", one=False, low=0)
+    if size != stride or size[0] != size[1] or any(padding):
         raise InputError(f"a window of {size[0]}x{size[1]}, stride {stride[0]}x{stride[1]}, padding "
-                         f"{'x'.join(map(str, _shape(node.padding)))}; supported are squares as far apart as they are "
+                         f"{padding[0]}x{padding[1]}; supported are squares as far apart as they are "
                          "large, without padding")
     inputs = before.signal.map
     if inputs.height % size[0] or inputs.width % size[1]:
@@ -593,4 +648,5 @@ def chain_of(graph: Any, *, dt: float | None = None, reset: Reset | None = None)
     InputError
         Something cannot be done; the message names the node.
     """
-    return _Reader(graph, dt=dt, reset=reset).chain()
+    with np.errstate(all="ignore"):     # what is not finite is refused
+        return _Reader(graph, dt=dt, reset=reset).chain()

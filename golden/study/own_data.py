@@ -41,7 +41,7 @@ RANDOM = "random"
 _RANDOM_SAMPLES, _RANDOM_FEWEST = 1_000, 100
 _RANDOM_BYTES = 1 << 29
 """No more memory is taken for random spikes, unless so few samples need it."""
-_MEND = "write train_images, train_labels, test_images and test_labels with numpy.savez"
+_MEND = "write train_images, train_labels, test_images and test_labels, or spikes for images, with numpy.savez"
 _PACKED = "packed_shape"
 """Array that says of packed spike trains what they are: steps, height, width, channels."""
 _SHAPES = {"images": "(count, height, width) or (count, pixels)",
@@ -138,7 +138,7 @@ def _archived(path: Path, arrays: Arrays, part: str) -> tuple[Split, _Shape]:
     if arrays.declared(_PACKED) is not None:
         return _packed(path, arrays, part)
     kinds = {"images": (2, 3), "spikes": (3, 5)}
-    kind = "spikes" if arrays.declared(f"{part}_spikes") is not None else "images"
+    kind = "spikes" if any(arrays.declared(f"{each}_spikes") is not None for each in ("train", "test")) else "images"
     found: dict[str, NDArray[np.integer]] = {}
     for each, dimensions, highest in ((kind, kinds[kind], 1 if kind == "spikes" else CLASSES_MAX - 1),
                                       ("labels", (1,), CLASSES_MAX - 1)):

@@ -83,10 +83,10 @@ def _fraction(weights: NDArray[np.float64], bits: int) -> int:
     return min(range(_FRACTION_MAX, _FRACTION_MIN - 1, -1), key=error)
 
 
-def _clamp(record: RealRecord) -> int:
-    """Thresholds that hold twice what potentials reach, a power of two."""
-    clamp = 2
-    while clamp < 2 * float(np.abs(record.membrane).max(initial=0)) and clamp < _CLAMP_MAX:
+def _clamp(real: RealLayer, record: RealRecord) -> int:
+    """Thresholds that hold twice what potentials reach, and what they are reset to, a power of two."""
+    clamp, reached = 2, 2 * max(float(np.abs(record.membrane).max(initial=0)), abs(real.reset_value))
+    while clamp < reached and clamp < _CLAMP_MAX:
         clamp *= 2
     return clamp
 
@@ -94,7 +94,7 @@ def _clamp(record: RealRecord) -> int:
 def _layer(real: RealLayer, record: RealRecord, *, weight_bits: int) -> tuple[Layer, NDArray[np.int32]]:
     """A layer's contract and integer weights."""
     fraction = _fraction(real.weights, weight_bits)
-    formats = Formats(weight_bits=weight_bits, weight_fraction=fraction, membrane_clamp=_clamp(record))
+    formats = Formats(weight_bits=weight_bits, weight_fraction=fraction, membrane_clamp=_clamp(real, record))
     decays = real.potential_decay not in (0, 1) or real.current_decay is not None
     guard = max(0, _POTENTIAL_FRACTION - fraction) if decays else 0
     one = formats.one << guard
@@ -128,6 +128,11 @@ def quantised(real: RealNetwork, spikes: NDArray[np.bool_], *, weight_bits: int 
     InputError
         The network cannot be declared; the message names the layer.
     """
+    with np.errstate(all="ignore"):     # potentials may run to where no clamp holds them
+        return _quantised(real, spikes, weight_bits)
+
+
+def _quantised(real: RealNetwork, spikes: NDArray[np.bool_], weight_bits: int) -> Quantised:
     records = run(real.layers, spikes)
     layers, weights = [], []
     for each, record in zip(real.layers, records, strict=True):

@@ -50,7 +50,7 @@ class RealLayer:
         if self.weights.shape != self.synapses.weight_shape:
             raise InputError(f"{self.name}: weights {self.weights.shape}, expected {self.synapses.weight_shape}")
         if not np.isfinite(self.weights).all():
-            raise InputError(f"{self.name}: a weight is no finite number")
+            raise InputError(f"node {self.name}: a weight, in units of the threshold, is no finite number")
 
 
 @dataclass(frozen=True, kw_only=True)
