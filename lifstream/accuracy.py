@@ -43,7 +43,6 @@ from lifstream.options import (
     option_groups,
     percent,
     require_file_place,
-    require_fit,
     with_plan,
 )
 
@@ -107,7 +106,7 @@ def train(
     checkpoint = out.with_name(out.name + ".checkpoint")
     output.begin(f"load {chosen.dataset}")
     dataset = load_data(chosen.dataset, data_dir=data_dir, like=chosen.spec)
-    require_fit(chosen.spec, dataset)
+    dataset.require_fit(chosen.spec)
     pictures = pictures_beside(out, chosen.spec)
     trainer, seconds = train_network(chosen, dataset, seed, output, engine=engine, checkpoint=checkpoint,
                                      resume=resume, metrics_file=out.with_suffix(".metrics.jsonl"),
@@ -251,7 +250,7 @@ def evaluate_model(
     source = network.dataset or loaded.dataset
     output.begin(f"load {source}")
     dataset = load_data(source, data_dir=data_dir, like=loaded.network.spec)
-    require_fit(loaded.network.spec, dataset)
+    dataset.require_fit(loaded.network.spec)
     if not 0 <= image < len(dataset.test):
         raise InputError(f"--image: {image} is out of bounds, must be 0..{len(dataset.test) - 1}")
     output.begin("compile")

@@ -37,7 +37,6 @@ from lifstream.options import (
     option_groups,
     percent,
     require_file_place,
-    require_fit,
     said_network,
 )
 
@@ -127,7 +126,7 @@ class PlayOptions:
     def dataset(self, loaded: NamedNetwork) -> Dataset:
         """The images that the network is for."""
         dataset = load_data(loaded.preset.dataset, data_dir=self.data_dir, like=loaded.preset.spec)
-        require_fit(loaded.preset.spec, dataset)
+        dataset.require_fit(loaded.preset.spec)
         return dataset
 
     def count(self, available: int) -> int:

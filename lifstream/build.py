@@ -40,7 +40,6 @@ from lifstream.options import (
     named_model,
     named_preset,
     option_groups,
-    require_fit,
 )
 from lifstream.sim.cosim import Segment
 
@@ -226,7 +225,7 @@ def _speed(network: NamedNetwork, geometry: Geometry, made: Build, data_dir: Pat
     output.begin("measure clock cycles per image")
     try:
         dataset = load_data(network.preset.dataset, data_dir=data_dir, like=network.preset.spec)
-        require_fit(network.preset.spec, dataset)
+        dataset.require_fit(network.preset.spec)
         cycles = _measured_cycles(network, geometry, dataset, output)
     except InputError as error:
         output.say(f"clock cycles per image not measured: {error}")

@@ -37,7 +37,6 @@ from lifstream.options import (
     option_groups,
     percent,
     require_file_place,
-    require_fit,
     with_plan,
 )
 from lifstream.sim.cosim import (
@@ -185,7 +184,7 @@ class CosimImages:
             There is no such data set, its images are of another size, or a number is out of bounds.
         """
         dataset = load_data(source, data_dir=self.data_dir, like=loaded.network.spec)
-        require_fit(loaded.network.spec, dataset)
+        dataset.require_fit(loaded.network.spec)
         available = len(dataset.train if self.train else dataset.test)
         images = self.images if self.images is not None else available if self.train else 100
         for name, value, high in (("--images", images, available), ("--epochs", self.epochs, 10_000),

@@ -17,7 +17,7 @@ from lifstream.golden.contract.flat import NamedRule
 from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.files import is_there, require_place
 from lifstream.golden.model.network import Network
-from lifstream.golden.study.datasets import DATASETS, Dataset
+from lifstream.golden.study.datasets import DATASETS
 from lifstream.golden.study.model_files import Model, find_model, load_model, released_models
 from lifstream.golden.study.own_data import RANDOM, data_name
 from lifstream.golden.study.presets import (
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["DataOption", "DatasetOption", "EpochsOption", "GeometryOptions", "JsonOption", "LanesOption",
            "LayersOption", "ModelArgument", "NamedNetwork", "NetworkOptions", "OptionalModel", "OptionalPreset",
            "RuleOption", "SeedOption", "WeightBitsOption", "described", "named_model", "named_network", "named_preset",
-           "open_model", "option_groups", "percent", "require_file_place", "require_fit", "said_network", "with_plan"]
+           "open_model", "option_groups", "percent", "require_file_place", "said_network", "with_plan"]
 
 OptionalPreset = Annotated[str | None, typer.Option("--preset", help=f"Network: {', '.join(PRESETS)}.")]
 LayersOption = Annotated[str | None, typer.Option(
@@ -316,8 +316,3 @@ def percent(fraction: float) -> str:
 def require_file_place(place: Path) -> None:
     """See to it before hours of work that the result can be written."""
     require_place(place)
-
-
-def require_fit(spec: NetworkSpec, dataset: Dataset) -> None:
-    """Raise InputError when the samples are not those that the network takes, or of more classes."""
-    dataset.require_fit(spec)

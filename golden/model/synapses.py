@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from lifstream.golden.contract.synapses import Synapses
 from lifstream.golden.model.protocols import Block, IntArray
 
 __all__ = ["AugmentedSynapses", "Connections", "DenseSynapses", "StructuredSynapses", "change_weights", "connections",
+           "current_by_position",
            "passed_back", "positions_of", "presynaptic_spikes", "recurrent_weights", "synaptic_current"]
 
 
@@ -67,13 +68,17 @@ def synaptic_current(spikes: NDArray[np.bool_], weights: NDArray[np.int32]) -> I
     -------
     int64 (..., T, n_out).
     """
+    return _summed(spikes, weights).astype(np.int64)
+
+
+def _summed(spikes: NDArray[np.bool_], weights: NDArray[Any]) -> NDArray[np.float64]:
     active = np.flatnonzero(spikes.reshape(-1, spikes.shape[-1]).any(axis=0))
-    current = spikes[..., active].astype(np.float64) @ weights[active].astype(np.float64)
-    return current.astype(np.int64)
+    current: NDArray[np.float64] = spikes[..., active].astype(np.float64) @ weights[active].astype(np.float64)
+    return current
 
 
-def recurrent_weights(synapses: Synapses, weights: NDArray[np.int32]) -> NDArray[np.int32] | None:
-    """Of a layer's weights those between its own neurons, int32 (n_out, n_out); None where it is not recurrent."""
+def recurrent_weights(synapses: Synapses, weights: NDArray[Any]) -> NDArray[Any] | None:
+    """Of a layer's weights those between its own neurons, (n_out, n_out); None where it is not recurrent."""
     return weights[synapses.n_before:synapses.n_before + synapses.n_out] if synapses.recurrent else None
 
 
@@ -155,19 +160,25 @@ def change_weights(synapses: Synapses, weights: NDArray[np.int32], block: Block,
     return visited
 
 
+def current_by_position(synapses: Synapses, spikes: NDArray[np.bool_], weights: NDArray[Any]) -> NDArray[np.float64]:
+    """Synaptic current of any synapses, by their connections alone, float64 (..., T, n_out): exact where the weights
+    are integers, as in :func:`synaptic_current`. Spikes are bool (..., T, n_in)."""
+    table, columns = connections(synapses), weights.shape[1]
+    current = np.zeros((*spikes.shape[:-1], synapses.n_out))
+    order = np.argsort(table.position, kind="stable")
+    ends = np.searchsorted(table.position[order], np.arange(synapses.positions + 1))
+    for position, (start, end) in enumerate(pairwise(ends)):
+        chosen = order[start:end]
+        current[..., position * columns:(position + 1) * columns] = _summed(
+            spikes[..., table.presynaptic[chosen]], weights[table.row[chosen]])
+    return current
+
+
 class StructuredSynapses:
     """Any synapses, by their connections alone."""
 
     def current(self, at: PlacedLayer, spikes: NDArray[np.bool_], weights: NDArray[np.int32]) -> IntArray:
-        table, columns = connections(at.synapses), weights.shape[1]
-        current = np.zeros((*spikes.shape[:-1], at.n_out), dtype=np.int64)
-        order = np.argsort(table.position, kind="stable")
-        ends = np.searchsorted(table.position[order], np.arange(at.synapses.positions + 1))
-        for position, (start, end) in enumerate(pairwise(ends)):
-            chosen = order[start:end]
-            current[..., position * columns:(position + 1) * columns] = synaptic_current(
-                spikes[..., table.presynaptic[chosen]], weights[table.row[chosen]])
-        return current
+        return current_by_position(at.synapses, spikes, weights).astype(np.int64)
 
     def change(self, at: PlacedLayer, weights: NDArray[np.int32], block: Block, changes: IntArray) -> int:
         return change_weights(at.synapses, weights, block, changes, at.weight_range)

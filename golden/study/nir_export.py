@@ -57,14 +57,13 @@ class _Writer:
         self.nodes: dict[str, Any] = {}
         self.edges: list[tuple[str, str]] = []
         self.unreached: dict[str, list[list[float]]] = {}
+        self.last = ""
 
     def chain(self, name: str, node: Any) -> None:
         if self.nodes:
             self.edges.append((self.last, name))
         self.nodes[name] = node
         self.last = name
-
-    last = ""
 
     def graph(self) -> Any:
         spec, nir = self.spec, self.nir

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.neurons import Comparison, Reset
 from lifstream.golden.contract.synapses import Map, Synapses
-from lifstream.golden.model.synapses import connections, presynaptic_spikes
+from lifstream.golden.model.synapses import current_by_position, presynaptic_spikes, recurrent_weights
 
 __all__ = ["RealLayer", "RealNetwork", "RealRecord", "run"]
 
@@ -81,25 +80,12 @@ class RealRecord:
     """Before the reset."""
 
 
-def _current(layer: RealLayer, spikes: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Synaptic current of presynaptic spikes, (count, T, n_in)."""
-    table, columns = connections(layer.synapses), layer.weights.shape[1]
-    current = np.zeros((*spikes.shape[:-1], layer.synapses.n_out))
-    order = np.argsort(table.position, kind="stable")
-    ends = np.searchsorted(table.position[order], np.arange(layer.synapses.positions + 1))
-    for position, (start, end) in enumerate(pairwise(ends)):
-        chosen = order[start:end]
-        current[..., position * columns:(position + 1) * columns] = \
-            spikes[..., table.presynaptic[chosen]].astype(np.float64) @ layer.weights[table.row[chosen]]
-    return current
-
-
 def run_layer(layer: RealLayer, before: NDArray[np.bool_]) -> RealRecord:
     """One layer over samples, given the spikes of the layer before, bool (count, T, n)."""
     synapses = layer.synapses
     silent = np.zeros((*before.shape[:-1], synapses.n_out), dtype=bool)
-    current = _current(layer, presynaptic_spikes(synapses, before, silent))
-    inner = layer.weights[synapses.n_before:synapses.n_before + synapses.n_out] if synapses.recurrent else None
+    current = current_by_position(synapses, presynaptic_spikes(synapses, before, silent), layer.weights)
+    inner = recurrent_weights(synapses, layer.weights)
     spikes, membrane = np.zeros(current.shape, dtype=bool), np.zeros(current.shape)
     potential = np.zeros_like(current[:, 0])
     synaptic = np.zeros_like(potential)

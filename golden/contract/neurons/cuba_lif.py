@@ -50,11 +50,6 @@ class Decay(Declaration):
         """What is left of a value."""
         return (self.numerator * value) >> self.shift
 
-    @property
-    def none(self) -> bool:
-        """Whether nothing decays."""
-        return self.numerator == 1 << self.shift
-
 
 _ALL = Decay(numerator=1, shift=0)
 
