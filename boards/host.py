@@ -33,7 +33,7 @@ from lifstream.golden.model.network import NO_PREDICTION, Network
 from lifstream.golden.model.packets import (
     PacketError,
     Reply,
-    decode_counts,
+    decode_responses,
     decode_state,
     decode_status,
     encode_state,
@@ -94,8 +94,8 @@ class Answer(NamedTuple):
 
     prediction: int
     """Class, or ``NO_PREDICTION`` on a tie."""
-    counts: NDArray[np.int64]
-    """Spike counts of the last layer, int64 (n,)."""
+    responses: NDArray[np.int64]
+    """Spike counts of the last layer's neurons, or what the readout says of their potentials, int64 (n,)."""
 
 
 def open_port(name: str, *, baud: int = BAUD, write_timeout: float = 10.0) -> Port:
@@ -332,7 +332,7 @@ class Board:
         with self._call(command):
             reply = self._command(command, payload)
             tie = reply.status == Status.TIE
-            return Answer(NO_PREDICTION if tie else int(reply.payload[0]), decode_counts(self.spec, reply.payload))
+            return Answer(NO_PREDICTION if tie else int(reply.payload[0]), decode_responses(self.spec, reply.payload))
 
     def _status(self) -> dict[str, int | str]:
         return decode_status(self._command(Command.STATUS).payload)

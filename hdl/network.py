@@ -33,7 +33,8 @@ class Network(wiring.Component):
 
     ``pixels``: ``inputs`` per image, row by row; or ``events``. ``labels``, where weights change: one per image to
     learn from.
-    ``result``: one per image, in order; ``counts`` follow it unless it holds them. ``rate``: right shift from
+    ``result``: one per image, in order; on ``answer`` follows what is told of the last layer's neurons, unless the
+    result holds it. ``rate``: right shift from
     correlation to weight LSBs, of the layer in which it is largest.
     ``reseed``: a pulse sets the generators to ``random_states`` (dropout, then rounding). For each kind of state
     (:class:`lifstream.hdl.registry.StateKind`) three ports: items in, layer by layer, each matrix in row order; a
@@ -70,8 +71,8 @@ class Network(wiring.Component):
         for kind in self.state:
             items = stream.Signature(kind.shape)
             members |= {kind.name: In(items), kind.read: In(1), kind.readback: Out(items)}
-        if self.readout.counts_follow:
-            members["counts"] = Out(self.readout.counts.signature)
+        if self.readout.answer_follows:
+            members["answer"] = Out(self.readout.answer.signature)
         super().__init__(members)
 
     @property
@@ -111,8 +112,10 @@ class Network(wiring.Component):
             connect(m, wiring.flipped(self.labels), readout.labels)
             connect(m, readout.desires, self.layers[-1].desires)
         connect(m, readout.result, wiring.flipped(self.result))
-        if readout.counts_follow:
-            connect(m, readout.counts, wiring.flipped(self.counts))
+        if readout.answer_follows:
+            connect(m, readout.answer, wiring.flipped(self.answer))
+        if "responses" in readout.signature.members:
+            connect(m, self.layers[-1].responses, readout.responses)
         if "fired" in readout.signature.members:
             # Nothing fires behind a layer that does not.
             m.d.comb += readout.fired.eq(self.layers[0].fired)

@@ -19,7 +19,7 @@ __all__ = ["Readout", "ResultLayout"]
 class ResultLayout(data.StructLayout):
     """A sample's result: ``prediction`` is meaningful when ``unique`` is set, that is, when no two
     classes share the largest spike count or total; ``learned`` when a sample to learn from had something to
-    teach; ``counts`` holds every class's spike count, unless counts follow on a stream of their own."""
+    teach; ``counts`` holds every class's spike count, unless the answer follows on a stream of its own."""
 
     def __init__(self, *, classes: int, count_bits: int | None) -> None:
         super().__init__({
@@ -50,8 +50,8 @@ class Readout(wiring.Component):
         The numeric contract.
     """
 
-    counts_follow = False
-    """Whether counts come on a stream of their own, behind the result."""
+    answer_follows = False
+    """Whether what is told of the neurons comes on a stream of its own, behind the result."""
 
     state_items: dict[str, int] = {}
     """Items of each kind of state (:class:`lifstream.hdl.registry.StateKind`) it holds."""

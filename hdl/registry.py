@@ -6,7 +6,7 @@ is a file in each room and a line here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from amaranth.hdl import Shape, signed, unsigned
@@ -16,7 +16,7 @@ from lifstream.golden.contract.input import Events
 from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.contract.neurons import CompetingLif, CubaLif, Lif
 from lifstream.golden.contract.protocol import STATE_ACCESS, Command, item_bytes
-from lifstream.golden.contract.readout import SpikeCounts, Votes
+from lifstream.golden.contract.readout import Potentials, SpikeCounts, Votes
 from lifstream.golden.contract.rules import DesireBackpropagation, Fixed, PairStdp
 from lifstream.golden.contract.synapses import Augmented, Conv, Dense, Local, SumPool
 from lifstream.hdl.encoder import Encoder
@@ -31,10 +31,12 @@ from lifstream.hdl.layer.fetch import EventFetch
 from lifstream.hdl.layer.idle_teaching import IdleTeaching
 from lifstream.hdl.layer.layer import LifLayer, NeuronKind, RuleKind
 from lifstream.hdl.layer.output import SliceCollector
+from lifstream.hdl.layer.potentials import PotentialCollector
 from lifstream.hdl.layer.soft_reset import SoftResetUnit
 from lifstream.hdl.layer.stdp_lanes import StdpLanes
 from lifstream.hdl.layer.stdp_teaching import StdpTeaching
 from lifstream.hdl.layer.targets import TargetFetch
+from lifstream.hdl.potentials import PotentialReadout
 from lifstream.hdl.readout import Readout
 from lifstream.hdl.votes import VoteReadout
 
@@ -88,6 +90,7 @@ PARTS: dict[type[Declaration], Any] = {
     PairStdp: RuleKind(lanes=StdpLanes, teaching=StdpTeaching),
     Fixed: RuleKind(lanes=None, teaching=IdleTeaching),
     SpikeCounts: Readout,
+    Potentials: PotentialReadout,
     Votes: VoteReadout,
 }
 
@@ -96,8 +99,10 @@ def make_layer(*, spec: NetworkSpec, geometry: Geometry, layer: int) -> LifLayer
     """A layer of the network."""
     at = spec.at(layer)
     synapses = at.synapses.synapses if isinstance(at.synapses, Augmented) else at.synapses
-    return LifLayer(at=at, geometry=geometry.layer(spec, layer), neuron=PARTS[type(at.neuron)],
-                    rule=PARTS[type(at.rule)], fetch=PARTS[type(synapses)])
+    neuron: NeuronKind = PARTS[type(at.neuron)]
+    if at.last and isinstance(spec.readout, Potentials):
+        neuron = replace(neuron, emission=PotentialCollector)
+    return LifLayer(at=at, geometry=geometry.layer(spec, layer), neuron=neuron, rule=PARTS[type(at.rule)], fetch=PARTS[type(synapses)])
 
 
 def make_input(*, spec: NetworkSpec, geometry: Geometry) -> Encoder | EventInput:
@@ -107,9 +112,9 @@ def make_input(*, spec: NetworkSpec, geometry: Geometry) -> Encoder | EventInput
     return Encoder(pixels=spec.inputs, steps=spec.steps, pixels_per_clock=geometry.pixels_per_clock)
 
 
-def readout_class(spec: NetworkSpec) -> type[Readout | VoteReadout]:
+def readout_class(spec: NetworkSpec) -> type[Readout | PotentialReadout | VoteReadout]:
     """The component behind the last layer."""
-    component: type[Readout | VoteReadout] = PARTS[type(spec.readout)]
+    component: type[Readout | PotentialReadout | VoteReadout] = PARTS[type(spec.readout)]
     return component
 
 

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from string import Template
 from typing import Any
 
-from lifstream.golden.contract.protocol import Command, Exchange, Status
+from lifstream.golden.contract.input import Events
+from lifstream.golden.contract.network import NetworkSpec
+from lifstream.golden.contract.protocol import Command, Exchange, Status, response_bytes
 from lifstream.hdl.host.axi import AXI_VERSION
 from lifstream.hdl.names import comment
 
@@ -247,8 +249,8 @@ $transfers
 $script
     if (answer[1] == 8'h$tie) $$write("$name: no prediction, a tie");
     else $$write("$name: prediction %0d", answer[2]);
-    $$write("; $shown $label; spike counts");
-    for (neuron = 0; neuron < $neurons; neuron = neuron + 1) $$write(" %0d", $count);
+    $$write("; $shown $label; ${response}s");
+    for (neuron = 0; neuron < $neurons; neuron = neuron + 1) $$write(" %0d", $told);
     $$write("\\n");
     if (errors == 0) begin
       $$display("PASS: every answer is the golden model's");
@@ -316,14 +318,15 @@ def write_bench(description: dict[str, Any], exchanges: Sequence[Exchange], *, l
     outputs = [port for port in description["ports"] if port["direction"] == "out"]
     declarations = [f"  reg {_range(port['width'])}{port['name']} = {int(port['name'] == 'rst')};\n" for port in inputs]
     declarations += [f"  wire {_range(port['width'])}{port['name']};\n" for port in outputs]
-    width = -(-description["spec"]["steps"].bit_length() // 8)  # bytes of a spike count
-    count = [f"answer[3 + {width} * neuron + {byte}]" for byte in range(width)]
+    spec = NetworkSpec.from_json(description["spec"])
+    width = response_bytes(spec)
+    told = ", ".join(f"answer[3 + {width} * neuron + {byte}]" for byte in reversed(range(width)))
     return _BENCH.substitute(
         name=name, about=comment(about), clock=clock, declarations="".join(declarations),
         connections=", ".join(f".{port['name']}({port['name']})" for port in description["ports"]),
         word=_WORD, word_msb=8 * _WORD - 1, word_end=_WORD - 1, last=-(-len(content) // _WORD) - 1,
         packets=_words(content), transfers=transfers, longest=max(len(reply) for _, reply in exchanges) - 1,
         reset=release, script="\n".join(script), tie=f"{Status.TIE:02x}", label=label,
-        neurons=(len(exchanges[-1].reply) - 3) // width, count=f"{{{', '.join(reversed(count))}}}",
-        shown="image of a" if description["spec"].get("input", {}).get("kind") != "events" else "sample of class",
+        neurons=spec.responding, told=f"$signed({{{told}}})" if spec.response_range[0] < 0 else f"{{{told}}}",
+        response=spec.readout.response, shown="sample of class" if isinstance(spec.input, Events) else "image of a",
         limit=_clock_limit(description, len(content)))

@@ -23,11 +23,11 @@ class VoteReadout(wiring.Component):
 
     After a sample to learn from, which takes a label from ``labels``, one item on ``desires`` says whether the
     prediction is to be unlearnt (with a reward, when it is not the label) and whether any neuron fired at all.
-    After the result follow the spike counts of all neurons, on ``counts``. After reset the memory of counts is
+    After the result follow the spike counts of all neurons, on ``answer``. After reset the memory of counts is
     cleared, a neuron per clock; events wait for it.
 
     Latency: ``classes + 1`` clocks from a sample's end to what it teaches; the result follows. Throughput: one
-    event per clock; events wait during the scan and until the counts are taken. ``classes`` adders of the
+    event per clock; events wait during the scan and until the answer is taken. ``classes`` adders of the
     totals' width. No multiplier. Memory: ``n x classes x W`` bits of votes, ``n`` spike counts.
 
     Parameters
@@ -36,8 +36,8 @@ class VoteReadout(wiring.Component):
         The numeric contract.
     """
 
-    counts_follow = True
-    """Whether counts come on a stream of their own, behind the result."""
+    answer_follows = True
+    """Whether what is told of the neurons comes on a stream of its own, behind the result."""
 
     def __init__(self, *, spec: NetworkSpec) -> None:
         self._spec = spec
@@ -48,7 +48,7 @@ class VoteReadout(wiring.Component):
             "labels": In(stream.Signature(label_layout(spec))),
             "desires": Out(stream.Signature(DesireLayout(spec))),
             "result": Out(stream.Signature(ResultLayout(classes=spec.classes, count_bits=None))),
-            "counts": Out(stream.Signature(unsigned(spec.count_bits))),
+            "answer": Out(stream.Signature(unsigned(spec.count_bits))),
             "weights": In(weight),      # votes, row by row; then from the start
             "read": In(1),              # pulse: send all votes on `readback`
             "readback": Out(weight),
@@ -113,9 +113,9 @@ class VoteReadout(wiring.Component):
                     with m.Case(EventKind.SAMPLE_END):
                         m.next = "SETTLE"
             self._decide(m, totals, scan, learning, adding)
-            with m.State("COUNTS"):
-                m.d.comb += self.counts.valid.eq(1)
-                with m.If(self.counts.ready):
+            with m.State("ANSWER"):
+                m.d.comb += self.answer.valid.eq(1)
+                with m.If(self.answer.ready):
                     m.d.comb += clearing.eq(1)
                     m.d.sync += scan.eq(scan + 1)
                     with m.If(scan == neurons - 1):
@@ -173,9 +173,9 @@ class VoteReadout(wiring.Component):
             shape=self._spec.count_bits, depth=max(2, self._spec.responding), init=[])
         note, noted = responses.write_port(), responses.read_port(domain="comb")
         m.d.comb += [
-            noted.addr.eq(Mux(self.counts.valid | clearing, scan, self.spikes.p.neuron)),
+            noted.addr.eq(Mux(self.answer.valid | clearing, scan, self.spikes.p.neuron)),
             note.addr.eq(noted.addr), note.data.eq(Mux(clearing, 0, noted.data + 1)), note.en.eq(spike | clearing),
-            self.counts.payload.eq(noted.data),
+            self.answer.payload.eq(noted.data),
         ]
 
     def _decide(self, m: Module, totals: list[Signal], scan: Signal, learning: Signal, adding: Signal) -> None:
@@ -219,4 +219,4 @@ class VoteReadout(wiring.Component):
         with m.State("RESULT"):
             m.d.comb += self.result.valid.eq(1)
             with m.If(self.result.ready):
-                m.next = "COUNTS"
+                m.next = "ANSWER"

@@ -191,7 +191,7 @@ def _connected(place: _Place) -> Iterator[Any]:
 
 def _differ(answer: Any, expected: Any) -> bool:
     """Whether a board's answer is not the golden model's."""
-    return bool((answer.counts != expected.counts).any() or answer.prediction != expected.prediction)
+    return bool((answer.responses != expected.responses).any() or answer.prediction != expected.prediction)
 
 
 @app.command()

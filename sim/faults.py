@@ -153,7 +153,7 @@ def plant_captured(captured: Captured, fault: Fault, seed: int) -> Captured:
         case Fault.MEMBRANE:
             return replace(captured, membranes=turned_in_one(captured.membranes))
         case Fault.COUNT:
-            return replace(captured, counts=turned(captured.counts))
+            return replace(captured, responses=turned(captured.responses))
         case Fault.PREDICTION:
             return replace(captured, predictions=turned(captured.predictions))
         case Fault.DESIRE:

@@ -102,8 +102,8 @@ class Captured:
     """Per layer (images, T, n), 0 or 1."""
     membranes: tuple[NDArray[np.int64], ...]
     """Per layer (images, T, n): after integration, before the reset."""
-    counts: NDArray[np.int64]
-    """(images, neurons of the last layer)."""
+    responses: NDArray[np.int64]
+    """(images, neurons of the last layer): what the answers say of them."""
     predictions: NDArray[np.int64]
     """(images,), -1 for a tie."""
     desires: tuple[CapturedDesire, ...] = ()
@@ -154,7 +154,7 @@ def label_mismatches(expected: NDArray[np.int32], got: NDArray[np.int32], *, ima
 
 
 def mismatches(golden: ForwardRecord, captured: Captured, *, first_image: int = 0,
-               desires: Sequence[CapturedDesire] = ()) -> list[Divergence]:
+               desires: Sequence[CapturedDesire] = (), response_is: str = "spike count") -> list[Divergence]:
     """The first mismatches of a batch: by image, then step, then along the data path and back, then by neuron.
 
     Parameters
@@ -166,6 +166,8 @@ def mismatches(golden: ForwardRecord, captured: Captured, *, first_image: int = 
     desires
         The golden model's desires of each layer; errors are compared for the output layer, the only
         one whose desires carry them.
+    response_is
+        What an answer says of a neuron of the last layer.
     """
     found: list[tuple[tuple[int, int, int], Divergence]] = []
     for order, (layer, quantity, expected, got) in enumerate(_stages(golden, captured)):
@@ -175,10 +177,10 @@ def mismatches(golden: ForwardRecord, captured: Captured, *, first_image: int = 
                 image=first_image + image, step=step, layer=layer, quantity=quantity, neuron=neuron,
                 expected=int(expected[index]), got=int(got[index]))))
     last_step = golden.input_spikes.shape[-2]
-    for index in _unequal(golden.counts, captured.counts):
+    for index in _unequal(golden.responses, captured.responses):
         found.append(((index[0], last_step, 0), Divergence(
-            image=first_image + index[0], step=None, layer=None, quantity="spike count", neuron=index[1],
-            expected=int(golden.counts[index]), got=int(captured.counts[index]))))
+            image=first_image + index[0], step=None, layer=None, quantity=response_is, neuron=index[1],
+            expected=int(golden.responses[index]), got=int(captured.responses[index]))))
     for index in _unequal(golden.prediction, captured.predictions):
         found.append(((index[0], last_step, 1), Divergence(
             image=first_image + index[0], step=None, layer=None, quantity="prediction", neuron=None,

@@ -14,7 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifstream.golden.contract.errors import InputError
-from lifstream.golden.contract.protocol import COUNTERS, STATE_ACCESS, Command, Status, reply_bytes, sample_command
+from lifstream.golden.contract.protocol import (
+    COUNTERS,
+    STATE_ACCESS,
+    Command,
+    Status,
+    reply_bytes,
+    response_bytes,
+    sample_command,
+)
 from lifstream.golden.contract.rules import Magnitude
 from lifstream.golden.model.draws import DrawGenerator
 from lifstream.golden.model.learning import LearnRecord, learn
@@ -22,7 +30,7 @@ from lifstream.golden.model.network import Network
 from lifstream.golden.model.packets import (
     PacketError,
     Reply,
-    decode_counts,
+    decode_responses,
     decode_replies,
     decode_state,
     decode_status,
@@ -276,10 +284,12 @@ class _Session:
                 if word < 0:    # the position has not been served
                     return None, path
                 word += place
-            case "spike" | "prediction":  # a count's byte, behind command, status and prediction
+            case _ if found.quantity in ("prediction", self.spec.readout.response):
+                # A response's first byte, behind command, status and prediction.
                 _, cycles = self.driver.output("replies")
                 clocks = self.driver.go_clock + cycles
-                word = image * (2 + reply_bytes(self.spec, Command.INFER)) + (2 if found.neuron is None else 3 + neuron)
+                place = 2 if found.neuron is None else 3 + response_bytes(self.spec) * neuron
+                word = image * (2 + reply_bytes(self.spec, Command.INFER)) + place
                 path = REPLIES
             case "desire":
                 tap = self._taps("desires")[layer]
@@ -326,15 +336,16 @@ class _Session:
         trains = self._trains(count)
         captured = Captured(
             input_spikes=trains[0], spikes=tuple(trains[1:]), membranes=tuple(self._membranes(count)),
-            counts=decode_counts(spec, payloads), predictions=predictions,
+            responses=decode_responses(spec, payloads), predictions=predictions,
             desires=tuple(self._desires(count, masks)) if rate_shift is not None and self.has_desires else ())
         if self.fault is not None and self.played == 0:
             captured = plant_captured(captured, self.fault, self.seed)
         if any(tap["magnitude"] == Magnitude.GRADED for tap in self._taps("desires")):  # errors do not travel
             desires = [desire._replace(error=np.zeros_like(desire.error)) for desire in desires]
-        found = self._located(mismatches(golden, captured, first_image=self.played, desires=desires),
+        found = self._located(mismatches(golden, captured, first_image=self.played, desires=desires,
+                                          response_is=spec.readout.response),
                               first_image=self.played)
-        self.responses.append((golden.counts, captured.counts))
+        self.responses.append((golden.responses, captured.responses))
         self.played += count
         self.predictions += predictions.tolist()
         counted = {name: value for name, value in self.status.items() if name not in ("spec_digest", "rate_shift")}
@@ -469,7 +480,7 @@ def _stack(records: list[ForwardRecord]) -> ForwardRecord:
     inputs = tuple(np.array([record.inputs[index] for record in records]) for index in range(len(layers)))
     return ForwardRecord(input_spikes=np.array([record.input_spikes for record in records]), layers=layers,
                          inputs=inputs,
-                         counts=np.array([record.counts for record in records]),
+                         responses=np.array([record.responses for record in records]),
                          prediction=np.array([record.prediction for record in records]))
 
 

@@ -24,7 +24,7 @@ from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.formats import Formats, Overflow, Rounding, signed_bits, unsigned_bits
 from lifstream.golden.contract.input import Events, Input
 from lifstream.golden.contract.neurons import Neuron
-from lifstream.golden.contract.readout import CLASSES_MAX, Readout, SpikeCounts
+from lifstream.golden.contract.readout import CLASSES_MAX, Potentials, Readout, Votes
 from lifstream.golden.contract.rules import Rule
 from lifstream.golden.contract.state import Lifetime, StateArray
 from lifstream.golden.contract.synapses import Synapses
@@ -284,18 +284,29 @@ class NetworkSpec(Declaration):
                                  "at most 48 are supported")
         if self.layers[-1].neuron.dropout:
             raise InputError(f"layers[{len(self.layers) - 1}].neuron.dropout: the last layer has no dropout, give 0")
-        if not isinstance(self.readout, wanted := self.layers[0].rule.readout):
-            raise InputError(f"readout: {self.readout.kind}, but with the rule {self.layers[0].rule.kind} the last "
-                             f"layer is taught by {wanted.kind}")
-        if isinstance(self.input, Events) and not isinstance(self.readout, SpikeCounts):
-            raise InputError(f"input: {self.input.kind} go with the readout counts, not {self.readout.kind}; give "
-                             "pixels")
+        self._check_readout()
         require_integer("readout: classes", self.classes, 1, CLASSES_MAX)
         self.layers[0].rule.check_network(tuple(layer.rule for layer in self.layers))
         low, high = self.rate_shift_range
         if low > high:
             raise InputError("layers: no learning rate is within what the updates of all of them can make; bring their "
                              "weight_fraction and trace_fraction closer together")
+
+    def _check_readout(self) -> None:
+        """Raise InputError where the readout does not go with the other parts."""
+        readout, rule, last = self.readout, self.layers[0].rule, self.layers[-1]
+        if not isinstance(readout, rule.readouts):
+            raise InputError(f"readout: {readout.kind}, but with the rule {rule.kind} the last layer is "
+                             f"{'taught' if rule.learns else 'read'} by {' or '.join(each.kind for each in rule.readouts)}")
+        if isinstance(self.input, Events) and isinstance(readout, Votes):
+            raise InputError(f"input: {self.input.kind} go with no readout {readout.kind}; give pixels")
+        by_potential = isinstance(readout, Potentials)
+        for index, layer in enumerate(self.layers):
+            if not layer.neuron.fires and not (by_potential and layer is last):
+                raise InputError(f"layers[{index}].neuron: never fires, so nothing is behind it; have the last layer "
+                                 "alone of such neurons, and the readout potentials")
+        if by_potential and not last.synapses.all_to_all:
+            raise InputError(f"readout: potentials, of {last.synapses.kind} synapses; give the last layer dense ones")
 
     @property
     def learns(self) -> bool:
@@ -325,8 +336,19 @@ class NetworkSpec(Declaration):
 
     @property
     def responding(self) -> int:
-        """Neurons of the last layer, whose spike counts are the network's answer to an image."""
+        """Neurons of the last layer, whose spike counts or potentials are the network's answer to a sample."""
         return self.layers[-1].n_out
+
+    @cached_property
+    def response_range(self) -> tuple[int, int]:
+        """Smallest and largest number that an answer says of such a neuron (inclusive)."""
+        return self.readout.response_range(membrane=self.placed[-1].membrane_range, steps=self.steps)
+
+    @property
+    def response_bits(self) -> int:
+        """Width of such a number."""
+        low, high = self.response_range
+        return signed_bits(low, high) if low < 0 else unsigned_bits(high)
 
     @property
     def classes(self) -> int:

@@ -20,7 +20,7 @@ from lifstream.golden.contract.network import NetworkSpec
 __all__ = ["BAUD", "COUNTERS", "COUNTER_BYTES", "CRC_BYTES", "END", "ESCAPE", "ESCAPED_END", "ESCAPED_ESCAPE",
            "EVENT_BYTES", "KIND_SHIFT", "LAST", "PAYLOAD_MAX", "SAMPLE_COMMANDS", "SEQUENCE_MASK", "STATE_ACCESS",
            "THRESHOLD_BYTES", "Command", "Exchange", "FrameKind", "StateAccess", "Status", "command_bytes",
-           "commands_of", "count_bytes", "item_bytes", "reply_bytes", "sample_command"]
+           "commands_of", "item_bytes", "reply_bytes", "response_bytes", "sample_command"]
 
 COUNTER_BYTES = 6
 """Bytes of each counter in the reply to STATUS."""
@@ -73,7 +73,8 @@ class Command(enum.IntEnum):
 
     INFER = 0x01
     """Networks of pixels only. Payload: one byte per pixel. Reply: prediction, spike counts of the last layer's
-    neurons, a byte each, or two where there are more than 255 steps."""
+    neurons, a byte each, or two where there are more than 255 steps; with the readout ``potentials``, the statistic of
+    each neuron's potentials, signed, of as many bytes as its range needs."""
     TRAIN = 0x02
     """Networks of pixels that learn only. Payload: label, then one byte per pixel. Reply: as INFER; the weights may
     still be changing, and whatever comes next waits for that."""
@@ -168,9 +169,9 @@ def item_bytes(spec: NetworkSpec, name: str) -> int:
     return fixed if fixed is not None else max(-(-array.bits // 8) for array in spec.learnt_state[name])
 
 
-def count_bytes(spec: NetworkSpec) -> int:
-    """Bytes of a spike count in an answer."""
-    return -(-spec.count_bits // 8)
+def response_bytes(spec: NetworkSpec) -> int:
+    """Bytes of a neuron's spike count, or number of its potentials, in an answer."""
+    return -(-spec.response_bits // 8)
 
 
 def _state_bytes(spec: NetworkSpec, name: str) -> int:
@@ -199,6 +200,6 @@ def command_bytes(spec: NetworkSpec, command: Command) -> int:
 def reply_bytes(spec: NetworkSpec, command: Command) -> int:
     """Bytes of a successful reply's payload."""
     reads = {STATE_ACCESS[name].read: _state_bytes(spec, name) for name in spec.learnt_state}
-    answer = 1 + count_bytes(spec) * spec.responding
+    answer = 1 + response_bytes(spec) * spec.responding
     fixed = {**dict.fromkeys(SAMPLE_COMMANDS, answer), Command.STATUS: 9 + COUNTER_BYTES * len(COUNTERS)}
     return (fixed | reads).get(command, 0)

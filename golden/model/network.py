@@ -136,9 +136,11 @@ class Network:
             records.append(neuron_model(at.neuron).run(at, current, phase=phase, kept=mask, state=state))
             inputs.append(presynaptic_spikes(synapses, spikes, records[-1].spikes))
             spikes = records[-1].spikes
-        scores = readout_model(spec.readout).scores(spec, spikes, self.readout_state)
+        readout = readout_model(spec.readout)
+        responses = readout.responses(spec, records[-1])
+        scores = readout.scores(responses, self.readout_state)
         return ForwardRecord(input_spikes=input_spikes, layers=tuple(records), inputs=tuple(inputs),
-                             counts=spikes.sum(axis=-2, dtype=np.int64), prediction=unique_maximum(scores))
+                             responses=responses, prediction=unique_maximum(scores))
 
     def encode(self, images: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Spike trains of samples, uint8 (..., bytes) to bool (..., T, inputs): of images, or packed ones."""

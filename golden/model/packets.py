@@ -17,14 +17,14 @@ from lifstream.golden.contract.protocol import (
     STATE_ACCESS,
     Command,
     Status,
-    count_bytes,
     item_bytes,
     reply_bytes,
+    response_bytes,
     sample_command,
 )
 from lifstream.golden.model.encoder import unpacked
 
-__all__ = ["PacketError", "Reply", "decode_counts", "decode_replies", "decode_state", "decode_status", "encode_state",
+__all__ = ["PacketError", "Reply", "decode_replies", "decode_responses", "decode_state", "decode_status", "encode_state",
            "event_bytes", "expect", "image_packets", "packet", "sample_packets"]
 
 LAST = 0x100
@@ -84,10 +84,7 @@ def encode_state(spec: NetworkSpec, name: str, arrays: Sequence[NDArray[np.integ
 def decode_state(spec: NetworkSpec, name: str, payload: NDArray[np.int64]) -> list[NDArray[Any]]:
     """The inverse of :func:`encode_state`: matrices int32, vectors int64."""
     width = item_bytes(spec, name)
-    raw = payload.reshape(-1, width)
-    values = (raw << (8 * np.arange(width))).sum(axis=1)
-    if STATE_ACCESS[name].signed:
-        values = np.where(raw[:, -1] >= 0x80, values - (1 << (8 * width)), values)
+    values = _numbers(payload.reshape(-1, width), signed=STATE_ACCESS[name].signed)
     found, start = [], 0
     for array in spec.learnt_state[name]:
         part = values[start:start + array.size].reshape(array.shape)
@@ -124,12 +121,20 @@ def decode_replies(words: NDArray[np.int64], cycles: NDArray[np.int64]) -> list[
     return replies
 
 
-def decode_counts(spec: NetworkSpec, payload: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Spike counts, int64 (..., responding), of payloads, (..., bytes), of answers to samples, predictions first."""
-    width = count_bytes(spec)
-    counts: NDArray[np.int64] = (payload[..., 1:].reshape(*payload.shape[:-1], -1, width)
-                                 << (8 * np.arange(width))).sum(axis=-1)
-    return counts
+def decode_responses(spec: NetworkSpec, payload: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Spike counts, or numbers of potentials, int64 (..., responding), of payloads, (..., bytes), of answers to samples,
+    predictions first."""
+    width = response_bytes(spec)
+    raw = payload[..., 1:].reshape(*payload.shape[:-1], -1, width)
+    return _numbers(raw, signed=spec.response_range[0] < 0)
+
+
+def _numbers(raw: NDArray[np.int64], *, signed: bool) -> NDArray[np.int64]:
+    """Numbers of little-endian bytes along the last axis, 8 at most."""
+    width = raw.shape[-1]
+    top = raw[..., -1] - 0x100 * ((raw[..., -1] >= 0x80) if signed else 0)
+    values: NDArray[np.int64] = (raw[..., :-1] << (8 * np.arange(width - 1))).sum(axis=-1) + (top << 8 * (width - 1))
+    return values
 
 
 def expect(reply: Reply, spec: NetworkSpec, command: Command) -> Reply:

@@ -30,6 +30,11 @@ class LayerRecord(NamedTuple):
     """Firing threshold that was in force, in weight LSBs: an integer; of competing neurons int64 (..., n), at the
     sample's end."""
 
+    def spike_counts(self) -> IntArray:
+        """Spikes of each neuron over the sample, int64 (..., n_out)."""
+        counts: IntArray = self.spikes.sum(axis=-2, dtype=np.int64)
+        return counts
+
 
 @dataclass(frozen=True, kw_only=True)
 class ForwardRecord:
@@ -41,10 +46,16 @@ class ForwardRecord:
     """One record per layer."""
     inputs: tuple[NDArray[np.bool_], ...]
     """Presynaptic spikes of each layer, bool (..., T, n_in)."""
-    counts: IntArray
-    """int64 (..., responding): spike counts n_i of the last layer."""
+    responses: IntArray
+    """int64 (..., responding): what the answer says of each neuron of the last layer, its spike count or a statistic of
+    its potentials."""
     prediction: IntArray
     """int64 (...): class, or ``NO_PREDICTION``."""
+
+    @property
+    def counts(self) -> IntArray:
+        """int64 (..., responding): spike counts n_i of the last layer."""
+        return self.layers[-1].spike_counts()
 
     def spike_totals(self) -> IntArray:
         """Spikes of the input and of each layer over the sample, int64 (..., layers + 1)."""
@@ -124,10 +135,13 @@ class NeuronModel(Protocol):
 
 
 class ReadoutModel(Protocol):
-    """How spikes become an answer."""
+    """How what the last layer does becomes an answer."""
 
-    def scores(self, spec: NetworkSpec, spikes: NDArray[np.bool_], state: Sequence[NDArray[Any]]) -> IntArray:
-        """A score per class, int64 (..., classes), from the last layer's spikes, bool (..., T, n), and its arrays."""
+    def responses(self, spec: NetworkSpec, last: LayerRecord) -> IntArray:
+        """What the answer says of each neuron of the last layer, int64 (..., responding)."""
+
+    def scores(self, responses: IntArray, state: Sequence[NDArray[Any]]) -> IntArray:
+        """A score per class, int64 (..., classes), from the responses and the readout's arrays."""
 
     def initial(self, spec: NetworkSpec) -> list[NDArray[np.int32]]:
         """Its arrays before learning."""

@@ -1,4 +1,4 @@
-"""Readouts: spikes of the last layer become a score per class."""
+"""Readouts: what the last layer's neurons do becomes a number each, and those a score per class."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.network import NetworkSpec
-from lifstream.golden.contract.readout import Votes
-from lifstream.golden.model.protocols import IntArray
+from lifstream.golden.contract.readout import Potentials, Statistic, Votes
+from lifstream.golden.model.protocols import IntArray, LayerRecord
 
-__all__ = ["NO_PREDICTION", "SpikeCountReadout", "VoteReadout", "assign_votes", "neuron_labels", "unique_maximum"]
+__all__ = ["NO_PREDICTION", "PotentialReadout", "SpikeCountReadout", "VoteReadout", "assign_votes", "neuron_labels",
+           "unique_maximum"]
 
 NO_PREDICTION = -1
 """The answer when several classes share the largest score."""
@@ -35,20 +36,41 @@ def unique_maximum(scores: IntArray) -> IntArray:
 class SpikeCountReadout:
     """The model of :class:`lifstream.golden.contract.readout.SpikeCounts`."""
 
-    def scores(self, spec: NetworkSpec, spikes: NDArray[np.bool_], state: Sequence[NDArray[Any]]) -> IntArray:
-        counts: IntArray = spikes.sum(axis=-2, dtype=np.int64)
-        return counts
+    def responses(self, spec: NetworkSpec, last: LayerRecord) -> IntArray:
+        return last.spike_counts()
+
+    def scores(self, responses: IntArray, state: Sequence[NDArray[Any]]) -> IntArray:
+        return responses
 
     def initial(self, spec: NetworkSpec) -> list[NDArray[np.int32]]:
         return []
 
 
+class PotentialReadout(SpikeCountReadout):
+    """The model of :class:`lifstream.golden.contract.readout.Potentials`."""
+
+    def responses(self, spec: NetworkSpec, last: LayerRecord) -> IntArray:
+        assert isinstance(spec.readout, Potentials)
+        potentials: IntArray
+        match spec.readout.statistic:
+            case Statistic.MAXIMUM:
+                potentials = last.membrane.max(axis=-2)
+            case Statistic.MEAN:
+                potentials = last.membrane.sum(axis=-2)
+            case Statistic.LAST:
+                potentials = last.membrane[..., -1, :]
+        return potentials
+
+
 class VoteReadout:
     """The model of :class:`lifstream.golden.contract.readout.Votes`."""
 
-    def scores(self, spec: NetworkSpec, spikes: NDArray[np.bool_], state: Sequence[NDArray[Any]]) -> IntArray:
+    def responses(self, spec: NetworkSpec, last: LayerRecord) -> IntArray:
+        return last.spike_counts()
+
+    def scores(self, responses: IntArray, state: Sequence[NDArray[Any]]) -> IntArray:
         (votes,) = state
-        totals: IntArray = spikes.sum(axis=-2, dtype=np.int64) @ votes.astype(np.int64)
+        totals: IntArray = responses @ votes.astype(np.int64)
         return totals
 
     def initial(self, spec: NetworkSpec) -> list[NDArray[np.int32]]:

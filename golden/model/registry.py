@@ -10,14 +10,14 @@ from typing import Any
 
 from lifstream.golden.contract.declaration import Declaration
 from lifstream.golden.contract.neurons import CompetingLif, CubaLif, Lif, Neuron
-from lifstream.golden.contract.readout import Readout, SpikeCounts, Votes
+from lifstream.golden.contract.readout import Potentials, Readout, SpikeCounts, Votes
 from lifstream.golden.contract.rules import DesireBackpropagation, Fixed, PairStdp, Rule
 from lifstream.golden.contract.synapses import Augmented, Conv, Dense, Local, SumPool, Synapses
 from lifstream.golden.model.neurons.competing import CompetingNeurons
 from lifstream.golden.model.neurons.cuba_lif import CUBA_LIF
 from lifstream.golden.model.neurons.lif import LIF
 from lifstream.golden.model.protocols import LearningRule, NeuronModel, ReadoutModel, SynapsesModel
-from lifstream.golden.model.readouts import SpikeCountReadout, VoteReadout
+from lifstream.golden.model.readouts import PotentialReadout, SpikeCountReadout, VoteReadout
 from lifstream.golden.model.rules.desire import DesireModel
 from lifstream.golden.model.rules.fixed import FixedModel
 from lifstream.golden.model.rules.stdp import StdpModel
@@ -38,6 +38,7 @@ MODELS: dict[type[Declaration], Any] = {
     PairStdp: StdpModel(),
     Fixed: FixedModel(),
     SpikeCounts: SpikeCountReadout(),
+    Potentials: PotentialReadout(),
     Votes: VoteReadout(),
 }
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lifstream.golden.contract.input import Events
 from lifstream.golden.contract.network import NetworkSpec
-from lifstream.golden.contract.protocol import STATE_ACCESS, Exchange, Status, count_bytes, sample_command
+from lifstream.golden.contract.protocol import STATE_ACCESS, Exchange, Status, response_bytes, sample_command
 from lifstream.golden.model.network import Network
 from lifstream.golden.model.packets import encode_state, packet, sample_packets
 from lifstream.golden.study.datasets import load_dataset
@@ -63,5 +63,6 @@ def example_exchanges(network: Network, sample: NDArray[np.uint8]) -> list[Excha
     tie = int(record.prediction) < 0
     reply = [sample_command(spec, learn=False), Status.TIE if tie else Status.OK,
              0xFF if tie else int(record.prediction)]
-    counts = b"".join(count.to_bytes(count_bytes(spec), "little") for count in record.counts.tolist())
-    return [*exchanges, Exchange(_bytes(sample_packets(spec, sample[None], None)), bytes(reply) + counts)]
+    responses = b"".join(number.to_bytes(response_bytes(spec), "little", signed=spec.response_range[0] < 0)
+                         for number in record.responses.tolist())
+    return [*exchanges, Exchange(_bytes(sample_packets(spec, sample[None], None)), bytes(reply) + responses)]

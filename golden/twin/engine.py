@@ -19,6 +19,7 @@ from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.formats import PIXEL_MAX, Overflow, Phase
 from lifstream.golden.contract.input import Events
 from lifstream.golden.contract.network import NetworkSpec, PlacedLayer
+from lifstream.golden.contract.readout import Potentials, Statistic
 from lifstream.golden.contract.rules import DesireBackpropagation, Fixed, PairStdp, Rule
 from lifstream.golden.contract.state import Lifetime
 from lifstream.golden.model.draws import DrawGenerator, SampleDraws
@@ -62,8 +63,8 @@ class Outcome:
     """True where there was something to learn; all False when only classified."""
     updates: NDArray[np.int64]
     """Weights visited by the update."""
-    responses: NDArray[np.uint16]
-    """Spike counts of the last layer, (count, responding)."""
+    responses: NDArray[np.int64]
+    """What the answer says of the last layer's neurons, (count, responding): spike counts, or of potentials."""
 
     @staticmethod
     def empty(count: int, spec: NetworkSpec) -> Outcome:
@@ -71,7 +72,7 @@ class Outcome:
         return Outcome(predictions=np.empty(count, dtype=np.int64),
                        spikes=np.empty((count, len(spec.layers) + 1), dtype=np.int64),
                        learned=np.zeros(count, dtype=np.bool_), updates=np.zeros(count, dtype=np.int64),
-                       responses=np.empty((count, spec.responding), dtype=np.uint16))
+                       responses=np.empty((count, spec.responding), dtype=np.int64))
 
     @staticmethod
     def joined(parts: Sequence[Outcome]) -> Outcome:
@@ -125,7 +126,7 @@ class Runner:
             record = self.network.classify(images)
             outcome.predictions[:] = record.prediction
             outcome.spikes[:] = record.spike_totals()
-            outcome.responses[:] = record.counts
+            outcome.responses[:] = record.responses
         return outcome
 
     def learn(self, images: NDArray[np.uint8], labels: NDArray[np.uint8], *, rate_shift: int) -> Outcome:
@@ -155,7 +156,7 @@ class Runner:
             outcome.spikes[index] = record.forward.spike_totals()
             outcome.learned[index] = bool(record.teaching)
             outcome.updates[index] = record.updates
-            outcome.responses[index] = record.forward.counts
+            outcome.responses[index] = record.forward.responses
         return outcome
 
     def _checked(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -237,7 +238,8 @@ class _Compiled:
             current=tuple(np.zeros((spec.steps, width), dtype=value) for width in widths),
             spikes=tuple(np.zeros((spec.steps, width), dtype=np.uint8) for width in widths),
             counts=tuple(np.zeros(width, dtype=np.int64) for width in widths),
-            totals=np.zeros(spec.classes, dtype=np.int64))
+            responses=np.zeros(spec.responding, dtype=np.int64), totals=np.zeros(spec.classes, dtype=np.int64))
+        self._statistic = list(Statistic).index(spec.readout.statistic) if isinstance(spec.readout, Potentials) else -1
         self._excess = tuple(np.zeros(width, dtype=np.int64) for width in widths)
 
     def _layer(self, at: PlacedLayer) -> Any:
@@ -290,5 +292,5 @@ class _Compiled:
              outcome: Outcome, *, learning: bool, rate_shift: int = 0) -> None:
         self._kernels.run_all(images, labels, learning, self._layers, self._synapses, self._rules, self._state(),
                               _masks(self._spec, draws), _rounding_states(self._spec, draws), rate_shift,
-                              self._inputs, self._scratch, outcome.predictions, outcome.spikes, outcome.responses,
+                              self._inputs, self._statistic, self._scratch, outcome.predictions, outcome.spikes, outcome.responses,
                               outcome.learned, outcome.updates)

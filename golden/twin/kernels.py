@@ -13,6 +13,7 @@ from numba import literal_unroll
 from numba.extending import overload
 from numpy.typing import NDArray
 
+from lifstream.golden.contract.readout import Statistic
 from lifstream.golden.model.operations import leak
 from lifstream.golden.twin.compiling import jit
 from lifstream.golden.twin.neurons import run, settle
@@ -20,6 +21,8 @@ from lifstream.golden.twin.synapses import hidden_current, input_current
 
 __all__ = ["LEARN", "InputSpikes", "LayerTwin", "Scratch", "State", "augmented_traces", "column_excess", "run_all",
            "spike_traces"]
+
+_MEAN, _LAST = (list(Statistic).index(each) for each in (Statistic.MEAN, Statistic.LAST))
 
 LEARN: dict[type, Callable[..., Any]] = {}
 """What learns from a sample that has just run, by the class of a rule's constants: returns whether there was something
@@ -74,6 +77,8 @@ class Scratch(NamedTuple):
     """(T, n)."""
     counts: tuple[NDArray[np.int64], ...]
     """(n,): spikes over the sample."""
+    responses: NDArray[np.int64]
+    """(responding,): what the answer says of the last layer's neurons."""
     totals: NDArray[np.int64]
     """(classes,): scores."""
 
@@ -124,16 +129,37 @@ def _copy(source, target):
 
 
 @jit
+def respond(statistic, scratch):
+    """Fill the responses: spike counts, or the statistic of that number of the potentials."""
+    last = len(scratch.counts) - 1
+    responses, potentials = scratch.responses, scratch.current[last]
+    if statistic == _LAST:
+        _copy(potentials[len(potentials) - 1], responses)
+        return
+    if statistic < 0:
+        _copy(scratch.counts[last], responses)
+        return
+    _copy(potentials[0], responses)
+    for step in range(1, len(potentials)):
+        for neuron in range(len(responses)):
+            potential = np.int64(potentials[step, neuron])
+            if statistic == _MEAN:
+                responses[neuron] += potential
+            elif potential > responses[neuron]:
+                responses[neuron] = potential
+
+
+@jit
 def predict(state, scratch):
     """The class of the unique largest score, or -1."""
-    totals, counts = scratch.totals, scratch.counts[len(scratch.counts) - 1]
+    totals, responses = scratch.totals, scratch.responses
     if len(state.votes) == 0:
-        _copy(counts, totals)
+        _copy(responses, totals)
     else:
         totals[:] = 0
-        for neuron in np.flatnonzero(counts):
+        for neuron in np.flatnonzero(responses):
             for category in range(len(totals)):
-                totals[category] += counts[neuron] * state.votes[neuron, category]
+                totals[category] += responses[neuron] * state.votes[neuron, category]
     best, ties = 0, 0
     for category in range(1, len(totals)):
         if totals[category] > totals[best]:
@@ -231,20 +257,20 @@ def _compiled_learn(rules, synapses, sample, image, label, prediction, state, ma
 
 
 @jit
-def run_all(images, labels, learning, layers, synapses, rules, state, masks, rounding, rate_shift, inputs, scratch,
-            predictions, spike_totals, responses, learned, updates):
+def run_all(images, labels, learning, layers, synapses, rules, state, masks, rounding, rate_shift, inputs, statistic,
+            scratch, predictions, spike_totals, responses, learned, updates):
     """Classify images, uint8 (count, inputs), or learn from them one after the other.
 
     One kernel for both, as most of what is compiled they share. It fills predictions, learned and updates, (count,),
-    spike totals, (count, layers + 1), and responses, (count, n): spike counts of the last layer. ``masks`` holds a
-    uint8 (count, n) array per layer, or (1, n) to use one mask for all images; ``rounding`` int64 (count, layers) the
+    spike totals, (count, layers + 1), and responses, (count, n), see :func:`respond`. ``masks`` holds a uint8 (count, n) array per layer, or (1, n) to use one mask for all images; ``rounding`` int64 (count, layers) the
     rounding states, -1 to round half up. Without learning, labels and rounding are not looked at.
     """
     phase = 1 if learning else 0
     _sum_weights(state)
     for index in range(len(images)):
         forward(images[index], layers, synapses, state, masks, index, phase, inputs, scratch, spike_totals[index])
-        _copy(scratch.counts[len(scratch.counts) - 1], responses[index])
+        respond(statistic, scratch)
+        _copy(scratch.responses, responses[index])
         predictions[index] = predict(state, scratch)
         if learning:
             learned[index], updates[index] = _learn(rules, synapses, index, images[index], labels[index],

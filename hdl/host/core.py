@@ -101,8 +101,8 @@ class Core(wiring.Component):
             connect(m, labels.sink, network.labels)
         connect(m, getattr(reader, network.samples), getattr(network, network.samples))
         connect(m, network.result, sender.result)
-        if network.readout.counts_follow:
-            connect(m, network.counts, sender.counts)
+        if network.readout.answer_follows:
+            connect(m, network.answer, sender.told)
         for kind in network.state:
             connect(m, getattr(reader, kind.name), getattr(network, kind.name))
             m.d.comb += getattr(network, kind.read).eq(getattr(reader, kind.read))

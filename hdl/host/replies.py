@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Const, Module, Mux, Signal, Value, ValueLike, unsigned
+from amaranth.hdl import Array, Const, Module, Mux, Shape, Signal, Value, ValueLike
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,12 +13,13 @@ from lifstream.golden.contract.protocol import (
     Command,
     Status,
     commands_of,
-    count_bytes,
     reply_bytes,
+    response_bytes,
     sample_command,
 )
 from lifstream.hdl.events import bits_for_index
 from lifstream.hdl.host.packets import ByteStream, by_command
+from lifstream.hdl.layer.potentials import response_shape
 from lifstream.hdl.readout import ResultLayout
 from lifstream.hdl.registry import readout_class, state_kinds
 
@@ -39,8 +40,8 @@ class ReplySender(wiring.Component):
 
     def __init__(self, *, spec: NetworkSpec) -> None:
         self._spec, self._state = spec, state_kinds(spec)
-        self._counts_follow = readout_class(spec).counts_follow
-        result = ResultLayout(classes=spec.classes, count_bits=None if self._counts_follow else spec.count_bits)
+        self._answer_follows = readout_class(spec).answer_follows
+        result = ResultLayout(classes=spec.classes, count_bits=None if self._answer_follows else spec.count_bits)
         members = {
             "replies": Out(ByteStream),
             "result": In(stream.Signature(result)),
@@ -54,8 +55,8 @@ class ReplySender(wiring.Component):
             "counter_turn": In(range(len(COUNTERS))),   # the counter whose ...
             "counter_value": In(8 * COUNTER_BYTES),     # ... value this is
         }
-        if self._counts_follow:
-            members["counts"] = In(stream.Signature(unsigned(spec.count_bits)))
+        if self._answer_follows:
+            members["told"] = In(stream.Signature(response_shape(spec)))    # of the last layer's neurons
         for kind in self._state:
             members[kind.readback] = In(stream.Signature(kind.shape))
         super().__init__(members)
@@ -98,15 +99,21 @@ class ReplySender(wiring.Component):
         with m.State("IMAGE_PREDICTION"):
             self._send(m, Mux(result.unique, result.prediction, 0xFF))
             with m.If(sent):
-                if self._counts_follow:
+                if self._answer_follows:
                     m.d.comb += self.result.ready.eq(1)
-                m.next = "IMAGE_COUNTS"
-        with m.State("IMAGE_COUNTS"):
-            width = count_bytes(spec)
+                m.next = "IMAGE_NEURONS"
+        width = response_bytes(spec)
+        told_byte = Signal(bits_for_index(width))
+        with m.State("IMAGE_NEURONS"):
             final = position == width * spec.responding - 1
-            if self._counts_follow:
-                m.d.comb += [replies.valid.eq(self.counts.valid), replies.p.data.eq(self.counts.payload),
-                             self.counts.ready.eq(replies.ready)]
+            if self._answer_follows:
+                word = Signal(Shape(8 * width, signed=self.told.payload.shape().signed), name="told_word")
+                full = told_byte == width - 1
+                m.d.comb += [word.eq(self.told.payload), replies.valid.eq(self.told.valid),
+                             replies.p.data.eq(Array(word[8 * byte:8 * byte + 8] for byte in range(width))[told_byte]),
+                             self.told.ready.eq(replies.ready & full)]
+                with m.If(sent):
+                    m.d.sync += told_byte.eq(Mux(full, 0, told_byte + 1))
             else:
                 self._send(m, Array(result.counts[index][8 * byte:8 * byte + 8]
                                     for index in range(spec.classes) for byte in range(width))[position])
@@ -114,7 +121,7 @@ class ReplySender(wiring.Component):
             with m.If(sent):
                 m.d.sync += position.eq(position + 1)
                 with m.If(final):
-                    m.d.comb += [self.result.ready.eq(not self._counts_follow), self.image_answered.eq(1)]
+                    m.d.comb += [self.result.ready.eq(not self._answer_follows), self.image_answered.eq(1)]
                     m.next = "IDLE"
 
     def _head(self, m: Module, sent: Value) -> None:

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, memory
 
 from lifstream.golden.contract.network import PlacedLayer
@@ -32,8 +32,10 @@ class FireAndReset(Elementwise):
     """When it fires, and where that leads."""
 
     def fire(self, potential: Value, threshold: Value) -> tuple[Value, Value]:
-        """One subtraction does for both, unless the reset is to a value."""
+        """One subtraction does for both, unless the reset is to a value, or it never fires."""
         neuron, above = _neuron(self.at), potential - threshold
+        if not neuron.fires:
+            return Const(0), potential
         fires = above > 0 if neuron.comparison is Comparison.ABOVE else above >= 0
         return fires, above if neuron.reset is Reset.SUBTRACT else neuron.reset_value + above * 0
 

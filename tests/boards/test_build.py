@@ -420,10 +420,10 @@ def answers(terminal: str, network: Network, *, images: int = 20) -> list[bool]:
         board.load(network)
         for index, image in enumerate(random_images(images, flat(spec).sizes[0], 4)):
             got, expected = board.infer(image), network.classify(image)
-            equal.append(bool((got.counts == expected.counts).all()))
+            equal.append(bool((got.responses == expected.counts).all()))
             got = board.train(image, index % 3)
             expected = learn(network, image, index % 3, rate_shift=int(board.counters()["rate_shift"])).forward
-            equal.append(bool((got.counts == expected.counts).all()))
+            equal.append(bool((got.responses == expected.counts).all()))
         equal += [bool((got == wanted).all()) for got, wanted in zip(board.weights(), network.weights, strict=True)]
     return equal
 

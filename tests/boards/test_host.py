@@ -87,7 +87,7 @@ class Session:
 
     def infer(self, index: int) -> Callable[[Board], None]:
         def call(board: Board) -> None:
-            assert board.infer(IMAGES[index]).counts.tolist() == self.golden.classify(IMAGES[index]).counts.tolist()
+            assert board.infer(IMAGES[index]).responses.tolist() == self.golden.classify(IMAGES[index]).counts.tolist()
         return call
 
     def train(self, index: int) -> Callable[[Board], None]:
@@ -98,7 +98,7 @@ class Session:
             rate_shift = min(SPEC.rate_shift_range[0] + 2, SPEC.rate_shift_range[1])
             expected = learn(self.golden, image, label, rate_shift=self.rate_shift or rate_shift,
                              **self.draws.draw()._asdict()).forward
-            assert answer.counts.tolist() == expected.counts.tolist()
+            assert answer.responses.tolist() == expected.counts.tolist()
         return call
 
     def weights(self, board: Board) -> None:
@@ -344,7 +344,7 @@ def wrong_answers(numbers: Callable[[int], random.Random]) -> tuple[int, int]:
                     Board(port=port, spec=SPEC, clock=soft.clock, numbers=numbers(driver)).infer(IMAGES[0])
             port.revive()
             found = Board(port=port, spec=SPEC, clock=soft.clock, numbers=numbers(2)).infer(IMAGES[1])
-            right, wrong = right + (found.counts.tolist() == expected), wrong + (found.counts.tolist() != expected)
+            right, wrong = right + (found.responses.tolist() == expected), wrong + (found.responses.tolist() != expected)
     return right, wrong
 
 
@@ -480,5 +480,5 @@ def test_a_simulated_board_recovers() -> None:
             board.set_rate_shift(RATE_SHIFT)
             for index in range(3):
                 expected = learn(golden, IMAGES[index], index, rate_shift=RATE_SHIFT, **draws.draw()._asdict()).forward
-                assert board.train(IMAGES[index], index).counts.tolist() == expected.counts.tolist()
+                assert board.train(IMAGES[index], index).responses.tolist() == expected.counts.tolist()
             assert equal(board.weights(), golden.weights)

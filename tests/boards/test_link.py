@@ -163,7 +163,7 @@ def test_driver_gets_through_or_says_so(fault: float, least: int) -> None:
                     reported += 1
                     record = learn(golden, image, index % 3, rate_shift=11)
                     assert answer.prediction == record.forward.prediction
-                    assert (board.infer(image).counts == golden.classify(image).counts).all()
+                    assert (board.infer(image).responses == golden.classify(image).counts).all()
                     assert len(soft.learned) == reported
                 assert all((a == b).all() for a, b in zip(board.weights(), golden.weights, strict=True))
                 repeated += board.repeated
@@ -250,7 +250,7 @@ def test_simulated_board_learns_over_a_noisy_line(terminal: str, rate: float) ->
         board.set_rate_shift(11)
         for index, image in enumerate(IMAGES):
             answer = board.train(image, index % 3)
-            assert answer.counts.tolist() == learn(golden, image, index % 3, rate_shift=11).forward.counts.tolist()
+            assert answer.responses.tolist() == learn(golden, image, index % 3, rate_shift=11).forward.counts.tolist()
         assert all((a == b).all() for a, b in zip(board.weights(), golden.weights, strict=True))
         counters = board.counters()
         assert int(counters["learned"]) + int(counters["skipped"]) == counters["images"] == len(IMAGES)

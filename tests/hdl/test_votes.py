@@ -86,7 +86,7 @@ def expected(spec: NetworkSpec, votes: NDArray[np.int64], sample: Sample) -> lis
         out.append(("desires", (not sample.fired, sample.fired, wrong)))
     learned = None if sample.label is None else sample.fired
     out.append(("result", (prediction, sample.label is not None, learned)))
-    return out + [("counts", int(count)) for count in sample.spikes.sum(axis=0)]
+    return out + [("answer", int(count)) for count in sample.spikes.sum(axis=0)]
 
 
 def decoded(stream: str, payload: Any) -> Any:
@@ -104,7 +104,7 @@ def watch(clock: Clocked) -> list[tuple[str, Any]]:
 
     def look() -> None:
         out.extend((name, decoded(name, clock.get(getattr(clock.dut, name).payload)))
-                   for name in ("desires", "result", "counts") if clock.transfers(name))
+                   for name in ("desires", "result", "answer") if clock.transfers(name))
 
     clock.watchers.append(look)
     return out

@@ -38,7 +38,7 @@ def captured(golden: ForwardRecord) -> Captured:
     return Captured(input_spikes=golden.input_spikes.astype(np.int64),
                     spikes=tuple(record.spikes.astype(np.int64) for record in golden.layers),
                     membranes=tuple(record.membrane.copy() for record in golden.layers),
-                    counts=golden.counts.copy(), predictions=golden.prediction.copy())
+                    responses=golden.responses.copy(), predictions=golden.prediction.copy())
 
 
 def only(found: list[Divergence]) -> Divergence:
@@ -72,7 +72,7 @@ def test_one_bit_anywhere_is_found_and_placed(golden: ForwardRecord) -> None:
         assert "encoder" in str(only(mismatches(golden, got)))
     for image, neuron in np.ndindex(4, 4):
         got = captured(golden)
-        got.counts[image, neuron] ^= 1
+        got.responses[image, neuron] ^= 1
         assert f"image {image}, neuron {neuron}: spike count" in str(only(mismatches(golden, got)))
     for image in range(4):
         got = captured(golden)
@@ -85,7 +85,7 @@ def test_causes_come_before_effects(golden: ForwardRecord) -> None:
     got.membranes[1][0, 3, 0] ^= 1
     got.spikes[0][0, 3, 5] ^= 1
     got.spikes[0][0, 4, 0] ^= 1
-    got.counts[0, 0] ^= 1
+    got.responses[0, 0] ^= 1
     got.membranes[0][1, 0, 0] ^= 1
     found = mismatches(golden, got)
     assert [(each.image, each.step, each.layer, each.quantity, each.neuron) for each in found] == [
@@ -97,7 +97,7 @@ def test_causes_come_before_effects(golden: ForwardRecord) -> None:
 
 def test_ten_mismatches_are_named_and_no_more(golden: ForwardRecord) -> None:
     got = captured(golden)
-    for array in (*got.membranes, *got.spikes, got.input_spikes, got.counts):
+    for array in (*got.membranes, *got.spikes, got.input_spikes, got.responses):
         array ^= 1
     found = mismatches(golden, got)
     assert [(each.layer, each.quantity, each.neuron) for each in found] == [

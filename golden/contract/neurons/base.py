@@ -31,6 +31,11 @@ class Neuron(Declaration, family="kind of neuron"):
     dropout: int = 0
     """Probability that a neuron is dropped in a training sample, in 1/256; kinds that can be give it a field."""
 
+    @property
+    def fires(self) -> bool:
+        """Whether they spike at all: others are read by their potentials."""
+        return True
+
     guard_bits: int = 0
     """Fraction bits that potentials have beyond the weights', for kinds that can."""
 

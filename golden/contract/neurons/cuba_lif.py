@@ -22,6 +22,8 @@ class Comparison(enum.StrEnum):
     """Its membrane potential has reached the threshold."""
     ABOVE = "above"
     """Its membrane potential is above the threshold."""
+    NEVER = "never"
+    """It does not: a leaky integrator, for the readout ``potentials``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +58,14 @@ _ALL = Decay(numerator=1, shift=0)
 
 @dataclass(frozen=True, kw_only=True)
 class CubaLif(Neuron, kind="cuba-lif"):
-    """Decay, integrate, clamp, fire, reset, rest: the discrete forms of NIR's IF, LIF and CubaLIF.
+    """Decay, integrate, clamp, fire, reset, rest: the discrete forms of NIR's IF, LIF and CubaLIF, and where they never
+    fire, of LI and CubaLI.
 
     A step, with the synaptic current ``i`` of its spikes (exact)::
 
         c = decay_c(c) + (i << guard_bits)     with a synaptic current of its own, otherwise c = i << guard_bits
         v = clamp(decay_v(v) + c)    or the reset value, while the neuron is refractory
-        fired = v >= threshold      or v > threshold
+        fired = v >= threshold      or v > threshold, or never
         v = v - threshold           or the reset value, if it fired
 
     Parameters
@@ -77,7 +80,8 @@ class CubaLif(Neuron, kind="cuba-lif"):
     threshold
         Firing threshold, in LSBs of the potential, 1..2**30.
     comparison
-        Whether reaching the threshold is enough.
+        Whether reaching the threshold is enough. A neuron that never fires has no use for threshold, reset and
+        refractory period: they stay as they are by default, the threshold what one is.
     reset
         What a spike does to the membrane potential.
     reset_value
@@ -105,7 +109,10 @@ class CubaLif(Neuron, kind="cuba-lif"):
                 raise InputError(f"{name}: {getattr(self, name)!r} is not a {kind.__name__}")
         if self.current_decay is not None and not isinstance(self.current_decay, Decay):
             raise InputError(f"current_decay: {self.current_decay!r} is not a Decay")
-        if self.reset_value >= self.fires_from:
+        if not self.fires and (self.reset is not Reset.SUBTRACT or self.reset_value or self.refractory):
+            raise InputError(f"comparison: {self.comparison.value}, so no spike resets; leave reset, reset_value and "
+                             "refractory as they are by default")
+        if self.fires and self.reset_value >= self.fires_from:
             raise InputError(f"reset_value: {self.reset_value} reaches the threshold, {self.threshold}; give a lower "
                              "one")
 
@@ -116,6 +123,10 @@ class CubaLif(Neuron, kind="cuba-lif"):
 
     def decay(self, potential: int) -> int:
         return self.potential_decay.of(potential)
+
+    @property
+    def fires(self) -> bool:
+        return self.comparison is not Comparison.NEVER
 
     @property
     def fires_from(self) -> int:

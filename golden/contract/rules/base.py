@@ -25,8 +25,8 @@ class Rule(Declaration, family="rule"):
     """Whether weights change at all."""
     teaches: ClassVar[Population] = Population.INDEPENDENT
     """The neurons that it can teach."""
-    readout: ClassVar[type[Readout]] = Readout
-    """The readout that tells the last layer what to learn."""
+    readouts: ClassVar[tuple[type[Readout], ...]] = (Readout,)
+    """The readouts that can tell the last layer what to learn, or that go with weights that do not change."""
     synapses: ClassVar[type[Synapses]] = Synapses
     """The synapses that it can teach."""
     every_row: ClassVar[bool] = False

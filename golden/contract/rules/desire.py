@@ -73,7 +73,7 @@ class DesireBackpropagation(Rule, kind="desire"):
         want to.
     """
 
-    readout: ClassVar[type[Readout]] = SpikeCounts
+    readouts: ClassVar[tuple[type[Readout], ...]] = (SpikeCounts,)
     added: ClassVar[tuple[str, ...]] = ("rate_offset", "rise_threshold", "rise_limit")
 
     eligibility: Eligibility = Eligibility.MEMBRANE

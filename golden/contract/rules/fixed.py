@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lifstream.golden.contract.formats import Formats, Rounding
-from lifstream.golden.contract.readout import Readout, SpikeCounts
+from lifstream.golden.contract.readout import Potentials, Readout, SpikeCounts
 from lifstream.golden.contract.rules.base import Rule
 
 __all__ = ["Fixed"]
@@ -17,7 +17,7 @@ class Fixed(Rule, kind="fixed"):
     """No rule: the layer only infers. It needs no history, no update unit and no traces, and samples may be long."""
 
     learns: ClassVar[bool] = False
-    readout: ClassVar[type[Readout]] = SpikeCounts
+    readouts: ClassVar[tuple[type[Readout], ...]] = (SpikeCounts, Potentials)
     trace_fraction: ClassVar[int] = 0  # type: ignore[misc]
     trace_leak_shift: ClassVar[int] = 1  # type: ignore[misc]
     rounding: ClassVar[Rounding] = Rounding.HALF_UP  # type: ignore[misc]

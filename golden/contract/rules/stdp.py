@@ -65,7 +65,7 @@ class PairStdp(Rule, kind="stdp"):
     """
 
     teaches: ClassVar[Population] = Population.COMPETING
-    readout: ClassVar[type[Readout]] = Votes
+    readouts: ClassVar[tuple[type[Readout], ...]] = (Votes,)
     synapses: ClassVar[type[Synapses]] = Dense
     every_row: ClassVar[bool] = True
 
