@@ -102,7 +102,8 @@ def make_layer(*, spec: NetworkSpec, geometry: Geometry, layer: int) -> LifLayer
     neuron: NeuronKind = PARTS[type(at.neuron)]
     if at.last and isinstance(spec.readout, Potentials):
         neuron = replace(neuron, emission=PotentialCollector)
-    return LifLayer(at=at, geometry=geometry.layer(spec, layer), neuron=neuron, rule=PARTS[type(at.rule)], fetch=PARTS[type(synapses)])
+    return LifLayer(at=at, geometry=geometry.layer(spec, layer), neuron=neuron, rule=PARTS[type(at.rule)],
+                    fetch=PARTS[type(synapses)])
 
 
 def make_input(*, spec: NetworkSpec, geometry: Geometry) -> Encoder | EventInput:

@@ -17,7 +17,7 @@ from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.input import Events
 from lifstream.golden.contract.network import STEPS_MAX, Layer, NetworkSpec
 from lifstream.golden.contract.neurons import CubaLif, Reset
-from lifstream.golden.contract.readout import SpikeCounts
+from lifstream.golden.contract.readout import SpikeCounts, Statistic
 from lifstream.golden.contract.rules import Fixed
 from lifstream.golden.contract.synapses import Dense
 from lifstream.golden.model.encoder import unpacked
@@ -77,6 +77,9 @@ def import_network(
     reset: Annotated[Reset | None, typer.Option(
         "--reset", help="What a spike does: 'value' sets the potential to v_reset, as NIR says, the default; "
                         "'subtract' takes the threshold off, as networks of several exporters mean it.")] = None,
+    readout: Annotated[Statistic | None, typer.Option(
+        "--readout", help="What is read of the last neurons' membrane potentials over a sample; default: of neurons "
+                          "that do not spike (LI, CubaLI, I) the maximum, of others their spikes are counted.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Take a network over that was trained elsewhere, in integers, with a report of what that costs.
@@ -93,7 +96,7 @@ def import_network(
     found = read_graph(graph)
     try:
         ours = restored(found)
-        real = chain_of(found, dt=dt, reset=reset) if ours is None else None
+        real = chain_of(found, dt=dt, reset=reset, statistic=readout) if ours is None else None
     except InputError as error:
         raise InputError(f"{graph}: {error}") from None
     if real is None:
@@ -112,24 +115,28 @@ def import_network(
                   "layers": [layer.to_json() for layer in result.layers]}))
     table = Table(title=f"{escape(graph.name)}: {network.spec.summary}, {network.spec.parameters:,} weights")
     for column in ("layer", "weights", "format", "potential", "decay", "saturated", "largest error",
-                   "spikes changed"):
+                   "changed"):
         table.add_column(column, justify="left" if column in ("layer", "format", "decay") else "right")
     for layer in result.layers:
         decay = layer.potential_decay if layer.current_decay is None else \
             f"{layer.potential_decay}, current {layer.current_decay}"
         share = percent(layer.changed / layer.spikes) if layer.spikes else "none"
+        changed = f"{layer.changed:,} of {layer.spikes:,} ({share})" if layer.potential_error is None else \
+            f"{result.network.spec.readout.response} off by {layer.potential_error:.2g} at most"
         table.add_row(escape(layer.name), f"{layer.weights:,}",
                       f"{layer.weight_bits} bits, {layer.weight_fraction} fraction",
                       f"{layer.membrane_bits} bits", decay, f"{layer.saturated:,}", f"{layer.largest_error:.2g}",
-                      f"{layer.changed:,} of {layer.spikes:,} ({share})")
+                      changed)
     output.table(table)
     for note in real.notes:
         output.say(note)
     output.say(f"{len(spikes)} samples of {spikes.shape[1]} steps, {data_name(calibrate)}; errors are in units of the "
-               f"threshold. Wrote {out}")
+               f"threshold, or where nothing fires of the graph's potentials. {result.answers_changed} of the samples "
+               f"are answered differently than in real numbers. Wrote {out}")
     output.result({"out": str(out), "spec_digest": network.spec.digest(), "digest": network.digest(),
                    "steps": network.spec.steps, "samples": len(spikes), "calibrated_on": data_name(calibrate),
-                   "notes": list(real.notes), "layers": [layer.to_json() for layer in result.layers]})
+                   "answers_changed": result.answers_changed, "notes": list(real.notes),
+                   "layers": [layer.to_json() for layer in result.layers]})
 
 
 def _take_back(graph: Path, network: Network, out: Path, output: Output) -> None:

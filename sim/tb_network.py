@@ -30,8 +30,8 @@ from lifstream.golden.model.network import Network
 from lifstream.golden.model.packets import (
     PacketError,
     Reply,
-    decode_responses,
     decode_replies,
+    decode_responses,
     decode_state,
     decode_status,
     encode_state,

@@ -296,8 +296,9 @@ class NetworkSpec(Declaration):
         """Raise InputError where the readout does not go with the other parts."""
         readout, rule, last = self.readout, self.layers[0].rule, self.layers[-1]
         if not isinstance(readout, rule.readouts):
+            kinds = " or ".join(each.kind for each in rule.readouts)
             raise InputError(f"readout: {readout.kind}, but with the rule {rule.kind} the last layer is "
-                             f"{'taught' if rule.learns else 'read'} by {' or '.join(each.kind for each in rule.readouts)}")
+                             f"{'taught' if rule.learns else 'read'} by {kinds}")
         if isinstance(self.input, Events) and isinstance(readout, Votes):
             raise InputError(f"input: {self.input.kind} go with no readout {readout.kind}; give pixels")
         by_potential = isinstance(readout, Potentials)

@@ -28,7 +28,7 @@ class Readout(Declaration, family="readout"):
         """What the number is called that is told of a neuron of the last layer."""
         return "spike count"
 
-    def response_range(self, *, membrane: tuple[int, int], steps: int) -> tuple[int, int]:  # noqa: ARG002
+    def response_range(self, *, membrane: tuple[int, int], steps: int) -> tuple[int, int]:
         """Smallest and largest number that is told of a neuron of the last layer (inclusive), given the range of its
         membrane potential and the steps of a sample: here of its spike count."""
         return 0, steps
@@ -112,7 +112,7 @@ class Potentials(Readout, kind="potentials"):
 
     @property
     def response(self) -> str:
-        return f"{self.statistic.value} potential"
+        return f"{'summed' if self.statistic is Statistic.MEAN else self.statistic.value} potential"
 
     def response_range(self, *, membrane: tuple[int, int], steps: int) -> tuple[int, int]:
         factor = steps if self.statistic is Statistic.MEAN else 1

@@ -24,8 +24,8 @@ from lifstream.golden.contract.protocol import (
 )
 from lifstream.golden.model.encoder import unpacked
 
-__all__ = ["PacketError", "Reply", "decode_replies", "decode_responses", "decode_state", "decode_status", "encode_state",
-           "event_bytes", "expect", "image_packets", "packet", "sample_packets"]
+__all__ = ["PacketError", "Reply", "decode_replies", "decode_responses", "decode_state", "decode_status",
+           "encode_state", "event_bytes", "expect", "image_packets", "packet", "sample_packets"]
 
 LAST = 0x100
 
@@ -122,8 +122,8 @@ def decode_replies(words: NDArray[np.int64], cycles: NDArray[np.int64]) -> list[
 
 
 def decode_responses(spec: NetworkSpec, payload: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Spike counts, or numbers of potentials, int64 (..., responding), of payloads, (..., bytes), of answers to samples,
-    predictions first."""
+    """What is told of the last layer's neurons, int64 (..., responding), in payloads, (..., bytes), of answers to
+    samples, predictions first."""
     width = response_bytes(spec)
     raw = payload[..., 1:].reshape(*payload.shape[:-1], -1, width)
     return _numbers(raw, signed=spec.response_range[0] < 0)

@@ -23,8 +23,8 @@ VOTE_MAX = 255
 """Largest vote of a spike, where the format of votes reaches that far."""
 
 
-def unique_maximum(scores: IntArray) -> IntArray:
-    """Index of the unique largest score along the last axis, or ``NO_PREDICTION`` on a tie.
+def unique_maximum(scores: NDArray[np.number]) -> IntArray:
+    """Index of the unique largest score along the last axis, int64, or ``NO_PREDICTION`` on a tie.
 
     A tie counts as wrong, as in the paper.
     """

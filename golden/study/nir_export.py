@@ -138,20 +138,25 @@ class _Writer:
             slow = neuron.current_decay
             value = neuron.reset_value / one if neuron.reset is Reset.VALUE else 0.0
         threshold, reset = level * ones, value * ones
+        gains = {"r": ones / (1 - kept)} if kept < 1 else {}
+        if not neuron.fires and slow is None:
+            return nir.I(r=ones) if kept == 1 else nir.LI(
+                tau=DEFAULT_DT / (1 - kept) * ones, v_leak=0 * ones, **gains)
         if slow is not None:
             share = slow.numerator / (1 << slow.shift)
             if max(share, kept) == 1:
                 raise InputError(f"layers[{at.index}].neuron: a current, or a potential with one, that does not decay "
                                  "cannot be said in NIR")
-            return nir.CubaLIF(tau_syn=DEFAULT_DT / (1 - share) * ones, tau_mem=DEFAULT_DT / (1 - kept) * ones,
-                               r=ones / (1 - kept), v_leak=0 * ones, v_threshold=threshold, v_reset=reset,
-                               w_in=ones / (1 - share))
+            slowed = {"tau_syn": DEFAULT_DT / (1 - share) * ones, "tau_mem": DEFAULT_DT / (1 - kept) * ones,
+                      "v_leak": 0 * ones, "w_in": ones / (1 - share), **gains}
+            return nir.CubaLIF(**slowed, v_threshold=threshold, v_reset=reset) if neuron.fires else \
+                nir.CubaLI(**slowed)
         if kept == 1:
             return nir.IF(r=ones, v_threshold=threshold, v_reset=reset)
         if kept == 0:
             return nir.Threshold(threshold=threshold)
-        return nir.LIF(tau=DEFAULT_DT / (1 - kept) * ones, r=ones / (1 - kept), v_leak=0 * ones,
-                       v_threshold=threshold, v_reset=reset)
+        return nir.LIF(tau=DEFAULT_DT / (1 - kept) * ones, v_leak=0 * ones, v_threshold=threshold, v_reset=reset,
+                       **gains)
 
 
 def graph_of(network: Network) -> Any:

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lifstream.golden.contract.errors import InputError
-from lifstream.golden.contract.neurons import Reset
+from lifstream.golden.contract.neurons import Comparison, Reset
+from lifstream.golden.contract.readout import Potentials, Statistic
 from lifstream.golden.contract.synapses import Augmented, Conv, Dense, Map, SumPool, Synapses
 from lifstream.golden.contract.synapses.base import NEURONS_MAX
 from lifstream.golden.files import is_there
@@ -33,6 +34,7 @@ _NEURONS = frozenset({"IF", "LIF", "CubaLIF", "Threshold"})
 _RESET_MAX = 1_000
 """Thresholds that a reset value is below rest at most."""
 _SILENT = frozenset({"LI", "CubaLI", "I"})
+"""Neurons that do not spike: their potentials are read, at the end of a graph."""
 
 
 def package() -> Any:
@@ -189,7 +191,7 @@ def _pair(values: Any, what: str, *, one: bool, low: int) -> tuple[int, int]:
 class _Reader:
     """A graph on its way to a chain."""
 
-    def __init__(self, graph: Any, *, dt: float | None, reset: Reset | None) -> None:
+    def __init__(self, graph: Any, *, dt: float | None, reset: Reset | None, statistic: Statistic | None) -> None:
         self.nodes, edges = _flattened(graph)
         self.after: dict[str, list[str]] = defaultdict(list)
         for source, target in edges:
@@ -200,7 +202,7 @@ class _Reader:
                 raise InputError(f"node {target if _kind(self.nodes[target]) == 'Input' else source}: an edge leads "
                                  "into the input, or out of the output")
             self.after[source].append(target)
-        self.reset = reset
+        self.reset, self.statistic = reset, statistic
         self.notes: list[str] = []
         self.passed: set[str] = set()
         """Linear nodes that have been followed."""
@@ -226,10 +228,10 @@ class _Reader:
         steps = []
         synaptic = False
         for name, node in self.nodes.items():
-            if _kind(node) in ("LIF", "CubaLIF"):
-                tau = _real(node.tau if _kind(node) == "LIF" else node.tau_mem, f"node {name}: a time constant")
+            if (kind := _kind(node)) in ("LIF", "CubaLIF", "LI", "CubaLI"):
+                tau = _real(node.tau_mem if kind.startswith("Cuba") else node.tau, f"node {name}: a time constant")
                 steps.append(np.ravel(tau / _real(node.r, f"node {name}: r")))
-            if _kind(node) == "CubaLIF":
+            if kind.startswith("Cuba"):
                 steps.append(np.ravel(_real(node.tau_syn, f"node {name}: tau_syn") / _real(
                     node.w_in, f"node {name}: w_in")))
                 synaptic = True
@@ -263,34 +265,45 @@ class _Reader:
                                  "may come back to them")
             layer, signal = self._layer(name, linear)
             layers.append(layer)
-            way = self._way(name, signal)
+            way = self._way(name, signal) if _kind(self.nodes[name]) != "Output" else None
+            if way is not None and layer.comparison is Comparison.NEVER:
+                raise InputError(f"node {name} ({_kind(self.nodes[name])}): does not spike, and other neurons are "
+                                 "behind it; such neurons can only be last")
         if not layers:
-            raise InputError("graph: no spiking neurons between input and output")
+            raise InputError("graph: no neurons between input and output")
+        silent, summed = layers[-1].comparison is Comparison.NEVER, _kind(self.nodes[layers[-1].name]) == "Output"
+        statistic = self.statistic or (Statistic.MEAN if summed else Statistic.MAXIMUM if silent else None)
+        if summed:
+            self.notes.append(f"node {layers[-1].name}: linear nodes are in front of it; what comes out of them in a "
+                              "step is taken as potentials of neurons that remember nothing")
+        if statistic is not None:
+            if not layers[-1].synapses.all_to_all:
+                raise InputError(f"node {layers[-1].name}: its potentials are read, and it is a map; flatten it in "
+                                 "front of a matrix")
+            self.notes.append(f"the answer is the {Potentials(statistic=statistic).response} of each neuron of "
+                              f"{layers[-1].name}"
+                              + ("" if self.statistic else "; --readout gives another"))
         seen = {start, *self.passed, *(layer.name for layer in layers)}
         if left := [name for name in self.nodes if name not in seen and _kind(self.nodes[name]) != "Output"]:
             raise InputError(f"node {left[0]} ({_kind(self.nodes[left[0]])}): is on no way from the input to the "
                              "output")
-        return RealNetwork(map=entrance, layers=tuple(layers), notes=tuple(self.notes))
+        return RealNetwork(map=entrance, layers=tuple(layers), statistic=statistic, notes=tuple(self.notes))
 
     # -- ways -------------------------------------------------------------------------------------
 
     def _way(self, start: str, signal: _Signal) -> tuple[str, _Linear] | None:
-        """From neurons, or the input, to the next neurons; None where the output is reached."""
+        """From neurons, or the input, to the next neurons, or over linear nodes to the output; None where nothing is
+        between."""
         onward = [target for target in self.after[start] if not self._returns(target, start)]
         if len(onward) != 1:
             kinds = f"{len(onward)} ways go on ({', '.join(onward)})" if onward else "nothing follows it"
             raise InputError(f"node {start}: {kinds}, exactly one is supported beside a recurrent one")
         at, linear = onward[0], _Linear(signal=signal)
-        while _kind(self.nodes[at]) not in _NEURONS:
+        while _kind(self.nodes[at]) not in _NEURONS | _SILENT:
             node = self.nodes[at]
             if _kind(node) == "Output":
-                if linear.synapses is not None or linear.pooled is not None or linear.gain is not None:
-                    raise InputError(f"node {at}: linear nodes are in front of the output, with no neurons behind; "
-                                     "only spikes can be read out")
-                return None
-            if _kind(node) in _SILENT:
-                raise InputError(f"node {at} ({_kind(node)}): neurons that do not spike are not supported; export the "
-                                 "network with spiking ones at its end")
+                plain = linear.synapses is None and linear.pooled is None and linear.gain is None
+                return None if plain else (at, linear)
             if at in self.passed:
                 raise InputError(f"node {at} ({_kind(node)}): a way leads back to it without neurons between")
             self.passed.add(at)
@@ -351,7 +364,7 @@ class _Reader:
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
         raise InputError(f"{where}: is not supported; what is: Affine, Linear, Scale, Conv1d, Conv2d, SumPool2d, "
-                         f"AvgPool2d, Flatten, {', '.join(sorted(_NEURONS))}")
+                         f"AvgPool2d, Flatten, {', '.join(sorted(_NEURONS | _SILENT))}")
 
     # -- neurons ----------------------------------------------------------------------------------
 
@@ -381,7 +394,7 @@ class _Reader:
             synapses = Augmented(synapses=synapses, recurrent=recurrent is not None, bias=bool(bias.any()))
         return RealLayer(name=name, synapses=synapses, weights=np.concatenate(rows) * gain,
                          potential_decay=neuron.potential_decay, current_decay=neuron.current_decay,
-                         reset=neuron.reset, reset_value=neuron.reset_value), signal
+                         comparison=neuron.comparison, reset=neuron.reset, reset_value=neuron.reset_value), signal
 
     def _decay(self, tau: Any, where: str) -> float:
         value = _one(tau, f"{where}: time constants")
@@ -393,6 +406,11 @@ class _Reader:
 
     def _neuron(self, node: Any, where: str, signal: _Signal) -> _NeuronForm:
         kind = _kind(node)
+        if kind == "Output":
+            return _NeuronForm(gain=np.ones(signal.map.neurons), potential_decay=0.0, current_decay=None,
+                               reset=Reset.SUBTRACT, reset_value=0.0, comparison=Comparison.NEVER)
+        if kind in _SILENT:
+            return self._integrator(node, where, signal)
         threshold = self._values(node.threshold if kind == "Threshold" else node.v_threshold, signal, where)
         if kind == "Threshold":
             return _NeuronForm(gain=1 / _positive(threshold, where), potential_decay=0.0, current_decay=None,
@@ -426,6 +444,21 @@ class _Reader:
         return _NeuronForm(gain=gain / height, potential_decay=potential_decay, current_decay=current_decay,
                            reset=reset, reset_value=value)
 
+    def _integrator(self, node: Any, where: str, signal: _Signal) -> _NeuronForm:
+        """Neurons that do not spike: potentials in the graph's units, counted from v_leak, which all must share to be
+        compared."""
+        kind, current_decay = _kind(node), None
+        _one(getattr(node, "v_leak", 0.0), f"{where}: resting potentials, v_leak,")
+        gain, potential_decay = self._values(node.r, signal, where), 1.0
+        if kind != "I":
+            potential_decay = self._decay(node.tau_mem if kind == "CubaLI" else node.tau, where)
+            gain = (1 - potential_decay) * gain
+        if kind == "CubaLI":
+            current_decay = self._decay(node.tau_syn, where)
+            gain = gain * (1 - current_decay) * self._values(node.w_in, signal, where)
+        return _NeuronForm(gain=gain, potential_decay=potential_decay, current_decay=current_decay,
+                           reset=Reset.SUBTRACT, reset_value=0.0, comparison=Comparison.NEVER)
+
     def _values(self, values: Any, signal: _Signal, where: str) -> NDArray[np.float64]:
         """A parameter of each neuron, in our order."""
         array = _real(values, f"{where}: a parameter")
@@ -445,6 +478,7 @@ class _NeuronForm:
     current_decay: float | None
     reset: Reset
     reset_value: float
+    comparison: Comparison = Comparison.ABOVE
 
 
 def _one(values: Any, where: str) -> float:
@@ -630,7 +664,8 @@ def _with_weights(linear: _Linear) -> _Linear:
     return replace(linear, synapses=_behind_pool(linear, synapses), weights=weights, gain=None)
 
 
-def chain_of(graph: Any, *, dt: float | None = None, reset: Reset | None = None) -> RealNetwork:
+def chain_of(graph: Any, *, dt: float | None = None, reset: Reset | None = None,
+             statistic: Statistic | None = None) -> RealNetwork:
     """A graph as a chain of layers.
 
     Parameters
@@ -642,6 +677,9 @@ def chain_of(graph: Any, *, dt: float | None = None, reset: Reset | None = None)
     reset
         What spikes do; None: NIR's own, the potential becomes ``v_reset``. Subtraction is what several exporters
         mean who cannot say it.
+    statistic
+        What is read of the last neurons' potentials; None: of neurons that do not spike the maximum, of others their
+        spikes are counted.
 
     Raises
     ------
@@ -649,4 +687,4 @@ def chain_of(graph: Any, *, dt: float | None = None, reset: Reset | None = None)
         Something cannot be done; the message names the node.
     """
     with np.errstate(all="ignore"):     # what is not finite is refused
-        return _Reader(graph, dt=dt, reset=reset).chain()
+        return _Reader(graph, dt=dt, reset=reset, statistic=statistic).chain()

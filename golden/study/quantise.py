@@ -14,10 +14,12 @@ from lifstream.golden.contract.formats import Formats
 from lifstream.golden.contract.input import Events
 from lifstream.golden.contract.network import Layer, NetworkSpec
 from lifstream.golden.contract.neurons import CubaLif, Decay, Reset
-from lifstream.golden.contract.readout import SpikeCounts
+from lifstream.golden.contract.readout import Potentials, SpikeCounts
 from lifstream.golden.contract.rules import Fixed
 from lifstream.golden.model.network import Network
-from lifstream.golden.study.real_network import RealLayer, RealNetwork, RealRecord, run
+from lifstream.golden.model.protocols import ForwardRecord
+from lifstream.golden.model.readouts import unique_maximum
+from lifstream.golden.study.real_network import RealLayer, RealNetwork, RealRecord, responses, run
 
 __all__ = ["LayerCost", "Quantised", "nearest_decay", "quantised"]
 
@@ -48,6 +50,9 @@ class LayerCost:
     """Of the real layer, on calibration samples ..."""
     changed: int
     """... and how many (neuron, step) differ in the integers."""
+    potential_error: float | None
+    """Of the layer whose potentials are read: the largest difference of what is read of a neuron, in the units of the
+    graph's potentials (of a spiking layer's, of its threshold)."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -60,6 +65,8 @@ class Quantised:
 
     network: Network
     layers: tuple[LayerCost, ...]
+    answers_changed: int
+    """Calibration samples that the integers answer differently."""
 
 
 def nearest_decay(value: float) -> Decay:
@@ -142,14 +149,17 @@ def _quantised(real: RealNetwork, spikes: NDArray[np.bool_], weight_bits: int) -
             raise InputError(f"node {each.name}: {error}") from None
         layers.append(layer)
         weights.append(matrix)
-    spec = NetworkSpec(input=Events(map=real.map), layers=tuple(layers), readout=SpikeCounts(), steps=spikes.shape[1])
+    readout = SpikeCounts() if real.statistic is None else Potentials(statistic=real.statistic)
+    spec = NetworkSpec(input=Events(map=real.map), layers=tuple(layers), readout=readout, steps=spikes.shape[1])
     network = Network(spec=spec, weights=weights)
-    return Quantised(network=network, layers=tuple(_costs(real, records, network, spikes)))
-
-
-def _costs(real: RealNetwork, records: Sequence[RealRecord], network: Network,
-           spikes: NDArray[np.bool_]) -> list[LayerCost]:
     found = network.forward(spikes)
+    wanted = responses(records[-1], real.statistic)
+    return Quantised(network=network, layers=tuple(_costs(real, records, found, network)),
+                     answers_changed=int((unique_maximum(wanted) != found.prediction).sum()))
+
+
+def _costs(real: RealNetwork, records: Sequence[RealRecord], found: ForwardRecord, network: Network
+           ) -> list[LayerCost]:
     costs = []
     for each, record, at, matrix, integer in zip(real.layers, records, network.spec.placed, network.weights,
                                                  found.layers, strict=True):
@@ -158,12 +168,17 @@ def _costs(real: RealNetwork, records: Sequence[RealRecord], network: Network,
         exact = each.weights * formats.one
         held = (exact >= formats.weight_min - 0.5) & (exact <= formats.weight_max + 0.5)
         error = np.abs(matrix - exact)[held]
+        difference = None
+        if at.last and real.statistic is not None:
+            one = formats.one << neuron.guard_bits
+            difference = float(np.abs(responses(record, real.statistic) - found.responses / one).max())
         costs.append(LayerCost(
             name=each.name, weights=matrix.size, weight_bits=formats.weight_bits,
             weight_fraction=formats.weight_fraction, membrane_bits=at.membrane_bits,
             potential_decay=str(neuron.potential_decay),
             current_decay=None if neuron.current_decay is None else str(neuron.current_decay),
             saturated=int((~held).sum()), largest_error=float(error.max(initial=0)) / formats.one,
-            spikes=int(record.spikes.sum()), changed=int((record.spikes != integer.spikes).sum())))
+            spikes=int(record.spikes.sum()), changed=int((record.spikes != integer.spikes).sum()),
+            potential_error=difference))
     return costs
 

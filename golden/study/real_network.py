@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.neurons import Comparison, Reset
+from lifstream.golden.contract.readout import Statistic
 from lifstream.golden.contract.synapses import Map, Synapses
 from lifstream.golden.model.synapses import current_by_position, presynaptic_spikes, recurrent_weights
 
-__all__ = ["RealLayer", "RealNetwork", "RealRecord", "run"]
+__all__ = ["RealLayer", "RealNetwork", "RealRecord", "responses", "run"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,8 @@ class RealLayer:
         What is left of membrane potential and synaptic current a step later, 0..1; no synaptic current without the
         latter.
     comparison, reset, reset_value
-        As in :class:`lifstream.golden.contract.neurons.CubaLif`.
+        As in :class:`lifstream.golden.contract.neurons.CubaLif`. Potentials of neurons that never fire are in the
+        units of the graph.
     """
 
     name: str
@@ -62,12 +64,15 @@ class RealNetwork:
         The neurons that events come from.
     layers
         From the input on.
+    statistic
+        What is read of the last layer's potentials; None: its spikes are counted.
     notes
         What was assumed on the way here, a sentence each.
     """
 
     map: Map
     layers: tuple[RealLayer, ...]
+    statistic: Statistic | None = None
     notes: tuple[str, ...] = field(default=())
 
 
@@ -95,10 +100,31 @@ def run_layer(layer: RealLayer, before: NDArray[np.bool_]) -> RealRecord:
             added = added + spikes[:, step - 1].astype(np.float64) @ inner
         synaptic = added if layer.current_decay is None else layer.current_decay * synaptic + added
         potential = layer.potential_decay * potential + synaptic
-        fired = potential > 1 if layer.comparison is Comparison.ABOVE else potential >= 1
+        fired = _fired(potential, layer.comparison)
         membrane[:, step], spikes[:, step] = potential, fired
         potential = np.where(fired, potential - 1 if layer.reset is Reset.SUBTRACT else layer.reset_value, potential)
     return RealRecord(spikes=spikes, membrane=membrane)
+
+
+def _fired(potential: NDArray[np.float64], comparison: Comparison) -> NDArray[np.bool_]:
+    if comparison is Comparison.NEVER:
+        return np.zeros(potential.shape, dtype=bool)
+    return potential > 1 if comparison is Comparison.ABOVE else potential >= 1
+
+
+def responses(record: RealRecord, statistic: Statistic | None) -> NDArray[np.float64]:
+    """What is read of each neuron of a last layer, float64 (count, n): spikes, or of its potentials."""
+    told: NDArray[np.float64]
+    match statistic:
+        case Statistic.MAXIMUM:
+            told = record.membrane.max(axis=1)
+        case Statistic.MEAN:
+            told = record.membrane.sum(axis=1)
+        case Statistic.LAST:
+            told = record.membrane[:, -1]
+        case None:
+            told = record.spikes.sum(axis=1, dtype=np.float64)
+    return told
 
 
 def run(layers: Sequence[RealLayer], spikes: NDArray[np.bool_]) -> list[RealRecord]:

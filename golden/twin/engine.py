@@ -292,5 +292,5 @@ class _Compiled:
              outcome: Outcome, *, learning: bool, rate_shift: int = 0) -> None:
         self._kernels.run_all(images, labels, learning, self._layers, self._synapses, self._rules, self._state(),
                               _masks(self._spec, draws), _rounding_states(self._spec, draws), rate_shift,
-                              self._inputs, self._statistic, self._scratch, outcome.predictions, outcome.spikes, outcome.responses,
-                              outcome.learned, outcome.updates)
+                              self._inputs, self._statistic, self._scratch, outcome.predictions, outcome.spikes,
+                              outcome.responses, outcome.learned, outcome.updates)

@@ -262,8 +262,9 @@ def run_all(images, labels, learning, layers, synapses, rules, state, masks, rou
     """Classify images, uint8 (count, inputs), or learn from them one after the other.
 
     One kernel for both, as most of what is compiled they share. It fills predictions, learned and updates, (count,),
-    spike totals, (count, layers + 1), and responses, (count, n), see :func:`respond`. ``masks`` holds a uint8 (count, n) array per layer, or (1, n) to use one mask for all images; ``rounding`` int64 (count, layers) the
-    rounding states, -1 to round half up. Without learning, labels and rounding are not looked at.
+    spike totals, (count, layers + 1), and responses, (count, n), see :func:`respond`. ``masks`` holds a uint8 (count,
+    n) array per layer, or (1, n) to use one mask for all images; ``rounding`` int64 (count, layers) the rounding
+    states, -1 to round half up. Without learning, labels and rounding are not looked at.
     """
     phase = 1 if learning else 0
     _sum_weights(state)

@@ -277,7 +277,8 @@ class LifLayer(wiring.Component):
 
     def _gathered(self) -> dict[str, Any]:
         """What the groups tell, an array each."""
-        names = ["slice_valid", "membrane", *(name for name, member in self._groups[0].layer_ports.items() if member.flow is Out)]
+        names = ["slice_valid", "membrane",
+                 *(name for name, member in self._groups[0].layer_ports.items() if member.flow is Out)]
         return {name: [getattr(group, name) for group in self._groups] for name in names}
 
     def _own_inputs(self) -> dict[str, Any]:

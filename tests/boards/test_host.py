@@ -344,7 +344,8 @@ def wrong_answers(numbers: Callable[[int], random.Random]) -> tuple[int, int]:
                     Board(port=port, spec=SPEC, clock=soft.clock, numbers=numbers(driver)).infer(IMAGES[0])
             port.revive()
             found = Board(port=port, spec=SPEC, clock=soft.clock, numbers=numbers(2)).infer(IMAGES[1])
-            right, wrong = right + (found.responses.tolist() == expected), wrong + (found.responses.tolist() != expected)
+            equal = found.responses.tolist() == expected
+            right, wrong = right + equal, wrong + (not equal)
     return right, wrong
 
 

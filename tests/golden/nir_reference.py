@@ -70,8 +70,8 @@ def _linear(node: Any, x: np.ndarray) -> np.ndarray:
 
 
 class _Neurons:
-    """IF, LIF, CubaLIF and Threshold. A spike is an impulse: it lifts IF by r * w; into a leak it is a current over one
-    step."""
+    """IF, LIF, CubaLIF and Threshold; I, LI and CubaLI, which do not spike. A spike is an impulse: it lifts IF by
+    r * w; into a leak it is a current over one step."""
 
     def __init__(self, node: Any, dt: float, *, exact: bool, subtract: bool) -> None:
         self.node, self.kind, self.subtract = node, type(node).__name__, subtract
@@ -81,23 +81,25 @@ class _Neurons:
         def share(tau: Any) -> Any:
             return np.exp(-dt / np.asarray(tau)) if exact else 1 - dt / np.asarray(tau)
 
-        if self.kind == "LIF":
+        if self.kind in ("LIF", "LI"):
             self.kept = share(node.tau)
-        if self.kind == "CubaLIF":
+        if self.kind.startswith("Cuba"):
             self.kept, self.kept_current = share(node.tau_mem), share(node.tau_syn)
 
     def step(self, x: np.ndarray) -> np.ndarray:
         node = self.node
         if self.kind == "Threshold":
             return (x > node.threshold).astype(float)
-        if self.kind == "IF":
+        if self.kind in ("IF", "I"):
             self.potential = self.potential + node.r * x
         else:
             drive = x
-            if self.kind == "CubaLIF":
+            if self.kind.startswith("Cuba"):
                 self.current = self.kept_current * self.current + (1 - self.kept_current) * node.w_in * x
                 drive = self.current
             self.potential = node.v_leak + self.kept * (self.potential - node.v_leak) + (1 - self.kept) * node.r * drive
+        if not hasattr(node, "v_threshold"):
+            return np.array(self.potential)
         fired = self.potential > node.v_threshold
         rest = getattr(node, "v_leak", 0.0)
         after = self.potential - (node.v_threshold - rest) if self.subtract else \
@@ -108,10 +110,11 @@ class _Neurons:
 
 def run(graph: Any, inputs: np.ndarray, *, dt: float, exact: bool = True, subtract: bool = False
         ) -> dict[str, np.ndarray]:
-    """Spikes of every neuron node, (T, ...) by name, for inputs (T, ...)."""
+    """Spikes of every neuron node, of those that do not spike their potentials, (T, ...) by name, for inputs
+    (T, ...)."""
     nodes, edges = graph.nodes, list(graph.edges)
     neurons = {name: _Neurons(node, dt, exact=exact, subtract=subtract) for name, node in nodes.items()
-               if type(node).__name__ in ("IF", "LIF", "CubaLIF", "Threshold")}
+               if type(node).__name__ in ("IF", "LIF", "CubaLIF", "Threshold", "I", "LI", "CubaLI")}
     order = _order(nodes, edges)
     found: dict[str, list[np.ndarray]] = {name: [] for name in neurons}
     before: dict[str, np.ndarray] = {}

@@ -15,12 +15,13 @@ from lifstream.golden.contract.formats import Formats, Overflow
 from lifstream.golden.contract.input import Events
 from lifstream.golden.contract.network import Layer, NetworkSpec
 from lifstream.golden.contract.neurons import Comparison, CubaLif, Decay, Lif, Neuron, Reset
-from lifstream.golden.contract.readout import SpikeCounts
+from lifstream.golden.contract.readout import Potentials, Readout, SpikeCounts, Statistic, Votes
 from lifstream.golden.contract.rules import DesireBackpropagation, Fixed
 from lifstream.golden.contract.synapses import Augmented, Conv, Dense, Map, SumPool, Synapses
 from lifstream.golden.model.encoder import packed, unpacked
 from lifstream.golden.model.learning import learn
 from lifstream.golden.model.network import Network
+from lifstream.golden.model.readouts import NO_PREDICTION
 from lifstream.golden.twin.engine import Engine, Runner
 from tests.conftest import random_network
 
@@ -39,7 +40,8 @@ def neurons(draw: st.DrawFn, one: int) -> CubaLif:
     threshold = draw(st.integers(1, 3 * one << guard))
     return CubaLif(
         potential_decay=draw(decays()), current_decay=draw(st.none() | decays()), guard_bits=guard,
-        threshold=threshold, comparison=draw(st.sampled_from(Comparison)), reset=draw(st.sampled_from(Reset)),
+        threshold=threshold, comparison=draw(st.sampled_from((Comparison.AT_LEAST, Comparison.ABOVE))),
+        reset=draw(st.sampled_from(Reset)),
         reset_value=draw(st.integers(max(-one, -threshold), threshold - 1)), refractory=draw(st.integers(0, 3)))
 
 
@@ -63,8 +65,18 @@ def form(layer_count: int, rule: Any, draw: st.DrawFn) -> NetworkSpec:
         neuron: Neuron = draw(neurons(formats.one)) if draw(st.integers(0, 3)) else Lif(threshold=formats.one)
         layers.append(Layer(synapses=synapses, neuron=neuron, rule=rule, formats=formats))
         count = synapses.n_out
-    return NetworkSpec(input=Events(map=PARTS), layers=tuple(layers), readout=SpikeCounts(),
-                       steps=draw(st.integers(1, 9)))
+    readout: Readout = SpikeCounts()
+    if not rule.learns and layers[-1].synapses.all_to_all and draw(st.booleans()):
+        readout = Potentials(statistic=draw(st.sampled_from(Statistic)))
+        last = layers[-1].neuron
+        if isinstance(last, CubaLif) and draw(st.booleans()):
+            layers[-1] = replace(layers[-1], neuron=integrator(last))
+    return NetworkSpec(input=Events(map=PARTS), layers=tuple(layers), readout=readout, steps=draw(st.integers(1, 9)))
+
+
+def integrator(neuron: CubaLif) -> CubaLif:
+    """The same, but it never fires."""
+    return replace(neuron, comparison=Comparison.NEVER, reset=Reset.SUBTRACT, reset_value=0, refractory=0)
 
 
 @st.composite
@@ -128,6 +140,7 @@ def plain(network: Network, spikes: list[list[bool]]) -> list[list[list[tuple[in
                     value = min(max(value, low), high) if not rest[index] else neuron.reset_value
                     above = neuron.comparison is Comparison.ABOVE
                     fired = value > neuron.threshold if above else value >= neuron.threshold
+                    fired = fired and neuron.comparison is not Comparison.NEVER
                     rest[index] = neuron.refractory if fired else max(0, rest[index] - 1)
                     potential[index] = value
                     if fired:
@@ -151,6 +164,33 @@ def test_the_model_does_what_the_equations_say(spec: NetworkSpec, seed: int) -> 
             got = record.layers[layer]
             assert [[value for value, _ in step] for step in steps] == got.membrane[index].tolist()
             assert [[fired for _, fired in step] for step in steps] == got.spikes[index].tolist()
+        trains_of_last = list(zip(*steps, strict=True))
+        if isinstance(spec.readout, Potentials):
+            number = {Statistic.MAXIMUM: max, Statistic.MEAN: sum, Statistic.LAST: lambda values: values[-1]}
+            told = [number[spec.readout.statistic]([value for value, _ in train]) for train in trains_of_last]
+        else:
+            told = [sum(fired for _, fired in train) for train in trains_of_last]
+        assert told == record.responses[index].tolist()
+        best = [neuron for neuron, value in enumerate(told) if value == max(told)]
+        assert record.prediction[index] == (best[0] if len(best) == 1 else NO_PREDICTION)
+        low, high = spec.response_range
+        assert low <= min(told)
+        assert max(told) <= high
+
+
+@pytest.mark.parametrize("statistic", Statistic)
+def test_the_twin_reads_potentials_the_same(statistic: Statistic) -> None:
+    layer = Layer(synapses=Dense(inputs=24, outputs=6), neuron=CubaLif(threshold=16_384), rule=Fixed())
+    slow = CubaLif(threshold=16_384, potential_decay=Decay(numerator=7, shift=3), comparison=Comparison.NEVER,
+                   current_decay=Decay(numerator=3, shift=2))
+    spec = NetworkSpec(input=Events(map=PARTS), readout=Potentials(statistic=statistic), steps=8, layers=(
+        layer, replace(layer, synapses=Dense(inputs=6, outputs=3), neuron=slow)))
+    network, drawn = random_network(spec, 3, scale=3.0), samples(spec, 20, 1)
+    wanted, got = (Runner(network=network, engine=engine).infer(drawn) for engine in Engine)
+    assert (wanted.responses == got.responses).all()
+    assert (wanted.predictions == got.predictions).all()
+    assert (wanted.spikes == got.spikes).all()
+    assert len(np.unique(wanted.predictions)) > 1
 
 
 @settings(max_examples=4)
@@ -198,10 +238,37 @@ def test_fixed_weights_do_not_learn_and_may_take_their_time() -> None:
     ({"threshold": 0}, "threshold: 0 is out of bounds"), ({"guard_bits": 17}, "guard_bits: 17 is out of bounds"),
     ({"reset_value": 5}, "reset_value: 5 reaches the threshold, 5"), ({"refractory": 256}, "refractory: 256"),
     ({"potential_decay": 0.5}, "potential_decay: 0.5 is not a Decay"),
-    ({"current_decay": 1}, "current_decay: 1 is not a Decay"), ({"comparison": ">"}, "comparison: '>' is not a Comp")])
+    ({"current_decay": 1}, "current_decay: 1 is not a Decay"),
+    *(({"comparison": Comparison.NEVER, **useless}, "comparison: never, so no spike resets; leave reset, reset_value")
+      for useless in ({"reset": Reset.VALUE}, {"reset_value": -1}, {"refractory": 1})),
+    ({"comparison": ">"}, "comparison: '>' is not a Comp")])
 def test_neurons_that_are_none(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         CubaLif(**{"threshold": 5, **fields})
+
+
+def test_who_may_never_fire() -> None:
+    """The last layer alone, dense, read by its potentials, its weights fixed."""
+    silent = Layer(synapses=Dense(inputs=24, outputs=3), neuron=CubaLif(threshold=1, comparison=Comparison.NEVER),
+                   rule=Fixed(), formats=Formats())
+    behind = replace(silent, synapses=Dense(inputs=3, outputs=2))
+    read = Potentials(statistic=Statistic.LAST)
+    spec = NetworkSpec(input=Events(map=PARTS), layers=(silent,), readout=read)
+    assert NetworkSpec.from_json(spec.to_json()) == spec
+    assert spec.readout.response == "last potential"
+    never = r"layers\[0\]\.neuron: never fires, so nothing is behind it; have the last layer alone of such neurons"
+    with pytest.raises(InputError, match=never):
+        replace(spec, readout=SpikeCounts())
+    with pytest.raises(InputError, match=never):
+        replace(spec, layers=(silent, behind))
+    with pytest.raises(InputError, match="readout: potentials, but with the rule desire the last layer is taught by c"):
+        replace(spec, layers=(replace(silent, rule=DesireBackpropagation(), neuron=Lif(threshold=1)),))
+    with pytest.raises(InputError, match="readout: potentials, of conv synapses; give the last layer dense ones"):
+        replace(spec, layers=(replace(silent, synapses=Conv(inputs=PARTS, channels=3, kernel=(2, 2))),))
+    with pytest.raises(InputError, match="readout: votes, but with the rule fixed the last layer is read by counts o"):
+        replace(spec, readout=Votes(count=3, vote_bits=8))
+    with pytest.raises(InputError, match="statistic: 'last' is not a Statistic"):
+        Potentials(statistic="last")  # type: ignore[arg-type]
 
 
 def test_decays_that_are_none() -> None:

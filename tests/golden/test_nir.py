@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from lifstream.golden.contract.flat import flat_network
 from lifstream.golden.contract.formats import Formats, Phase
 from lifstream.golden.contract.input import Events
 from lifstream.golden.contract.network import Layer, NetworkSpec
-from lifstream.golden.contract.neurons import CubaLif, Decay, Lif, Neuron, Reset
-from lifstream.golden.contract.readout import SpikeCounts
+from lifstream.golden.contract.neurons import Comparison, CubaLif, Decay, Lif, Neuron, Reset
+from lifstream.golden.contract.readout import Potentials, SpikeCounts, Statistic
 from lifstream.golden.contract.rules import Fixed
 from lifstream.golden.contract.synapses import Augmented, Conv, Dense, Local, Map, SumPool, Synapses
 from lifstream.golden.study import nir_export
@@ -25,7 +26,7 @@ from lifstream.golden.study.nir_export import graph_of, restored
 from lifstream.golden.study.nir_graph import DEFAULT_DT, chain_of, read_graph, write_graph
 from lifstream.golden.study.presets import PRESETS
 from lifstream.golden.study.quantise import nearest_decay, quantised
-from lifstream.golden.study.real_network import RealNetwork, run
+from lifstream.golden.study.real_network import RealNetwork, responses, run
 from tests.conftest import random_network
 from tests.golden import nir_reference
 
@@ -74,6 +75,11 @@ def cuba(count: int, **changes: float) -> Any:
     return nir.CubaLIF(**{name: value * ones for name, value in values.items()})
 
 
+def leaky(count: int, leak: float = 0.0) -> Any:
+    ones = np.ones(count)
+    return nir.LI(tau=2e-3 * ones, r=13 * ones, v_leak=leak * ones)
+
+
 def integrate(shape: Any) -> Any:
     ones = np.ones(shape)
     return nir.IF(r=ones, v_threshold=1.3 * ones, v_reset=0.0 * ones)
@@ -119,6 +125,11 @@ CASES: dict[str, Any] = {
     "a map that ends as one place": lambda: graph(
         conv(3, 2, (3, 3), (3, 3)), nir.IF(r=np.ones((3, 1, 1)), v_threshold=np.ones((3, 1, 1)),
                                            v_reset=np.full((3, 1, 1), -3.0)), shape=(2, 3, 3)),
+    "LI behind LIF": lambda: graph(affine(4, 5), lif(4), affine(3, 4), leaky(3)),
+    "CubaLI": lambda: graph(affine(4, 5), integrate(4), affine(3, 4), nir.CubaLI(
+        tau_syn=np.full(3, 5e-4), tau_mem=np.full(3, 1e-3), r=np.array([3.0, 2, 1]), v_leak=np.zeros(3),
+        w_in=np.array([1.0, 4, 2]))),
+    "an integrator": lambda: graph(affine(4, 5), lif(4), nir.I(r=np.array([1.0, 2, 0.5, 1]))),
     "the same size": lambda: graph(conv(2, 1, (3, 5), (4, 6), padding="same"), integrate((2, 4, 6)), shape=(1, 4, 6)),
 }
 
@@ -147,7 +158,11 @@ def test_chains_spike_as_nir_says(name: str, subtract: bool) -> None:
     for sample, trains in enumerate(spikes):
         wanted = nir_reference.run(made, in_nir_order(real, trains), dt=DEFAULT_DT, subtract=subtract)
         for layer, record in zip(real.layers, records, strict=True):
-            assert (record.spikes[sample] == in_our_order(wanted[layer.name])).all(), layer.name
+            expected = in_our_order(wanted[layer.name])
+            if layer.comparison is Comparison.NEVER:
+                assert np.allclose(record.membrane[sample], expected, rtol=1e-9, atol=1e-12), layer.name
+            else:
+                assert (record.spikes[sample] == expected).all(), layer.name
     assert any(record.spikes.any() for record in records)
 
 
@@ -168,6 +183,49 @@ def test_discrete_networks_tell_their_time_step() -> None:
     assert given_step.notes[0] == "time step 0.001 s, as given"
 
 
+@pytest.mark.parametrize(("statistic", "number"), [
+    (None, lambda v: v.max(axis=0)), (Statistic.MAXIMUM, lambda v: v.max(axis=0)),
+    (Statistic.MEAN, lambda v: v.sum(axis=0)), (Statistic.LAST, lambda v: v[-1])])
+def test_potentials_are_read(statistic: Statistic | None, number: Any) -> None:
+    """In the real network as NIR says; in the integers close to that, and the report says how close."""
+    made = graph(affine(4, 5), lif(4), affine(3, 4), leaky(3))
+    real = chain_of(made, statistic=statistic)
+    told = Potentials(statistic=statistic or Statistic.MAXIMUM).response
+    assert f"the answer is the {told} of each neuron of n3" in real.notes[-1]
+    spikes = np.random.default_rng(3).random((6, 40, 5)) < 0.3
+    result = quantised(real, spikes, weight_bits=20)
+    assert result.network.spec.readout == Potentials(statistic=statistic or Statistic.MAXIMUM)
+    at = result.network.spec.placed[-1]
+    found = result.network.forward(spikes)
+    for sample, trains in enumerate(spikes):
+        wanted = number(nir_reference.run(made, trains.astype(float), dt=DEFAULT_DT)["n3"])
+        assert responses(run(real.layers, spikes)[-1], real.statistic)[sample] == pytest.approx(wanted)
+        exact = found.responses[sample] / (at.formats.one << at.neuron.guard_bits)
+        assert np.abs(exact - wanted).max() <= result.layers[-1].potential_error + 1e-9
+    assert result.layers[-1].potential_error < (0.5 if statistic is Statistic.MEAN else 0.02)
+    assert result.layers[0].potential_error is None
+    assert result.answers_changed == 0
+
+
+def test_potentials_of_spiking_neurons_are_read_when_asked_for() -> None:
+    made = graph(affine(4, 5), lif(4))
+    spikes = np.random.default_rng(3).random((4, 40, 5)) < 0.3
+    result = quantised(chain_of(made, statistic=Statistic.LAST), spikes)
+    assert (result.network.forward(spikes).responses == result.network.forward(spikes).layers[-1].membrane[:, -1]).all()
+    assert result.layers[-1].spikes > 0
+
+
+def test_linear_nodes_at_the_end_are_summed() -> None:
+    made = graph(affine(4, 5), lif(4), affine(3, 4))
+    real = chain_of(made)
+    assert real.notes[-2].startswith("node output: linear nodes are in front of it")
+    assert "summed potential" in real.notes[-1]
+    spikes = np.random.default_rng(4).random((1, 40, 5)) < 0.3
+    wanted = nir_reference.run(made, spikes[0].astype(float), dt=DEFAULT_DT)["n1"] @ np.asarray(
+        made.nodes["n2"].weight).T + np.asarray(made.nodes["n2"].bias)
+    assert responses(run(real.layers, spikes)[-1], real.statistic)[0] == pytest.approx(wanted.sum(axis=0))
+
+
 def test_subgraphs_are_taken_apart() -> None:
     inner = nir.NIRGraph(nodes={"input": nir.Input(np.array([5])), "w": affine(4, 5), "lif": lif(4),
                                 "output": nir.Output(np.array([4]))},
@@ -185,9 +243,14 @@ def test_a_missing_reset_is_zero_and_said() -> None:
 
 
 @pytest.mark.parametrize(("made", "message"), [
-    (lambda: graph(affine(4, 5)), "node output: linear nodes are in front of the output"),
-    (lambda: graph(affine(4, 5), nir.LI(tau=np.ones(4), r=np.ones(4), v_leak=np.zeros(4))),
-     r"node n1 \(LI\): neurons that do not spike are not supported"),
+    (lambda: graph(affine(4, 5), leaky(4), affine(3, 4), lif(3)),
+     r"node n1 \(LI\): does not spike, and other neurons are behind it"),
+    (lambda: graph(affine(4, 5), leaky(4), affine(3, 4)), r"node n1 \(LI\): does not spike, and other neurons"),
+    (lambda: graph(affine(2, 5), nir.LI(tau=np.ones(2), r=np.ones(2), v_leak=np.array([0.0, 0.1]))),
+     r"node n1 \(LI\): resting potentials, v_leak, differ between neurons \(0 to 0.1\)"),
+    (lambda: graph(conv(2, 1, (2, 2), (3, 3)), leaky(1), shape=(1, 3, 3)),
+     "node n1: its potentials are read, and it is a map; flatten it"),
+    (lambda: graph(), "graph: no neurons between input and output"),
     (lambda: graph(nir.Delay(delay=np.ones(5)), integrate(5)), r"node n0 \(Delay\): is not supported; what is: Affine"),
     (lambda: graph(affine(4, 6), lif(4)), r"node n0 \(Affine\): takes 6 inputs, 5 are before it"),
     (lambda: graph(affine(4, 5), lif(3)), r"node n1 \(LIF\): parameters of 3 neurons, its input has 4"),
@@ -316,13 +379,17 @@ def fixed(synapses: Synapses, neuron: Neuron | None = None) -> Layer:
     return Layer(synapses=synapses, neuron=neuron or Lif(threshold=16_384), formats=Formats(), rule=Fixed())
 
 
-def of_events(of: Map, *layers: Layer) -> NetworkSpec:
-    return NetworkSpec(input=Events(map=of), layers=layers, readout=SpikeCounts())
+def of_events(of: Map, *layers: Layer, read: Statistic | None = None) -> NetworkSpec:
+    readout = SpikeCounts() if read is None else Potentials(statistic=read)
+    return NetworkSpec(input=Events(map=of), layers=layers, readout=readout)
 
 
+LEAKY = CubaLif(threshold=16_384 << 2, potential_decay=Decay(numerator=811, shift=10), guard_bits=2,
+                current_decay=Decay(numerator=5, shift=3), comparison=Comparison.NEVER)
 SLOW = CubaLif(threshold=20_000, potential_decay=Decay(numerator=811, shift=10), guard_bits=2,
                current_decay=Decay(numerator=5, shift=3), reset=Reset.VALUE, reset_value=-300)
 IMAGE = Map(height=6, width=4, channels=2)
+ROW = Map(height=1, width=1, channels=7)
 EDGES = Conv(inputs=IMAGE, channels=3, kernel=(3, 2), padding=(1, 0), stride=(1, 1))
 OWN = Local(inputs=IMAGE, channels=2, kernel=(3, 3))
 EXPORTED: dict[str, NetworkSpec] = {
@@ -337,6 +404,13 @@ EXPORTED: dict[str, NetworkSpec] = {
     "weights of each place, some outside": of_events(IMAGE, fixed(SumPool(inputs=IMAGE, size=2, synapses=Local(
         inputs=Map(height=3, width=2, channels=2), channels=2, kernel=(3, 3), padding=(1, 1)))),
         fixed(Dense(inputs=12, outputs=3))),
+    "leaky integrators": of_events(
+        ROW, fixed(Dense(inputs=7, outputs=5), SLOW),
+        fixed(Dense(inputs=5, outputs=3), replace(LEAKY, current_decay=None)), read=Statistic.MAXIMUM),
+    "leaky integrators of a slow current": of_events(
+        ROW, fixed(Dense(inputs=7, outputs=3), LEAKY), read=Statistic.MEAN),
+    "integrators": of_events(ROW, fixed(Dense(inputs=7, outputs=3), CubaLif(
+        threshold=16_384, comparison=Comparison.NEVER)), read=Statistic.LAST),
     "weights of each place": of_events(IMAGE, fixed(OWN), fixed(Dense(inputs=OWN.n_out, outputs=3))),
 }
 

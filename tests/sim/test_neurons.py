@@ -15,7 +15,7 @@ from lifstream.golden.contract.formats import Formats, Overflow
 from lifstream.golden.contract.input import Events, Input, Pixels
 from lifstream.golden.contract.network import Layer, NetworkSpec
 from lifstream.golden.contract.neurons import Comparison, CubaLif, Decay, Lif, Reset
-from lifstream.golden.contract.readout import SpikeCounts
+from lifstream.golden.contract.readout import Potentials, SpikeCounts, Statistic
 from lifstream.golden.contract.rules import DesireBackpropagation, Fixed
 from lifstream.golden.contract.synapses import Augmented, Conv, Dense, Synapses
 from lifstream.golden.study.datasets import Split
@@ -25,7 +25,7 @@ from lifstream.hdl.geometry import Geometry
 from lifstream.sim.cosim import CosimResult, Segment, Stalls, Surroundings, cosimulate
 from lifstream.sim.faults import Fault
 from tests.conftest import quick, random_images, random_network
-from tests.golden.test_cuba_lif import PARTS, fixed_networks, learning_networks, samples
+from tests.golden.test_cuba_lif import PARTS, fixed_networks, integrator, learning_networks, samples
 from tests.sim.blocks import once
 
 pytestmark = pytest.mark.simulation
@@ -72,6 +72,18 @@ CASES: dict[str, tuple[NetworkSpec, Geometry]] = {
     "recurrent with bias, twice": (
         network(EVENTS, STAYS, SLOW, *(augmented(each, recurrent=True, bias=True) for each in (FIRST, LAST))),
         Geometry(lanes=(7, 1))),
+    "the largest potential of leaky integrators, folded": (
+        replace(network(EVENTS, STAYS, SLOW, FIRST, LAST), readout=Potentials(statistic=Statistic.MAXIMUM),
+                layers=(network(EVENTS, STAYS, SLOW, FIRST).layers[0],
+                        replace(network(EVENTS, STAYS, SLOW, Dense(inputs=24, outputs=7)).layers[0],
+                                synapses=Dense(inputs=7, outputs=5), neuron=integrator(CubaLif(**SLOW))))),
+        Geometry(lanes=(7, 2), neurons_per_unit=1)),
+    "the sum of wide potentials, recurrent": (
+        replace(network(EVENTS, STAYS, SLOW, augmented(FIRST, recurrent=True, bias=True), wide=True, steps=5),
+                readout=Potentials(statistic=Statistic.MEAN)), Geometry(lanes=4, neurons_per_unit=2)),
+    "the last potential, of one step and one neuron": (
+        replace(network(EVENTS, STAYS, PLAIN, Dense(inputs=24, outputs=1), steps=1),
+                readout=Potentials(statistic=Statistic.LAST)), Geometry(lanes=1)),
     "more steps than a byte counts": (
         network(EVENTS, STAYS, PLAIN, FIRST, LAST, steps=300), Geometry(lanes=7)),
 }
@@ -95,6 +107,7 @@ def play(spec: NetworkSpec, geometry: Geometry, *, images: int = 10, scale: floa
 
 @pytest.mark.parametrize("name", quick(CASES, "slow currents of a map, learning from events", "bias of a map, learning",
                                        "hard reset and rest, wide", "recurrent, learning from events",
+                                       "the largest potential of leaky integrators, folded",
                                        "more steps than a byte counts"))
 def test_networks_are_bit_exact(name: str) -> None:
     spec, geometry = CASES[name]
@@ -111,6 +124,13 @@ def test_planted_faults_are_seen(fault: Fault) -> None:
     assert not result.bit_exact
     assert result.message.startswith("image ")
     assert " expected " in result.message
+
+
+def test_a_potential_that_is_told_wrong_is_seen() -> None:
+    result = play(*CASES["the largest potential of leaky integrators, folded"], fault=Fault.COUNT)
+    assert ", layer" not in result.message
+    assert ": maximum potential expected " in result.message
+    assert "harness.replies_payload" in result.message
 
 
 def test_what_does_not_learn_is_not_taught() -> None:

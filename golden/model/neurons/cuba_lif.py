@@ -49,7 +49,8 @@ def parameters(at: PlacedLayer, phase: Phase) -> CubaLifParameters:
         current_numerator=kept.numerator if kept is not None else 0,
         current_shift=kept.shift if kept is not None else 0, guard_bits=neuron.guard_bits,
         low=Potential(low), high=Potential(high),
-        fires_from=Potential(neuron.fires_from if neuron.fires else high + 1), subtracted=Potential(neuron.threshold_in(phase) if subtracts else 0),
+        fires_from=Potential(neuron.fires_from if neuron.fires else high + 1),
+        subtracted=Potential(neuron.threshold_in(phase) if subtracts else 0),
         to_value=0 if subtracts else 1, value=Potential(neuron.reset_value), refractory=neuron.refractory)
 
 
