@@ -78,7 +78,8 @@ def some_votes(spec: NetworkSpec, seed: int) -> NDArray[np.int64]:
 
 def expected(spec: NetworkSpec, votes: NDArray[np.int64], sample: Sample) -> list[tuple[str, Any]]:
     """What comes out for a sample, in order, by stream."""
-    prediction = int(unique_maximum(GoldenReadout().scores(spec, sample.spikes, [votes])))
+    counts = sample.spikes.sum(axis=0, dtype=np.int64)
+    prediction = int(unique_maximum(GoldenReadout().scores(counts, [votes])))
     out: list[tuple[str, Any]] = []
     if sample.label is not None:
         assert flat(spec).stdp is not None
@@ -86,7 +87,7 @@ def expected(spec: NetworkSpec, votes: NDArray[np.int64], sample: Sample) -> lis
         out.append(("desires", (not sample.fired, sample.fired, wrong)))
     learned = None if sample.label is None else sample.fired
     out.append(("result", (prediction, sample.label is not None, learned)))
-    return out + [("answer", int(count)) for count in sample.spikes.sum(axis=0)]
+    return out + [("answer", int(count)) for count in counts]
 
 
 def decoded(stream: str, payload: Any) -> Any:
