@@ -20,11 +20,15 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from lifstream.console import error_line
 from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.neurons import Reset
+from lifstream.golden.files import require_place
 from lifstream.golden.model.encoder import encode
 from lifstream.golden.model.readouts import NO_PREDICTION, unique_maximum
 from lifstream.golden.study.datasets import Split, load_dataset
-from lifstream.golden.study.nir_graph import write_graph
+from lifstream.golden.study.nir_graph import chain_of, write_graph
+from lifstream.golden.study.real_network import run
 
 try:
     import snntorch
@@ -33,11 +37,14 @@ try:
     import torch
     from snntorch.export_nir import export_to_nir
 except ImportError as error:
-    raise SystemExit(f"error: {error.name}: the Python package is missing; install it with: "
-                     "pip install 'lifstream[snntorch]'") from None
+    error_line(f"{error.name}: the Python package is missing; install it with: pip install 'lifstream[snntorch]'")
+    raise SystemExit(2) from None
 
 BETA = 0.875
 """What is left of a membrane potential a step later: 7/8, in hardware a shift and a subtraction."""
+
+CHECKED = 100
+"""Validation images whose every spike is compared with that of the graph read back."""
 
 
 class ResetMechanism(enum.StrEnum):
@@ -99,6 +106,28 @@ def epoch(net: torch.nn.Sequential, split: Split, *, steps: int, batch: int, opt
     return total / len(split)
 
 
+def differing(net: torch.nn.Sequential, graph: Any, images: np.ndarray, *, steps: int, reset: ResetMechanism
+              ) -> list[tuple[int, int]]:
+    """Of each layer of neurons: spikes that are elsewhere where lifstream reads the graph, in real numbers, and all of
+    snnTorch's, over uint8 images (count, 784)."""
+    theirs: list[list[np.ndarray]] = []
+    snntorch.utils.reset(net)
+    with torch.no_grad():
+        for step in spike_trains(images, steps):
+            theirs.append([])
+            for part in net:
+                step = part(step)
+                if isinstance(part, snntorch.Leaky):
+                    theirs[-1].append(step.numpy() > 0)
+    real = chain_of(graph, reset=Reset.SUBTRACT if reset is ResetMechanism.SUBTRACT else None)
+    found = []
+    for ours, trains in zip(run(real.layers, encode(images, steps)), zip(*theirs, strict=True), strict=True):
+        channels_first = np.stack(trains, axis=1)
+        spikes = np.moveaxis(channels_first, 2, -1).reshape(ours.spikes.shape)
+        found.append((int((ours.spikes != spikes).sum()), int(spikes.sum())))
+    return found
+
+
 def main(out: Annotated[Path, typer.Option(help="Write the graph here (.nir).")],
          reset: Annotated[ResetMechanism, typer.Option(help="What a spike does.")] = ResetMechanism.ZERO,
          channels: Annotated[int, typer.Option(min=1, help="Channels of the convolution.")] = 8,
@@ -106,19 +135,22 @@ def main(out: Annotated[Path, typer.Option(help="Write the graph here (.nir).")]
          epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 6,
          batch: Annotated[int, typer.Option(min=1, help="Samples of a step of the optimiser.")] = 100,
          rate: Annotated[float, typer.Option(help="Learning rate at the beginning; it falls to 0 as a cosine.")] = 5e-3,
-         validation: Annotated[int, typer.Option(help="Training images by which the epoch is chosen.")] = 5_000,
+         validation: Annotated[int, typer.Option(
+             min=CHECKED, help="Training images by which the epoch is chosen.")] = 5_000,
          seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 1,
          data_dir: Annotated[Path | None, typer.Option(help="Folder of the IDX files, as of lifstream train.")] = None,
          ) -> None:
-    """Train, choose the epoch, export it, and tell its accuracy in snnTorch."""
+    """Train, choose the epoch, export it, tell its accuracy in snnTorch, and compare its spikes with the graph's."""
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(1)
     try:
+        require_place(out)
         dataset = load_dataset("mnist", data_dir=data_dir)
         training, held_out = dataset.split_validation(validation, seed)
     except InputError as error:
-        raise SystemExit(f"error: {error}") from None
+        error_line(str(error))
+        raise typer.Exit(2) from None
     net = network(channels=channels, reset=reset)
     optimiser = torch.optim.Adam(net.parameters(), lr=rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=epochs * -(-len(training) // batch))
@@ -140,11 +172,11 @@ def main(out: Annotated[Path, typer.Option(help="Write the graph here (.nir).")]
                       f"--epochs {epochs} --batch {batch} --rate {rate:g} --validation {validation} --seed {seed}",
         "versions": ", ".join(f"{name} {version(name)}" for name in ("snntorch", "torch", "nir", "nirtorch", "numpy")),
         "dataset": "mnist", "validation_accuracy": f"{best:.4f}", "test_accuracy": f"{share:.4f}"}
-    try:
-        write_graph(out, graph)
-    except InputError as error:
-        raise SystemExit(f"error: {error}") from None
+    write_graph(out, graph)
     print(f"wrote {out}, {out.stat().st_size:,} bytes")
+    for number, (differ, spikes) in enumerate(
+            differing(net, graph, held_out.images[:CHECKED], steps=steps, reset=reset), 1):
+        print(f"layer {number}, read back in real numbers: {differ:,} of {spikes:,} spikes differ on {CHECKED} images")
 
 
 if __name__ == "__main__":
