@@ -231,14 +231,14 @@ def _speed(network: NamedNetwork, geometry: Geometry, made: Build, data_dir: Pat
         output.say(f"clock cycles per image not measured: {error}")
         return {"cycles_per_image": None, "images_per_second": None, "epoch_seconds": None}
     hertz = made.clock_mhz * 1e6
-    return {"cycles_per_image": cycles,
-            "images_per_second": {task: round(hertz / count, 1) for task, count in cycles.items()},
-            "epoch_images": len(dataset.train),
-            "epoch_seconds": round(len(dataset.train) * cycles["train"] / hertz, 3)}
+    rates = {task: round(hertz / count, 1) for task, count in cycles.items()}
+    epoch = round(len(dataset.train) * cycles["train"] / hertz, 3) if "train" in cycles else None
+    return {"cycles_per_image": cycles, "images_per_second": rates, "epoch_images": len(dataset.train),
+            "epoch_seconds": epoch}
 
 
 def _measured_cycles(named: NamedNetwork, geometry: Geometry, dataset: Dataset, output: Output) -> dict[str, float]:
-    """Mean cycles to classify test images, and to learn from training images.
+    """Mean cycles to classify test images and, where weights change, to learn from training images.
 
     A model has its own weights, and learns in its next epoch; a preset is in the middle of its first.
     """
@@ -246,18 +246,19 @@ def _measured_cycles(named: NamedNetwork, geometry: Geometry, dataset: Dataset, 
     stream = EpochStream(dataset=dataset, training=dataset.train, seed=1, epoch=epoch, shift=plan.shift,
                          mirror=plan.mirror)
     half = len(dataset.train) // 2
-    if named.model is None:
+    if named.model is None and network.spec.learns:
         runner = Runner(network=network)
         for start in range(0, half, 1_000):
             part = stream[start:min(start + 1_000, half)]
             runner.learn(part.images, part.labels, rate_shift=plan.rate_shift_at(epoch))
     count = min(_MEASURED_IMAGES, half, len(dataset.test))
     model = Model(network=network, preset=named.preset.name, dataset=dataset.name)
+    tasks = [("infer", dataset.test, Segment(split="infer", order=np.arange(count)))]
+    if network.spec.learns:
+        tasks.append(("train", stream[half:half + count], Segment(
+            split="train", order=np.arange(count), rate_shift=plan.rate_shift_at(epoch), check_every=count)))
     cycles = {}
-    for task, split, segment in (
-            ("infer", dataset.test, Segment(split="infer", order=np.arange(count))),
-            ("train", stream[half:half + count], Segment(split="train", order=np.arange(count),
-                                                         rate_shift=plan.rate_shift_at(epoch), check_every=count))):
+    for task, split, segment in tasks:
         result = cosimulate_model(model, {task: split}, [segment], output, geometry=geometry)
         if not result.bit_exact:
             raise RuntimeError(f"the design differs from the golden model: {result.message}")
@@ -278,9 +279,10 @@ def _show(output: Output, target: Target, name: str, made: Build, report: dict[s
                f"{'met' if made.timing_met else 'NOT met'}")
     if report["cycles_per_image"]:
         cycles, rates = report["cycles_per_image"], report["images_per_second"]
-        output.say(f"classifies {rates['infer']:,.0f} images/s ({cycles['infer']:.0f} clock cycles each), learns from "
-                   f"{rates['train']:,.0f} images/s ({cycles['train']:.0f})")
-        output.say(f"one epoch of {report['epoch_images']:,} images: {report['epoch_seconds']:.2f} s")
+        learns = f", learns from {rates['train']:,.0f} images/s ({cycles['train']:.0f})" if "train" in rates else ""
+        output.say(f"classifies {rates['infer']:,.0f} images/s ({cycles['infer']:.0f} clock cycles each){learns}")
+        if learns:
+            output.say(f"one epoch of {report['epoch_images']:,} images: {report['epoch_seconds']:.2f} s")
     output.say("slowest path: " + " -> ".join(f"{name} {delay:.2f} ns" for name, delay in made.critical_path))
     output.say(f"bitstream {made.bitstream}; took " + ", ".join(
         f"{_STEPS[step]} {seconds:.0f} s" for step, seconds in made.seconds.items()))

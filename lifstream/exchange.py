@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import typer
@@ -14,47 +14,63 @@ from rich.table import Table
 
 from lifstream.console import Output
 from lifstream.golden.contract.errors import InputError
-from lifstream.golden.contract.input import Events
+from lifstream.golden.contract.input import Events, Pixels
 from lifstream.golden.contract.network import STEPS_MAX, Layer, NetworkSpec
 from lifstream.golden.contract.neurons import CubaLif, Reset
 from lifstream.golden.contract.readout import SpikeCounts, Statistic
 from lifstream.golden.contract.rules import Fixed
 from lifstream.golden.contract.synapses import Dense
-from lifstream.golden.model.encoder import unpacked
+from lifstream.golden.model.encoder import encode, unpacked
 from lifstream.golden.model.network import Network
 from lifstream.golden.study.model_files import Model, save_model
 from lifstream.golden.study.own_data import RANDOM, data_name, load_data, plain_name, save_spikes
 from lifstream.golden.study.real_network import RealNetwork
 from lifstream.golden.study.recordings import RecordingFormat, load_recordings
 from lifstream.golden.study.training import Progress
-from lifstream.options import JsonOption, described, open_model, percent, require_file_place
+from lifstream.options import DataOption, JsonOption, described, open_model, percent, require_file_place
 
 __all__ = ["bin_recordings", "export_network", "import_network"]
 
 _STEPS = 100
+_IMAGE_STEPS = 20
 
 
-def _calibration(real: RealNetwork, place: str, steps: int | None, samples: int) -> NDArray[np.bool_]:
-    """Spike trains, bool (count, T, inputs), by which formats are chosen."""
-    if place != RANDOM:
-        dataset = load_data(place)
-        if dataset.steps is None:
-            raise InputError(f"--calibrate: {dataset.name} holds images; give spike trains, as train_spikes and "
-                             "test_spikes")
-        dataset.require_fit(_stand_in(real, dataset.steps, classes=dataset.classes))
-        neurons = real.map.neurons
-        if steps not in (None, dataset.steps):
-            raise InputError(f"--steps: {steps}, but {dataset.name} has {dataset.steps} time steps; leave the option "
-                             "out")
-        return unpacked(dataset.train.images[:samples], steps=dataset.steps, neurons=neurons)
-    spec = _stand_in(real, steps or _STEPS)
-    return unpacked(load_data(RANDOM, like=spec).train.images[:samples], steps=spec.steps, neurons=spec.inputs)
+class _Samples(NamedTuple):
+    """By which formats are chosen."""
+
+    spikes: NDArray[np.bool_]
+    """(count, T, inputs)."""
+    images: bool = False
+    """They are those of images: these are what the network will take."""
 
 
-def _stand_in(real: RealNetwork, steps: int, *, classes: int = 1) -> NetworkSpec:
+def _calibration(real: RealNetwork, place: str, steps: int | None, samples: int, data_dir: Path | None) -> _Samples:
+    if place == RANDOM:
+        like = _stand_in(real, steps or _STEPS)
+        dataset = load_data(RANDOM, like=like)
+    else:
+        dataset = load_data(place, data_dir=data_dir)
+        like = _stand_in(real, dataset.steps or steps or _IMAGE_STEPS, classes=dataset.classes,
+                         images=dataset.steps is None)
+        dataset.require_fit(like)
+    chosen = dataset.train.images[:samples]
+    if dataset.steps is None:
+        height, width = dataset.height, dataset.width
+        takes = (real.map.height, real.map.width, real.map.channels)
+        if takes not in ((height, width, 1), (1, height * width, 1), (1, 1, height * width)):
+            raise InputError(f"--calibrate: {dataset.name} holds images of {height}x{width}, but the graph takes a map "
+                             f"of {real.map}")
+        return _Samples(encode(chosen, like.steps), images=True)
+    if steps not in (None, dataset.steps):
+        raise InputError(f"--steps: {steps}, but {dataset.name} has {dataset.steps} time steps; leave the option out")
+    return _Samples(unpacked(chosen, steps=dataset.steps, neurons=real.map.neurons))
+
+
+def _stand_in(real: RealNetwork, steps: int, *, classes: int = 1, images: bool = False) -> NetworkSpec:
     """A network of the same input: all that samples have to fit, and random ones depend on."""
     layer = Layer(synapses=Dense(inputs=real.map.neurons, outputs=classes), neuron=CubaLif(threshold=1), rule=Fixed())
-    return NetworkSpec(input=Events(map=real.map), layers=(layer,), readout=SpikeCounts(), steps=steps)
+    source = Pixels(count=real.map.neurons) if images else Events(map=real.map)
+    return NetworkSpec(input=source, layers=(layer,), readout=SpikeCounts(), steps=steps)
 
 
 def import_network(
@@ -64,13 +80,15 @@ def import_network(
     out: Annotated[Path, typer.Option("--out", help="Write the model file here (.npz).")],
     weight_bits: Annotated[int, typer.Option("--weight-bits", min=2, max=24, help="Width of a weight.")] = 16,
     calibrate: Annotated[str, typer.Option(
-        "--calibrate", metavar="FILE.npz",
+        "--calibrate", metavar="NAME|FILE.npz|FOLDER",
         help="Samples by which formats are chosen and the report is made: an archive of train_spikes, train_labels, "
-             "test_spikes and test_labels. Default: random ones.")] = RANDOM,
+             "test_spikes and test_labels; or images, by any name or place that is a --dataset of other commands: the "
+             "network then takes images, encoded on chip. Default: random spikes.")] = RANDOM,
     samples: Annotated[int, typer.Option("--samples", min=1, help="Samples of --calibrate to take, at most.")] = 20,
     steps: Annotated[int | None, typer.Option(
         "--steps", min=1, max=STEPS_MAX,
-        help=f"Time steps of a sample; default: those of --calibrate, or {_STEPS}.")] = None,
+        help=f"Time steps of a sample; default: those of --calibrate, of images {_IMAGE_STEPS}, otherwise {_STEPS}."
+    )] = None,
     dt: Annotated[float | None, typer.Option(
         "--dt", help="Time step, seconds; default: what the graph's resistances say (r = tau / dt), or 0.0001."
     )] = None,
@@ -80,6 +98,7 @@ def import_network(
     readout: Annotated[Statistic | None, typer.Option(
         "--readout", help="What is read of the last neurons' membrane potentials over a sample; default: of neurons "
                           "that do not spike (LI, CubaLI, I) the maximum, of others their spikes are counted.")] = None,
+    data_dir: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Take a network over that was trained elsewhere, in integers, with a report of what that costs.
@@ -103,9 +122,9 @@ def import_network(
         assert ours is not None
         _take_back(graph, ours, out, output)
         return
-    spikes = _calibration(real, calibrate, steps, samples)
+    spikes, images = _calibration(real, calibrate, steps, samples, data_dir)
     try:
-        result = quantised(real, spikes, weight_bits=weight_bits)
+        result = quantised(real, spikes, weight_bits=weight_bits, images=images)
     except InputError as error:
         raise InputError(f"{graph}: {error}") from None
     network = result.network

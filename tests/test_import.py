@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lifstream.golden.contract.input import Pixels
 from lifstream.golden.model.encoder import unpacked
 from lifstream.golden.study.model_files import find_model, load_model
 from lifstream.golden.study.own_data import load_data
@@ -45,7 +46,7 @@ def test_the_report(folder: Path) -> None:
     assert report["notes"] == ["time step 0.0001 s, the default; --dt gives another"]
     shown = run("import", "net.nir", "--out", "n.npz", "--weight-bits", "6", "--steps", "9", cwd=folder)
     assert shown.returncode == 0, shown.stderr
-    for each in ("net.nir: 5-6-3, 93 weights", "6 bits", "spikes changed", "20 samples of 9 steps, random", "n.npz"):
+    for each in ("net.nir: 5-6-3, 93 weights", "6 bits", "changed", "20 samples of 9 steps, random", "answered differently", "n.npz"):
         assert each in shown.stdout
 
 
@@ -93,6 +94,33 @@ def test_maps_of_events(tmp_path: Path) -> None:
     assert json.loads(told.stdout)["bit_exact"], told.stderr
 
 
+def test_images_make_a_network_of_images(tmp_path: Path) -> None:
+    def behind(shape: tuple[int, ...], channels: int, size: tuple[int, int]) -> Any:
+        return graph(conv(2, channels, (2, 2), size, stride=2), integrate((2, size[0] // 2, size[1] // 2)),
+                     nir.Flatten({"input": np.array([2, size[0] // 2, size[1] // 2])}, 0, -1),
+                     affine(10, 64 // channels // 2), integrate(10), shape=shape)
+
+    nir.write(tmp_path / "image.nir", behind((1, 8, 8), 1, (8, 8)))
+    nir.write(tmp_path / "vector.nir", graph(affine(10, 64), integrate(10), shape=(64,)))
+    for name, steps, wanted in (("image", (), 20), ("vector", ("--steps", "9"), 9)):
+        done = run("import", f"{name}.nir", "--out", f"{name}.npz", "--calibrate", "digits", *steps, "--json",
+                   cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        assert (told["steps"], told["samples"], told["calibrated_on"]) == (wanted, 20, "digits")
+        assert load_model(tmp_path / f"{name}.npz").network.spec.input == Pixels(count=64)
+    simulated = run("cosim", "image.npz", "--images", "3", "--json", cwd=tmp_path)
+    assert simulated.returncode == 0, simulated.stderr
+    assert json.loads(simulated.stdout)["bit_exact"]
+    evaluated = run("eval", "vector.npz", "--json", cwd=tmp_path)
+    assert json.loads(evaluated.stdout)["images"] == 360, evaluated.stderr
+    nir.write(tmp_path / "two.nir", behind((2, 4, 8), 2, (4, 8)))
+    nir.write(tmp_path / "wide.nir", behind((1, 4, 16), 1, (4, 16)))
+    for name, map_ in (("two", "4x8x2"), ("wide", "4x16x1")):
+        fails("import", f"{name}.nir", "--out", "x.npz", "--calibrate", "digits", cwd=tmp_path,
+              naming=f"--calibrate: digits holds images of 8x8, but the graph takes a map of {map_}")
+
+
 def test_what_is_refused(folder: Path) -> None:
     (folder / "broken.nir").write_bytes(b"none")
     nir.write(folder / "delay.nir", graph(nir.Delay(delay=np.ones(5)), integrate(5)))
@@ -106,7 +134,8 @@ def test_what_is_refused(folder: Path) -> None:
     refuses("import", "net.nir", "--out", "net.nir/x.npz", naming="net.nir")
     refuses("import", "net.nir", "--out", "x.npz", "--weight-bits", "25", naming="--weight-bits")
     refuses("import", "net.nir", "--out", "x.npz", "--dt", "-1", naming="net.nir: --dt: -1.0 is no time step")
-    refuses("import", "net.nir", "--out", "x.npz", "--calibrate", "digits", naming="--calibrate: digits holds images")
+    refuses("import", "net.nir", "--out", "x.npz", "--calibrate", "digits",
+            naming="digits: 64 pixels, but the model takes 5")
     refuses("import", "net.nir", "--out", "x.npz", "--calibrate", "mine.npz", "--steps", "9",
             naming="--steps: 9, but mine has 12 time steps")
     refuses("cosim", "m.npz", "--train", "--dataset", "random", naming="the network's weights do not change")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.formats import Formats
-from lifstream.golden.contract.input import Events
+from lifstream.golden.contract.input import Events, Pixels
 from lifstream.golden.contract.network import Layer, NetworkSpec
 from lifstream.golden.contract.neurons import CubaLif, Decay, Reset
 from lifstream.golden.contract.readout import Potentials, SpikeCounts
@@ -115,7 +115,8 @@ def _layer(real: RealLayer, record: RealRecord, *, weight_bits: int) -> tuple[La
     return Layer(synapses=real.synapses, neuron=neuron, rule=Fixed(), formats=formats), weights
 
 
-def quantised(real: RealNetwork, spikes: NDArray[np.bool_], *, weight_bits: int = 16) -> Quantised:
+def quantised(real: RealNetwork, spikes: NDArray[np.bool_], *, weight_bits: int = 16,
+              images: bool = False) -> Quantised:
     """A real network in integers.
 
     Weights have the fraction bits with which their error is least, decays as few as come close, membrane potentials
@@ -129,6 +130,9 @@ def quantised(real: RealNetwork, spikes: NDArray[np.bool_], *, weight_bits: int 
         bool (count, T, inputs): calibration samples, at least 1.
     weight_bits
         2..24, of every layer.
+    images
+        Whether the network takes images, which are encoded on chip, instead of events: its input is a map of one
+        channel, or neurons in the order of the pixels.
 
     Raises
     ------
@@ -136,10 +140,10 @@ def quantised(real: RealNetwork, spikes: NDArray[np.bool_], *, weight_bits: int 
         The network cannot be declared; the message names the layer.
     """
     with np.errstate(all="ignore"):     # potentials may run to where no clamp holds them
-        return _quantised(real, spikes, weight_bits)
+        return _quantised(real, spikes, weight_bits, images)
 
 
-def _quantised(real: RealNetwork, spikes: NDArray[np.bool_], weight_bits: int) -> Quantised:
+def _quantised(real: RealNetwork, spikes: NDArray[np.bool_], weight_bits: int, images: bool) -> Quantised:
     records = run(real.layers, spikes)
     layers, weights = [], []
     for each, record in zip(real.layers, records, strict=True):
@@ -149,8 +153,9 @@ def _quantised(real: RealNetwork, spikes: NDArray[np.bool_], weight_bits: int) -
             raise InputError(f"node {each.name}: {error}") from None
         layers.append(layer)
         weights.append(matrix)
+    source = Pixels(count=real.map.neurons) if images else Events(map=real.map)
     readout = SpikeCounts() if real.statistic is None else Potentials(statistic=real.statistic)
-    spec = NetworkSpec(input=Events(map=real.map), layers=tuple(layers), readout=readout, steps=spikes.shape[1])
+    spec = NetworkSpec(input=source, layers=tuple(layers), readout=readout, steps=spikes.shape[1])
     network = Network(spec=spec, weights=weights)
     found = network.forward(spikes)
     wanted = responses(records[-1], real.statistic)
