@@ -5,14 +5,17 @@ All of it is written from the description; the packets that the bench plays and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from string import Template
 from typing import Any
 
+import lifstream
 from lifstream.golden.contract.input import Events
 from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.contract.protocol import Command, Exchange, Status, response_bytes
 from lifstream.hdl.host.axi import AXI_VERSION
+from lifstream.hdl.ipxact import component
 from lifstream.hdl.names import comment
 
 __all__ = ["BENCH_BYTES_MAX", "companions", "write_bench"]
@@ -39,24 +42,65 @@ def _instance(description: dict[str, Any]) -> str:
 
 
 _PACKAGE_SCRIPT = Template("""\
-# Packages the core as an IP of Vivado's catalogue: vivado -mode batch -source package_ip.tcl
+# Packages the core as an IP of Vivado's catalogue, for devices of every family:
+#   vivado -mode batch -source package_ip.tcl ?-tclargs PART?
+# The part, by default the installation's own, is that of the project in which the interfaces are inferred; nothing of
+# the package depends on it.
 set folder [file dirname [file normalize [info script]]]
-create_project -in_memory -part xc7a35ticsg324-1L
+set part [expr {[info exists argv] ? [lindex $$argv 0] : ""}]
+if {$$part eq ""} {
+  create_project -in_memory
+} else {
+  create_project -in_memory -part $$part
+}
 read_verilog [file join $$folder $name.v]
 set_property top $name [current_fileset]
 ipx::package_project -root_dir $$folder -vendor lifstream -library user -taxonomy /UserIP -import_files -force
 set core [ipx::current_core]
 set_property name $name $$core
+set_property version $version $$core
+set_property core_revision $revision $$core
 set_property display_name "$name: spiking network that learns on chip, preset $preset" $$core
-ipx::associate_bus_interfaces -busif s_axis -clock aclk $$core
-ipx::associate_bus_interfaces -busif m_axis -clock aclk $$core
-ipx::associate_bus_interfaces -busif s_axi -clock aclk $$core
+set_property description "Commands and replies on AXI4-Stream, registers on AXI4-Lite; contract $digest" $$core
+# No list of families: every one that the tool knows.
+set_property supported_families {} $$core
+set_property auto_family_support_level level_2 $$core
+# Interfaces are inferred from the names of the ports; what follows holds for all of them.
+foreach interface {$interfaces aclk aresetn} {
+  if {[llength [ipx::get_bus_interfaces $$interface -of_objects $$core]] != 1} {
+    error "$name: the interface $$interface was not inferred"
+  }
+}
+foreach interface {$interfaces} {
+  ipx::associate_bus_interfaces -busif $$interface -clock aclk $$core
+}
+ipx::associate_bus_interfaces -clock aclk -reset aresetn $$core
+set reset [ipx::get_bus_interfaces aresetn -of_objects $$core]
+set polarity [ipx::get_bus_parameters POLARITY -of_objects $$reset]
+if {$$polarity eq ""} {
+  set polarity [ipx::add_bus_parameter POLARITY $$reset]
+}
+set_property value ACTIVE_LOW $$polarity
+ipx::create_xgui_files $$core
+ipx::update_checksums $$core
+ipx::check_integrity $$core
 ipx::save_core $$core
+close_project
 """)
+_AXI_INTERFACES = "s_axis m_axis s_axi"
+
+
+def _package_script(description: dict[str, Any]) -> str:
+    """What packages a core with AXI ports; versions of catalogues have two parts, and a revision."""
+    major, minor, revision = re.findall(r"\d+", lifstream.__version__)[:3]
+    return _PACKAGE_SCRIPT.substitute(
+        name=description["top"], preset=comment(description["preset"]), digest=description["spec_digest"],
+        version=f"{major}.{minor}", revision=revision, interfaces=_AXI_INTERFACES)
 
 
 def companions(description: dict[str, Any]) -> dict[str, str]:
-    """Further files of a core by name: a list of its sources, an instantiation template, for AXI a packaging script.
+    """Further files of a core by name: a list of its sources, an instantiation template, an IP-XACT component, for AXI
+    a packaging script.
 
     Parameters
     ----------
@@ -64,9 +108,10 @@ def companions(description: dict[str, Any]) -> dict[str, str]:
         Content of ``NAME.v.json``.
     """
     name = description["top"]
-    files = {"files.f": f"{name}.v\n", f"{name}_instance.vh": _instance(description)}
+    files = {"files.f": f"{name}.v\n", f"{name}_instance.vh": _instance(description),
+             f"{name}.xml": component(description, [f"{name}.v"])}
     if description.get("interface") == "axi":
-        files["package_ip.tcl"] = _PACKAGE_SCRIPT.substitute(name=name, preset=comment(description["preset"]))
+        files["package_ip.tcl"] = _package_script(description)
     return files
 
 

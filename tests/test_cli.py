@@ -184,7 +184,8 @@ def test_verilog_writes_its_files(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert written == ["files.f", "my_core.v", "my_core.v.json", "my_core.vlt", "my_core_instance.vh", "my_core_tb.v"]
+    assert written == ["files.f", "my_core.v", "my_core.v.json", "my_core.vlt", "my_core.xml", "my_core_instance.vh",
+                           "my_core_tb.v"]
     assert sorted(Path(path).name for path in report["files"]) == written
     assert report["spec_digest"] == json.loads((tmp_path / "out" / "my_core.v.json").read_text())["spec_digest"]
     fails("verilog", "--preset", "digits", "--name", "1st", "--out", "no", cwd=tmp_path, naming="module name '1st'")
@@ -572,7 +573,7 @@ def test_axi_core_is_generated_with_its_package(tmp_path: Path) -> None:
                cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (tmp_path / "axi").iterdir()) == [
-        "files.f", "package_ip.tcl", "top.v", "top.v.json", "top.vlt", "top_instance.vh", "top_tb.v"]
+        "files.f", "package_ip.tcl", "top.v", "top.v.json", "top.vlt", "top.xml", "top_instance.vh", "top_tb.v"]
     described = json.loads((tmp_path / "axi" / "top.v.json").read_text())
     assert described["registers"]["images"] == 0x40
     fails("verilog", "--preset", "digits", "--interface", "axi", "--axi-width", "3", "--out", "no", cwd=tmp_path,

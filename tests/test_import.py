@@ -46,7 +46,8 @@ def test_the_report(folder: Path) -> None:
     assert report["notes"] == ["time step 0.0001 s, the default; --dt gives another"]
     shown = run("import", "net.nir", "--out", "n.npz", "--weight-bits", "6", "--steps", "9", cwd=folder)
     assert shown.returncode == 0, shown.stderr
-    for each in ("net.nir: 5-6-3, 93 weights", "6 bits", "changed", "20 samples of 9 steps, random", "answered differently", "n.npz"):
+    for each in ("net.nir: 5-6-3, 93 weights", "6 bits", "changed", "20 samples of 9 steps, random",
+                 "answered differently", "n.npz"):
         assert each in shown.stdout
 
 

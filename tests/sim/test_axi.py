@@ -149,7 +149,7 @@ def test_description_and_package() -> None:
     assert ports["aclk"] == ports["aresetn"] == ("in", 1)
     assert "clk" not in ports
     files = companions(emission.description)
-    assert set(files) == {"files.f", "my_core_instance.vh", "package_ip.tcl"}
+    assert set(files) == {"files.f", "my_core.xml", "my_core_instance.vh", "package_ip.tcl"}
     assert files["files.f"] == "my_core.v\n"
     script = files["package_ip.tcl"]
     assert "read_verilog [file join $folder my_core.v]\n" in script

@@ -1,0 +1,1 @@
+"""What FuseSoC reads: a generator that writes a network's Verilog, and a core that is made by it."""
