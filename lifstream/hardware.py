@@ -80,7 +80,7 @@ def verilog(
     rule: RuleOption = None,
     interface: Annotated[Interface, typer.Option(
         "--interface", help="Ports: two byte streams, or AXI4-Stream and AXI4-Lite with names that Vivado and LiteX "
-                            "infer, and a packaging script.")] = Interface.BYTES,
+                            "infer, a packaging script, register map and C driver.")] = Interface.BYTES,
     axi_width: Annotated[int, typer.Option("--axi-width", help="With AXI: bytes of a stream word: 1, 2, 4 or 8.")] = 4,
     as_json: JsonOption = False,
 ) -> None:
@@ -89,8 +89,10 @@ def verilog(
     The weights are no part of the Verilog: the host loads them. The bench loads those of --model, of the released
     model of the preset's name, or else random ones.
     """
+    from lifstream.boards.c_driver import driver_files, network_header
     from lifstream.hdl.emit import emit_axi, emit_network
     from lifstream.hdl.geometry import counted
+    from lifstream.hdl.rdl import SOURCE, can_export, compile_rdl, write_html, write_model
     from lifstream.hdl.usage import companions
 
     output = Output(as_json=as_json)
@@ -110,14 +112,22 @@ def verilog(
     else:
         emission = emit_network(spec=spec, geometry=geometry, preset=loaded.preset, name=name)
     further = companions(emission.description)
+    if interface is Interface.AXI:
+        further |= {f"driver/{file}": text for file, text in driver_files().items()}
+        further |= {f"driver/{name}_network.h": network_header(spec, name=name), SOURCE.name: SOURCE.read_text()}
     bench = _bench(loaded.network, emission.description, weights)
     if bench is not None:
         further[f"{name}_tb.v"] = bench
     make_folder(out)
     written = emission.write(out)
     for file, content in further.items():
+        make_folder((out / file).parent)
         write_text(out / file, content)
         written.append(out / file)
+    views = interface is Interface.AXI and can_export()
+    if views:
+        registers = compile_rdl()
+        written += [write_html(registers, out / "registers"), write_model(registers, out / "python")]
     output.say(described(loaded.preset, loaded.dataset, spec))
     for layer in emission.description["layers"]:
         output.say(f"layer {layer['n_in']} -> {layer['n_out']}: {counted(layer['lanes'], 'lane')} in "
@@ -125,6 +135,9 @@ def verilog(
                    f"{counted(layer['folds'] // layer.get('positions', 1), 'clock')} per spike"
                    + (f" and position it reaches, out of {layer['positions']}" if "positions" in layer else ""))
     output.say(f"wrote {', '.join(map(str, written))}")
+    if interface is Interface.AXI and not views:
+        output.say("wrote no page and no test bench model of the registers: PeakRDL is not installed; "
+                   "pip install 'lifstream[registers]'")
     if bench is None:
         output.say("wrote no bench: so many weights are no text for a Verilog simulator; "
                    "'lifstream cosim' plays images through this network")

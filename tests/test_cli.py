@@ -572,7 +572,14 @@ def test_axi_core_is_generated_with_its_package(tmp_path: Path) -> None:
                cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (tmp_path / "axi").iterdir()) == [
-        "files.f", "package_ip.tcl", "top.v", "top.v.json", "top.vlt", "top_instance.vh", "top_tb.v"]
+        "driver", "files.f", "lifstream_axi.rdl", "package_ip.tcl", "python", "registers", "top.v", "top.v.json",
+        "top.vlt", "top_instance.vh", "top_tb.v"]
+    assert sorted(path.name for path in (tmp_path / "axi" / "driver").iterdir()) == [
+        "lifstream.c", "lifstream.h", "lifstream_axi.h", "lifstream_axi_dma.c", "lifstream_axi_dma.h",
+        "lifstream_protocol.h", "top_network.h"]
+    assert "lifstream behind AXI" in (tmp_path / "axi" / "registers" / "index.html").read_text()
+    assert {str(tmp_path / file) for file in json.loads(done.stdout)["files"]} >= {
+        str(tmp_path / "axi" / file) for file in ("lifstream_axi.rdl", "driver/lifstream.c", "python/lifstream_axi")}
     described = json.loads((tmp_path / "axi" / "top.v.json").read_text())
     assert described["registers"]["images"] == 0x40
     fails("verilog", "--preset", "digits", "--interface", "axi", "--axi-width", "3", "--out", "no", cwd=tmp_path,
