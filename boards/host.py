@@ -347,10 +347,7 @@ class Board:
 
     def _restart(self) -> None:
         """Reset both ends, see that the board is the right one, and set again what had been set."""
-        self._decoder = FrameDecoder()
-        self._next = self._wanted = 0
-        for number in self._numbers.sample(range(SEQUENCE_MASK + 1), _RESETS):
-            self._reset(number)
+        self._reset_link()
         found = str(self._status()["spec_digest"])
         if found != self.spec.digest():
             raise InputError(f"board: its network has the contract {found}, not {self.spec.digest()}; build and "
@@ -359,6 +356,13 @@ class Board:
             self._command(Command.SET_RATE_SHIFT, bytes([self._rate_shift]))
         if self._seeds:
             self._command(Command.SEED_RANDOM, _seed_bytes(self._seeds))
+
+    def _reset_link(self) -> None:
+        """Reset both ends."""
+        self._decoder = FrameDecoder()
+        self._next = self._wanted = 0
+        for number in self._numbers.sample(range(SEQUENCE_MASK + 1), _RESETS):
+            self._reset(number)
 
     def _reset(self, number: int) -> None:
         """Send RESET of a number until it is answered; whatever comes before the answer is dropped."""

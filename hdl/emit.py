@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,12 +18,14 @@ from typing import Any
 
 import platformdirs
 from amaranth.back import verilog
-from amaranth.hdl import Fragment, Shape, Value
+from amaranth.hdl import Fragment, Shape, Signal, Value
+from amaranth.hdl._ir import PortDirection
 from amaranth.lib import data, stream, wiring
 
 import lifstream
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.network import NetworkSpec
+from lifstream.golden.contract.protocol import Command, Status
 from lifstream.golden.files import digest_of_files, make_folder, write_text
 from lifstream.hdl.events import DesireLayout, EventKind, SpikeLayout, bits_for_index
 from lifstream.hdl.geometry import Geometry, LayerGeometry
@@ -200,6 +203,77 @@ def _plain_module_names(text: str, name: str) -> str:
     return re.sub(rf"(\\{name}\.\S+) ", lambda match: plain.get(match[1], match[0]) + " ", text)
 
 
+_INSTANCE = re.compile(r"^  (\w+) +(\w+) \($", re.MULTILINE)
+"""A module within another, in the Verilog: which, and its name there."""
+
+_ENUMERATED = re.compile(r"""^\ \ \(\*\ enum_base_type\ =\ "\w+"\ \*\)\n
+                             (?P<values>(?:\ \ \(\*\ enum_value_[01]+\ =\ "\w+"\ \*\)\n)+)
+                             (?:\ \ (?:in|out)put\ .*\n)?
+                             \ \ (?:wire|reg)\ (?:\[(?P<msb>\d+):0\]\ )?(?P<signal>[a-z]\w*)[ ;]""",
+                         re.MULTILINE | re.VERBOSE)
+"""A signal whose values have names, in the Verilog; none of the parts of a payload."""
+
+
+def _named(path: str, width: int, names: dict[int, str]) -> dict[str, Any]:
+    return {"path": path, "width": width, "names": {str(value): name for value, name in sorted(names.items())}}
+
+
+def _state_machines(names: Mapping[Signal, tuple[str, ...]]) -> list[dict[str, Any]]:
+    """State registers, of all signals by their names in the Verilog: path, width, and the names of their values."""
+    found = []
+    for signal, path in names.items():
+        if callable(signal.decoder) and not isinstance(signal.decoder, type):
+            states = {}
+            with suppress(KeyError):    # values that are no state
+                for value in range(1 << len(signal)):
+                    states[value] = signal.decoder(value).split("/")[0]
+            found.append(_named(".".join(path[1:]), len(signal), states))
+    return found
+
+
+_SIGNAL = re.compile(r"^  (?:wire|reg) (?:\[(?P<msb>\d+):0\] )?(?P<signal>[a-z]\w*)(?: = .*)?;$", re.MULTILINE)
+"""A signal in the Verilog, and no memory, no part of a payload."""
+
+
+def _modules(text: str, name: str) -> Iterator[tuple[str, str]]:
+    """Path and Verilog of every module in the module ``name`` and below it."""
+    modules = {match["name"]: match["body"] for match in
+               re.finditer(r"^module (?P<name>\w+) ?\(.*?\);$(?P<body>.*?)^endmodule", text, re.MULTILINE | re.DOTALL)}
+
+    def below(module: str, path: str) -> Iterator[tuple[str, str]]:
+        yield path, modules[module]
+        for inner, instance in _INSTANCE.findall(modules[module]):
+            if inner in modules:
+                yield from below(inner, f"{path}{instance}.")
+
+    return below(name, "")
+
+
+def _enumerations(text: str, name: str) -> list[dict[str, Any]]:
+    """Other signals whose values have names, in the Verilog of the module ``name`` and those below it."""
+    return [_named(path + match["signal"], int(match["msb"] or 0) + 1,
+                   {int(value, 2): label
+                    for value, label in re.findall(r'enum_value_([01]+) = "(\w+)"', match["values"])})
+            for path, body in _modules(text, name) for match in _ENUMERATED.finditer(body)]
+
+
+def _inside_groups(core: Core, text: str, name: str) -> list[dict[str, Any]]:
+    """Currents and the port of the weight memory, of each group of lanes of a layer: paths and widths."""
+    bodies = dict(_modules(text, name))
+    groups = []
+    for index, layer in enumerate(core.network.layers):
+        for group in range(layer.geometry.groups):
+            path = f"network.layer_{index}.group_{group}."
+            widths = {match["signal"]: int(match["msb"] or 0) + 1 for match in _SIGNAL.finditer(bodies[path])}
+            lanes = range(layer.geometry.lanes_per_group)
+            wanted = {"currents": [f"current_{lane}" for lane in lanes],
+                      "weights": ["read__addr", "read__en", "row", *(f"loaded_{lane}" for lane in lanes)]}
+            groups.append({"layer": index, "group": group, **{
+                kind: [{"path": path + signal, "width": widths[signal]} for signal in signals if signal in widths]
+                for kind, signals in wanted.items()}})
+    return groups
+
+
 def emit(component: wiring.Component, *, name: str = "top", title: Sequence[str] = ()) -> Emission:
     """Any component whose ports are streams or signals, for instance a single block under test.
 
@@ -214,7 +288,12 @@ def emit(component: wiring.Component, *, name: str = "top", title: Sequence[str]
     """
     streams = _streams(component)
     top = _FlatPorts(component) if streams else component
-    text = verilog.convert(top, name=name, emit_src=False, strip_internal_attrs=True)
+    fragment = Fragment.get(top, None)
+    ports: dict[str, Any] = {
+        "__".join(map(str, path)): (Value.cast(value), PortDirection.Input if member.flow is wiring.In
+                                    else PortDirection.Output)
+        for path, member, value in top.signature.flatten(top)}
+    text, names = verilog.convert_fragment(fragment, ports, name, emit_src=False, strip_internal_attrs=True)
     generator, text = text.split("\n", 1)
     text = _KEEP_APART.sub("", text)
     text = _run_at_start(_plain_module_names(_fold_zero_memories(text), name))
@@ -239,6 +318,7 @@ def emit(component: wiring.Component, *, name: str = "top", title: Sequence[str]
         "taps": [],
         "monitored": [],
         "membranes": [],
+        "enumerations": [*_state_machines(names), *_enumerations(text, name)],
         "waivers": LINT_WAIVERS,
     })
 
@@ -374,5 +454,9 @@ def emit_network(*, spec: NetworkSpec, geometry: Geometry, preset: str = "custom
             for index, layer in enumerate(layers)
         ],
         "memories": _state_memories(core),
+        "groups": _inside_groups(core, emission.verilog, name),
     })
+    emission.description["enumerations"] += [
+        _named("reader.command", 8, {code: code.name for code in Command}),
+        _named("reader.status", 8, {code: code.name for code in Status})]
     return emission

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,6 +46,7 @@ from lifstream.sim.cosim import (
     Segment,
     Stalls,
     Surroundings,
+    Window,
     cosimulate,
 )
 from lifstream.sim.faults import Fault
@@ -55,6 +56,9 @@ if TYPE_CHECKING:
     from lifstream.hdl.geometry import Geometry
 
 __all__ = ["cosim", "cosimulate_model", "demo", "verilog"]
+
+
+_WINDOW_MAX = 1_000_000
 
 
 class Interface(enum.StrEnum):
@@ -80,7 +84,7 @@ def verilog(
     rule: RuleOption = None,
     interface: Annotated[Interface, typer.Option(
         "--interface", help="Ports: two byte streams, or AXI4-Stream and AXI4-Lite with names that Vivado and LiteX "
-                            "infer, and a packaging script.")] = Interface.BYTES,
+                            "infer, a packaging script, register map and C driver.")] = Interface.BYTES,
     axi_width: Annotated[int, typer.Option("--axi-width", help="With AXI: bytes of a stream word: 1, 2, 4 or 8.")] = 4,
     as_json: JsonOption = False,
 ) -> None:
@@ -89,8 +93,10 @@ def verilog(
     The weights are no part of the Verilog: the host loads them. The bench loads those of --model, of the released
     model of the preset's name, or else random ones.
     """
+    from lifstream.boards.c_driver import driver_files, network_header
     from lifstream.hdl.emit import emit_axi, emit_network
     from lifstream.hdl.geometry import counted
+    from lifstream.hdl.rdl import SOURCE, can_export, compile_rdl, write_html, write_model
     from lifstream.hdl.usage import companions
 
     output = Output(as_json=as_json)
@@ -110,14 +116,22 @@ def verilog(
     else:
         emission = emit_network(spec=spec, geometry=geometry, preset=loaded.preset, name=name)
     further = companions(emission.description)
+    if interface is Interface.AXI:
+        further |= {f"driver/{file}": text for file, text in driver_files().items()}
+        further |= {f"driver/{name}_network.h": network_header(spec, name=name), SOURCE.name: SOURCE.read_text()}
     bench = _bench(loaded.network, emission.description, weights)
     if bench is not None:
         further[f"{name}_tb.v"] = bench
     make_folder(out)
     written = emission.write(out)
     for file, content in further.items():
+        make_folder((out / file).parent)
         write_text(out / file, content)
         written.append(out / file)
+    views = interface is Interface.AXI and can_export()
+    if views:
+        registers = compile_rdl()
+        written += [write_html(registers, out / "registers"), write_model(registers, out / "python")]
     output.say(described(loaded.preset, loaded.dataset, spec))
     for layer in emission.description["layers"]:
         output.say(f"layer {layer['n_in']} -> {layer['n_out']}: {counted(layer['lanes'], 'lane')} in "
@@ -125,6 +139,9 @@ def verilog(
                    f"{counted(layer['folds'] // layer.get('positions', 1), 'clock')} per spike"
                    + (f" and position it reaches, out of {layer['positions']}" if "positions" in layer else ""))
     output.say(f"wrote {', '.join(map(str, written))}")
+    if interface is Interface.AXI and not views:
+        output.say("wrote no page and no test bench model of the registers: PeakRDL is not installed; "
+                   "pip install 'lifstream[registers]'")
     if bench is None:
         output.say("wrote no bench: so many weights are no text for a Verilog simulator; "
                    "'lifstream cosim' plays images through this network")
@@ -221,6 +238,11 @@ class CosimBench:
     simulator: Annotated[Simulator, typer.Option("--simulator", help="Simulator.")] = Simulator.VERILATOR
     waves: Annotated[Path | None, typer.Option(
         "--waves", help="Write a waveform here: .vcd, or .fst, which is many times smaller.")] = None
+    window: Annotated[int, typer.Option(
+        "--window", help="Without --waves, after a divergence: clocks of waveform around it that are recorded in a "
+                         "replay; 0 for none.")] = 500
+    window_file: Annotated[Path, typer.Option(
+        "--window-file", help="Where that waveform goes: .vcd or .fst.")] = Path("divergence.vcd")
     figure: Annotated[Path | None, typer.Option(
         "--figure", help="With --train: draw accuracy, update rate and cycles per image here (PNG).")] = None
     checkpoint: Annotated[Path | None, typer.Option(
@@ -229,17 +251,21 @@ class CosimBench:
 
     def check(self) -> None:
         """See to it that the results can be written; raises InputError when not."""
+        if not 0 <= self.window <= _WINDOW_MAX:
+            raise InputError(f"--window: {self.window} is out of bounds, must be 0..{_WINDOW_MAX}")
+        wave_format(self.window_file)
         if self.waves is not None:
             wave_format(self.waves)
         if self.resume and self.checkpoint is None:
             raise InputError("--resume: name the --checkpoint to continue from")
-        for place in (self.waves, self.figure, self.checkpoint):
+        for place in (self.waves, self.figure, self.checkpoint, self.window_file if self.window else None):
             if place is not None:
                 require_file_place(place)
 
     def options(self) -> dict[str, Any]:
         """For :func:`lifstream.sim.cosim.cosimulate`."""
-        return {"simulator": self.simulator, "recording": Recording(waves=self.waves),
+        window = Window(file=self.window_file, clocks=self.window) if self.window and self.waves is None else None
+        return {"simulator": self.simulator, "recording": Recording(waves=self.waves, window=window),
                 "surroundings": Surroundings(stalls=self.stalls, seed=self.seed, fault=self.plant_fault),
                 "continuation": Continuation(checkpoint=self.checkpoint, resume=self.resume)}
 
@@ -260,7 +286,7 @@ def cosim(
 
     Takes a MODEL, or instead of one a --preset or --layers: a network with random weights from --seed. Exit status 1
     when the design and the golden model differ; the first divergence is named, with its clock and its path in the
-    waveform.
+    waveform, and the clocks around it are recorded.
     """
     output = Output(as_json=as_json)
     bench.check()
@@ -284,7 +310,8 @@ def cosim(
         "cycles_per_image": result.cycles_per_image, "images_per_second": round(result.images_per_second, 1),
         "loading_cycles": result.loading_cycles, "lanes": geometry.to_json()["lanes"], "stalls": bench.stalls,
         "seed": bench.seed, "simulator": bench.simulator, "digest": result.digest, "spec_digest": spec.digest(),
-        "divergence": result.divergence, "mismatches": result.mismatches, "message": result.message}
+        "divergence": result.divergence, "mismatches": result.mismatches, "message": result.message,
+        "window": None if result.window is None else asdict(result.window)}
     if play.train and learning:
         report |= _learning_report(result, learning)
         if bench.figure is not None:

@@ -17,11 +17,9 @@ from cocotb.simtime import get_sim_time
 from cocotb.triggers import FallingEdge, First, RisingEdge, Timer
 from numpy.typing import NDArray
 
-from lifstream.sim.harness import BENCH_VARIABLE, CYCLE_BITS
+from lifstream.sim.harness import BENCH_VARIABLE, CLOCK_NS, CYCLE_BITS
 
-__all__ = ["BenchError", "HarnessDriver", "Words", "abandoned", "read_words", "undisturbed"]
-
-CLOCK_NS = 10
+__all__ = ["CLOCK_NS", "BenchError", "HarnessDriver", "Words", "abandoned", "read_words", "undisturbed"]
 
 _PARENT = os.getppid()
 

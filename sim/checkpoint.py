@@ -11,7 +11,10 @@ from lifstream.golden.contract.protocol import COUNTERS
 from lifstream.golden.study.archive import read_archive, require_field, require_integer, require_integers
 from lifstream.golden.study.model_files import network_arrays, network_from
 
-__all__ = ["require_checkpoint"]
+__all__ = ["POINT", "require_checkpoint"]
+
+POINT = "point.npz"
+"""File, where a bench runs, from which a divergence can be replayed: less than a checkpoint, resumed like one."""
 
 _COUNTED = {"images", "count", "correct", "learning", "clocks", *COUNTERS}
 """What is known of each batch, at least."""

@@ -25,13 +25,26 @@ from lifstream.golden.model.learning import require_learning
 from lifstream.golden.study.datasets import Split
 from lifstream.golden.study.model_files import Model, save_model
 from lifstream.golden.study.training import Progress
-from lifstream.sim.checkpoint import require_checkpoint
+from lifstream.sim.checkpoint import POINT, require_checkpoint
 from lifstream.sim.faults import Fault, require_plantable
-from lifstream.sim.harness import write_harness
-from lifstream.sim.runner import Optimise, Simulator, build, require_tools, run_bench, wave_format
+from lifstream.sim.harness import CLOCK_NS, Harness, write_harness
+from lifstream.sim.runner import (
+    Build,
+    Optimise,
+    SimulationDied,
+    Simulator,
+    build,
+    require_tools,
+    run_bench,
+    wave_format,
+)
+from lifstream.sim.scoreboard import Divergence
+from lifstream.sim.views import write_views
 
-__all__ = ["STALL_MODES", "Continuation", "CosimResult", "Recording", "Segment", "Stalls", "Surroundings", "cosimulate"]
+__all__ = ["STALL_MODES", "Continuation", "CosimResult", "RecordedWindow", "Recording", "Segment",
+           "Stalls", "Surroundings", "Window", "cosimulate"]
 
+_BENCH = "lifstream.sim.tb_network"
 _BATCH = 100
 _LONG_RUN = 50_000  # images times neurons from which an optimised build pays
 _CHECKPOINTS = 2    # changes with what a checkpoint holds: no run continues from an older one
@@ -71,6 +84,41 @@ class Segment:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Window:
+    """The waveform around a divergence, recorded in a replay."""
+
+    file: Path
+    """VCD or FST by the name's ending."""
+    clocks: int = 500
+    """Clocks that are recorded, four fifths of them before the divergence."""
+
+    def around(self, first: int, last: int) -> tuple[int, int]:
+        """First and last clock to record of what came about between two clocks."""
+        after = self.clocks // 5
+        return max(1, first - (self.clocks - after)), last + after
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedWindow:
+    """What was recorded of a divergence in a replay."""
+
+    file: str
+    first_clock: int
+    """With which the waveform begins; clocks are counted from the replay's start, as in :class:`Divergence`."""
+    last_clock: int
+    clock: int
+    """Of the divergence; of what is read back, the clock in which the image's learning was done with."""
+    time_ns: int
+    """When ``clock`` begins in the waveform."""
+    replayed: str
+    """What was replayed: ``image 7``, ``images 3 to 7``, or ``the run``."""
+
+    def __str__(self) -> str:
+        return (f"waveform of clocks {self.first_clock} to {self.last_clock} in {self.file}, of a replay of "
+                f"{self.replayed}, there at clock {self.clock}, {self.time_ns} ns")
+
+
+@dataclass(frozen=True, kw_only=True)
 class CosimResult:
     """What a co-simulation found."""
 
@@ -100,6 +148,8 @@ class CosimResult:
     """The design's counters at the end."""
     digest: str
     """Digest of the golden weights at the end, which the design's equal."""
+    window: RecordedWindow | None = None
+    """The waveform around the divergence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +170,8 @@ class Recording:
 
     waves: Path | None = None
     """Write a waveform here, VCD or FST by the name's ending."""
+    window: Window | None = None
+    """Without ``waves``: after a divergence, replay what led to it and record this."""
     folder: Path | None = None
     """Keep stimuli, captures and logs here; by default they are deleted, unless the bench dies."""
 
@@ -172,9 +224,6 @@ def cosimulate(model: Model, splits: dict[str, Split], segments: Sequence[Segmen
     KeyboardInterrupt
         Interrupted: the simulation has ended, temporary files are gone, the message says what was kept.
     """
-    # The bench is not imported here: it runs inside the simulator.
-    from lifstream.sim.scoreboard import Divergence
-
     waves, checkpoint = recording.waves, continuation.checkpoint
     waves_format = None if waves is None else wave_format(waves)
     require_tools(simulator, waves_format)
@@ -204,13 +253,11 @@ def cosimulate(model: Model, splits: dict[str, Split], segments: Sequence[Segmen
         continued = checkpoint if continuation.resume and checkpoint is not None and is_there(checkpoint) else None
         if continued is not None:
             require_checkpoint(continued, run=run, spec=spec, played=counts)
+            # The checkpoint is written anew while the run goes on.
+            continued = Path(shutil.copyfile(continued, work / "continued.npz"))
         batch = min(_BATCH, total)
-        weights = command_bytes(spec, Command.LOAD_WEIGHTS)
-        harness = write_harness(
-            description, samples=batch,
-            stimulus_depth=max(weights, batch * _longest_packet(spec, splits, segments)) + 16,
-            capture_depth=max(weights, batch * (reply_bytes(spec, sample_command(spec, learn=False)) + 2))
-            + reply_bytes(spec, Command.STATUS) + 16)
+        longest = _longest_packet(spec, splits, segments)
+        harness = _harness(spec, description, batch, longest)
         if report is not None:
             report(Progress(task=f"build with {simulator}", done=0, total=1))
         optimise = Optimise.RUN if total * (spec.inputs + spec.neurons) > _LONG_RUN else Optimise.BUILD
@@ -227,25 +274,114 @@ def cosimulate(model: Model, splits: dict[str, Split], segments: Sequence[Segmen
             if report is not None:
                 report(Progress(task="co-simulate", done=line["done"], total=line["total"]))
 
-        raw = run_bench(built, module="lifstream.sim.tb_network", folder=work, report=on_progress, configuration={
+        configuration = {
             "model": str(model_file.resolve()), "arrays": str(arrays_file.resolve()), "batch": batch, "total": total,
             "segments": segment_values, "run": run,
             "checkpoint": str(checkpoint.resolve()) if checkpoint is not None else "",
             "resume": str(continued.resolve()) if continued is not None else "",
             "stall_mode": STALL_MODES[surroundings.stalls], "seed": surroundings.seed,
             "fault": surroundings.fault.value if surroundings.fault else "",
-            "monitors": list(harness.monitors)})
+            "monitors": list(harness.monitors), "until": total, "point": recording.window is not None,
+            "window": None}
+        raw = run_bench(built, module=_BENCH, folder=work, report=on_progress, configuration=configuration)
         if waves is not None:
             shutil.move(work / f"waves.{waves_format}", waves)
-    divergence = raw["divergence"]
-    message = raw["error"] or (str(Divergence(**divergence)) if divergence else "")
+            write_views(waves, description)
+        divergence = raw["divergence"]
+        message = raw["error"] or (str(Divergence(**divergence)) if divergence else "")
+        window, wanted = None, recording.window
+        if wanted is not None and waves is None and divergence is not None:
+            form = wave_format(wanted.file)
+            if report is not None:
+                report(Progress(task="replay the divergence", done=0, total=1))
+
+            def make(optimise: Optimise) -> Build:
+                return build(verilog=verilog, description=description, simulator=simulator, optimise=optimise,
+                             waves=form, window=True,
+                             harness=_harness(spec, description, batch, longest, record=f"waves.{form}"))
+
+            try:
+                window = _record(wanted, raw, configuration, work=work, optimise=optimise, make=make)
+            except (InputError, SimulationDied, KeyboardInterrupt) as problem:
+                # The divergence is worth more than its picture.
+                why = {SimulationDied: "the replay died", KeyboardInterrupt: "interrupted"}
+                message += f"; no waveform: {why.get(type(problem), str(problem))}"
+            else:
+                if window is not None:
+                    write_views(wanted.file, description, clock=window.clock)
+                    message += f"; {window}"
+            if report is not None:
+                report(Progress(task="replay the divergence", done=1, total=1))
     return CosimResult(
         bit_exact=raw["bit_exact"], images=raw["images"],
         predictions=np.array(raw["predictions"], dtype=np.int64),
         cycles_per_image=raw["cycles_per_image"], loading_cycles=raw["loading_cycles"],
         images_per_second=raw["images_per_second"], divergence=divergence, mismatches=raw["mismatches"],
         message=message, segments=raw["segments"], history=raw["history"], counters=raw["counters"],
-        digest=raw["digest"])
+        digest=raw["digest"], window=window)
+
+
+def _harness(spec: NetworkSpec, description: dict[str, Any], images: int, longest: int, *, record: str | None = None
+             ) -> Harness:
+    """A harness for batches of so many images, whose packets have ``longest`` bytes at most."""
+    weights = command_bytes(spec, Command.LOAD_WEIGHTS)
+    return write_harness(
+        description, samples=images, stimulus_depth=max(weights, images * longest) + 16,
+        capture_depth=max(weights, images * (reply_bytes(spec, sample_command(spec, learn=False)) + 2))
+        + reply_bytes(spec, Command.STATUS) + 16, record=record)
+
+
+_SAME = ("image", "step", "layer", "quantity", "neuron", "row", "column", "expected", "got")
+"""What two runs must agree in for a divergence to be the same."""
+
+
+def _record(window: Window, raw: dict[str, Any], configuration: dict[str, Any], *, work: Path, optimise: Optimise,
+            make: Callable[[Optimise], Build]) -> RecordedWindow | None:
+    """Record the waveform around the divergence of a run, in a replay that is as short as it may be.
+
+    The golden model knows what had been learnt before the image that diverged; this is loaded and the image played
+    alone. Of what is read back, all images are played since it was equal, one by one. If that does not diverge alike,
+    because what went wrong hangs together with what came before, the whole run is played again.
+
+    Returns None if the divergence has no place in a waveform.
+    """
+    found = Divergence(**raw["divergence"])
+    if found.path is None:
+        return None
+    clock = raw["quiet"] if found.clock is None else found.clock
+    first, last = found.first_clock or clock, clock
+    replayed = "the run"
+    built = make(Optimise.BUILD)
+    folder = work / "replay"
+    folder.mkdir(exist_ok=True)
+    shutil.copyfile(work / POINT, folder / POINT)
+    alone = {**configuration, "batch": 1, "until": found.image + 1, "resume": str((folder / POINT).resolve()),
+             "checkpoint": "", "point": False,
+             # Neurons are labelled by all images of a segment.
+             "segments": [{**segment, "label": False, **({"check_every": 1} if found.read_back else {})}
+                          for segment in configuration["segments"]]}
+    again = run_bench(built, module=_BENCH, folder=folder, configuration=alone)
+    if again["divergence"] is not None and _same(found, Divergence(**again["divergence"])):
+        same = Divergence(**again["divergence"])
+        clock = again["quiet"] if same.clock is None else same.clock
+        first, last = same.first_clock or clock, clock
+        begun = same.image - again["replayed"] + 1
+        replayed = f"image {same.image}" if begun == same.image else f"images {begun} to {same.image}"
+        replay = alone
+    else:
+        built = make(optimise)
+        replay = {**configuration, "checkpoint": "", "point": False}
+    recorded = window.around(first, last)
+    run_bench(built, module=_BENCH, folder=folder, configuration={**replay, "window": recorded})
+    shutil.move(folder / f"waves.{built.waves}", window.file)
+    return RecordedWindow(file=str(window.file), first_clock=recorded[0], last_clock=recorded[1], clock=clock,
+                          time_ns=CLOCK_NS * clock, replayed=replayed)
+
+
+def _same(found: Divergence, other: Divergence) -> bool:
+    """Whether a replay has found what the run found; what is read back, perhaps some images earlier."""
+    names = _SAME[1:-2] if found.read_back else _SAME
+    return all(getattr(found, name) == getattr(other, name) for name in names)
 
 
 def _longest_packet(spec: NetworkSpec, splits: dict[str, Split], segments: Sequence[Segment]) -> int:

@@ -14,15 +14,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["BENCH_VARIABLE", "CYCLE_BITS", "DUT", "CaptureMemory", "Harness", "StimulusMemory", "membrane_word",
-           "write_harness",
-           "write_pin_harness"]
+__all__ = ["BENCH_VARIABLE", "CLOCK_NS", "CYCLE_BITS", "DUT", "CaptureMemory", "Harness", "StimulusMemory",
+           "membrane_word", "write_harness", "write_pin_harness"]
 
 BENCH_VARIABLE = "LIFSTREAM_BENCH"
 """Environment variable through which a bench finds its configuration file."""
 
 DUT = "harness.dut"
 """Scope of the design in a waveform."""
+
+CLOCK_NS = 10
+"""Nanoseconds of a clock cycle."""
 
 CYCLE_BITS = 32
 """Width of the clock cycle above every captured word."""
@@ -171,6 +173,13 @@ _MONITOR = """  stream_monitor #(.WIDTH({width})) monitor_{index} (.clk(clk), .r
   wire rule_{index};
 """
 
+_RECORD = """  reg record = 0;
+  always @(posedge record) begin
+    $dumpfile("{file}");
+    $dumpvars(0, harness);
+  end
+"""
+
 _LIBRARY = """
 // Stalls for one side of a stream. mode 0: none; 1: random bursts; 2: a sink is ready only after valid
 // was seen (this deadlocks a design whose valid waits for ready); 3: mostly stalled.
@@ -231,7 +240,7 @@ def _membrane_capture(membrane: dict[str, Any], word: int, depth: int) -> str:
 
 
 def write_harness(description: dict[str, Any], *, samples: int, stimulus_depth: int,
-                  capture_depth: int) -> Harness:
+                  capture_depth: int, record: str | None = None) -> Harness:
     """Write the harness of a design.
 
     Parameters
@@ -242,6 +251,8 @@ def write_harness(description: dict[str, Any], *, samples: int, stimulus_depth: 
         Images per batch; sets the depth of the captures inside a network.
     stimulus_depth, capture_depth
         Depth of the memories of the outer streams, in transfers.
+    record
+        Waveform that is written from the moment on at which the signal ``record`` rises.
     """
     spec = description.get("spec")
     steps = spec["steps"] if spec else 0
@@ -336,11 +347,13 @@ module harness;
 {dumps}  end
 {body}
 {monitor_text}
+{"" if record is None else _RECORD.format(file=record)}
   {description["top"]} dut (.{description["clock"]}(clk), .{description["reset"]}(rst),
     {(", ").join(connections)});
 endmodule
 {_LIBRARY}"""
-    public = [*_PUBLIC, *(f"{name}_count" for name in inputs), *(f"{c.name}_captured" for c in captures),
+    public = [*_PUBLIC, *([] if record is None else ["record"]),
+              *(f"{name}_count" for name in inputs), *(f"{c.name}_captured" for c in captures),
               *(f"{name}_expected" for name in outputs)]
     control = ["`verilator_config"]
     control += [f'public_flat_rw -module "harness" -var "{name}"' for name in public]

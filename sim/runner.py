@@ -140,7 +140,9 @@ class _SelectiveVerilator(_BenchRunner, Verilator):
 class _Icarus(_BenchRunner, Icarus):
     def _test_command(self) -> list[list[str]]:
         self.plusargs += [f"+dumpfile_path={self._waves_file()}"]
-        return [[f"-{self.wave_format}" if part == "-fst" else part for part in command]
+        # "-none" is what it says where the harness begins to record.
+        written = ("-fst",) if self.wave_format is None else ("-fst", "-none")
+        return [[f"-{self.wave_format}" if part in written else part for part in command]
                 for command in super()._test_command()]
 
 
@@ -169,6 +171,8 @@ class Build:
     description: dict[str, Any]
     waves: WaveFormat | None = None
     """Format of the waveform that its simulations record, as ``waves.vcd`` or ``waves.fst`` where they run."""
+    window: bool = False
+    """Whether the harness says from when on they record."""
 
 
 def _has_header(name: str) -> bool:
@@ -237,11 +241,12 @@ def _shared_runtime(work: Path, root: Path, options: Sequence[str]) -> Iterator[
 
 def build(*, verilog: str, harness: Harness, description: dict[str, Any],
           simulator: Simulator = Simulator.VERILATOR, optimise: Optimise = Optimise.BUILD,
-          waves: WaveFormat | None = None) -> Build:
+          waves: WaveFormat | None = None, window: bool = False) -> Build:
     """Compile a design with its harness, or find it in the cache.
 
-    A build goes to a folder of its own and is renamed when complete, so that parallel workers and
-    interrupts can leave nothing half-made behind.
+    Its simulations write ``waves`` as a whole, or with ``window`` from when on the harness says. A build goes to a
+    folder of its own and is renamed when complete, so that parallel workers and interrupts can leave nothing half-made
+    behind.
 
     Raises
     ------
@@ -249,12 +254,13 @@ def build(*, verilog: str, harness: Harness, description: dict[str, Any],
         A tool is missing, or compilation failed (the message names the log).
     """
     require_tools(simulator, waves)
-    options = [simulator, optimise, str(waves), _tool_versions(), *_VERILATOR_ARGS, sys.executable]
+    options = [simulator, optimise, str(waves), str(window), _tool_versions(), *_VERILATOR_ARGS, sys.executable]
     key = hashlib.sha256("\0".join(
         [verilog, harness.verilog, harness.control_file, *options]).encode()).hexdigest()[:20]
     root = Path(platformdirs.user_cache_dir("lifstream")) / "builds"
     folder = root / key
-    result = Build(folder=folder, simulator=simulator, harness=harness, description=description, waves=waves)
+    result = Build(folder=folder, simulator=simulator, harness=harness, description=description, waves=waves,
+                   window=window)
     if folder.exists():
         return result
     root.mkdir(parents=True, exist_ok=True)
@@ -277,7 +283,9 @@ def build(*, verilog: str, harness: Harness, description: dict[str, Any],
         runner.log.setLevel("WARNING")
         with _shared_runtime(work, root, options):
             runner.build(sources=tagged, build_args=arguments, hdl_toplevel="harness", build_dir=work,
-                         timescale=("1ns", "1ps"), waves=waves is not None, log_file=log)
+                         timescale=("1ns", "1ps"), log_file=log,
+                         # Icarus can always record; Verilator has to be told.
+                         waves=waves is not None and not (window and simulator is Simulator.ICARUS))
     except (RuntimeError, SystemExit) as error:
         failed = root / f"failed-{key}.log"
         shutil.copy(log, failed)
@@ -341,7 +349,7 @@ def run_bench(built: Build, *, module: str, configuration: dict[str, Any], folde
     # The result file tells whether the bench failed or died.
     with contextlib.suppress(RuntimeError, SystemExit):
         runner.test(test_module=module, hdl_toplevel="harness", hdl_toplevel_lang="verilog",
-                    build_dir=built.folder, test_dir=folder, waves=built.waves is not None,
+                    build_dir=built.folder, test_dir=folder, waves=built.waves is not None and not built.window,
                     results_xml=str(folder.resolve() / "results.xml"), log_file=folder / "bench.log",
                     timescale=("1ns", "1ps"),
                     extra_env={BENCH_VARIABLE: str(config_file.resolve()), "COCOTB_ANSI_OUTPUT": "0",

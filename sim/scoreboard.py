@@ -61,6 +61,11 @@ class Divergence:
     path: str | None = None
     """The signal in the waveform, or the word of memory and its bits. None for a vote, which the host computes."""
 
+    @property
+    def read_back(self) -> bool:
+        """Whether it is seen after so many images, and not where it came about."""
+        return self.quantity in ("weight", "adaptive threshold")
+
     def __str__(self) -> str:
         where = [f"image {self.image}"]
         if self.step is not None:

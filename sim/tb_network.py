@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import cocotb
 import numpy as np
+from cocotb.triggers import First, Timer
 from numpy.typing import NDArray
 
 from lifstream.golden.contract.errors import InputError
@@ -46,6 +47,7 @@ from lifstream.golden.model.rules.desire import Desire
 from lifstream.golden.model.synapses import connections
 from lifstream.golden.study.model_files import load_model, network_from, network_to, read_archive, write_archive
 from lifstream.sim.bench import CLOCK_NS, BenchError, HarnessDriver, Words, undisturbed
+from lifstream.sim.checkpoint import POINT
 from lifstream.sim.faults import (
     READ_BACK,
     Fault,
@@ -65,6 +67,17 @@ from lifstream.sim.scoreboard import (
     mismatches,
     state_mismatches,
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Point:
+    """Where a run can be taken up again, and what the golden model knew there."""
+
+    played: int
+    segment_index: int
+    start: int
+    state: dict[str, list[NDArray[Any]]]
+    random_states: list[int]
 
 
 class _Session:
@@ -94,6 +107,8 @@ class _Session:
         self.earlier: dict[str, int] = {}  # counters of the run this one continues
         self.counted = 0        # ... and clocks they have counted
         self.cleared = 0        # clock in which the design said that it had cleared its counters
+        self.before = self.equal = self._point()   # of the present batch; where all that is learnt was last equal
+        self.quiet = 0          # clock in which the last batch was done with
         self.visited: list[tuple[int, dict[int, tuple[IntArray, IntArray]]]] = []   # since weights were last equal
         self.membrane_words: list[NDArray[np.int64]] = []   # per layer, step and position: where its slices begin
         self.desire_words: list[list[int]] = []  # per layer: where in its capture the desires of each image begin
@@ -106,8 +121,34 @@ class _Session:
         self.draws.states = [int(state) for state in header["random_states"]]
         for name, value in header["state"].items():
             setattr(self, name, value)
-        self.earlier = {name: self.history[-1][name] for name in COUNTERS}
-        self.counted = self.history[-1]["clocks"]
+        if self.history:
+            self.earlier = {name: self.history[-1][name] for name in COUNTERS}
+            self.counted = self.history[-1]["clocks"]
+        self.before = self.equal = self._point()
+
+    def _point(self) -> _Point:
+        return _Point(played=self.played, segment_index=self.segment_index, start=self.start,
+                      state={name: [array.copy() for array in arrays] for name, arrays in self.network.state.items()},
+                      random_states=list(self.draws.states))
+
+    def write_point(self, found: Divergence) -> None:
+        """Write down what the golden model knew before the image of a divergence, to resume there: what differs may
+        then be had without all the images before. Of what is read back, all images count since it was last equal."""
+        point = self.equal if found.read_back else self.before
+        network = Network(spec=self.spec, **point.state)
+        draws = DrawGenerator(self.spec)
+        draws.states = list(point.random_states)
+        images = 0 if found.read_back else found.image - point.played
+        segment = self.config["segments"][point.segment_index]
+        if segment["rate_shift"] is not None:
+            for index in self.arrays[segment["order"]][point.start:point.start + images]:
+                learn(network, self.arrays[f"{segment['split']}_images"][index],
+                      int(self.arrays[f"{segment['split']}_labels"][index]), rate_shift=segment["rate_shift"],
+                      **draws.draw()._asdict())
+        write_archive(Path(POINT), {
+            "format": 1, "kind": "cosim checkpoint", "run": self.config["run"], "random_states": draws.states,
+            "state": {"played": point.played + images, "segment_index": point.segment_index,
+                      "start": point.start + images}}, network_to(network))
 
     def save_checkpoint(self) -> None:
         """Write down a point at which both sides have been found equal."""
@@ -311,6 +352,7 @@ class _Session:
                     ) -> tuple[list[Divergence], NDArray[np.int64]]:
         """Play a batch through both, learning when there is a rate shift; returns the design's predictions too."""
         spec, count = self.spec, len(images)
+        self.before = self._point()
         played = images
         if self.fault is Fault.PIXEL and self.played == 0:
             played = plant_pixel(self.network, images, self.seed)
@@ -326,6 +368,7 @@ class _Session:
             raise PacketError(f"{count + 1} commands were answered by {len(replies)} packets")
         *answers, status = replies
         self.cycles += answers[-1].cycle
+        self.quiet = self.driver.go_clock + status.cycle
         self.status = decode_status(expect(status, spec, Command.STATUS).payload)
         for name, value in self.earlier.items():
             self.status[name] = int(self.status[name]) + value
@@ -419,6 +462,7 @@ class _Session:
             if found:
                 return self._located(found)
         self.visited.clear()
+        self.equal = self._point()
         return []
 
     async def load_state(self, state: dict[str, list[NDArray[Any]]]) -> int:
@@ -449,7 +493,7 @@ class _Session:
         found: list[Divergence] = []
         self.responses = []
         due = self.start + segment["check_every"]
-        while self.start < len(order) and not found:
+        while self.start < len(order) and not found and self.played < self.config["until"]:
             stop = min(self.start + self.config["batch"], len(order), due)
             part = order[self.start:stop]
             found, got = await self.batch(images[part], labels[part], rate_shift=rate_shift)
@@ -495,10 +539,8 @@ def _stack_desires(records: list[LearnRecord], sizes: Sequence[int]) -> list[Cap
     return stacked
 
 
-@cocotb.test()
-async def network(dut: Any) -> None:
-    """Load the model's weights, then play all segments, a batch at a time."""
-    session = _Session(dut)
+async def _play(session: _Session) -> dict[str, Any]:
+    """Load the model's weights, then play all segments, a batch at a time; returns the result."""
     before = session.played
     config = session.config
     found: list[Divergence] = []
@@ -520,19 +562,23 @@ async def network(dut: Any) -> None:
         cleared = await session.command(Command.CLEAR_COUNTERS)
         session.cleared = session.driver.go_clock + cleared.cycle
         started = time.perf_counter()
-        while session.segment_index < len(config["segments"]) and not found:
+        while session.segment_index < len(config["segments"]) and not found and session.played < config["until"]:
             found = await session.segment(config["segments"][session.segment_index])
             session.segment_index += 1
+        if found and config["point"]:
+            session.write_point(found[0])
     except (BenchError, PacketError, InputError) as problem:
         error = str(problem)
     seconds = time.perf_counter() - started
     played = session.played
-    session.driver.finish({
+    return {
         "bit_exact": not found and not error,
         "divergence": found[0].to_json() if found else None,
         "mismatches": [each.to_json() for each in found],
         "error": error,
         "images": played,
+        "replayed": played - before,
+        "quiet": session.quiet,
         "predictions": session.predictions,
         "cycles_per_image": session.cycles / played if played else None,
         "loading_cycles": loading_cycles,
@@ -541,6 +587,24 @@ async def network(dut: Any) -> None:
         "history": session.history,
         "counters": session.status,
         "digest": session.network.digest(),
-    })
-    assert not error, error
-    assert not found, str(found[0])
+    }
+
+
+async def _record(dut: Any, first: int, last: int) -> None:
+    """Record the waveform from one clock to another, counted from the simulation's start."""
+    await Timer(first * CLOCK_NS, "ns")
+    dut.record.value = 1
+    await Timer((last - first) * CLOCK_NS, "ns")
+
+
+@cocotb.test()
+async def network(dut: Any) -> None:
+    """Play everything; with a window, only until it has been recorded."""
+    session = _Session(dut)
+    if window := session.config["window"]:
+        await First(cocotb.start_soon(_play(session)), cocotb.start_soon(_record(dut, *window)))
+        session.driver.finish({"recorded": window})
+        return
+    result = await _play(session)
+    session.driver.finish(result)
+    assert result["bit_exact"], result["error"] or result["divergence"]

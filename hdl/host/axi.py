@@ -6,52 +6,40 @@ Port names are those that block-design tools infer interfaces from (``s_axis_tda
 
 from __future__ import annotations
 
-from enum import IntEnum
-
-from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Module, Mux, ResetSignal, Signal, unsigned
+from amaranth.hdl import ClockDomain, ClockSignal, Module, Mux, ResetSignal, Signal, ValueLike, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Flow, In, Member, Out, connect
 
 from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.contract.protocol import COUNTER_BYTES, COUNTERS
+from lifstream.golden.contract.register_table import REGISTERS
+from lifstream.golden.contract.registers import Access
 from lifstream.hdl.events import bits_for_index
 from lifstream.hdl.geometry import Geometry
 from lifstream.hdl.host.core import Core, CorePorts
 from lifstream.hdl.host.packets import ByteStream
 
-__all__ = ["AXI_VERSION", "AXI_WIDTHS", "AxiCore", "Narrow", "Register", "Widen", "register_map"]
+__all__ = ["AXI_VERSION", "AXI_WIDTHS", "AxiCore", "Narrow", "Widen", "register_map"]
 
 AXI_WIDTHS = (1, 2, 4, 8)
 """Bytes a stream word may have."""
-
-AXI_VERSION = 0x4C46_0001
-"""Content of the first register: "LF" and the version of this register map."""
 
 _ADDRESS_BITS = 8
 _RESET_CLOCKS = 8
 """Clocks that the control register's reset lasts, so that it can be read; the core itself stretches a single one."""
 
-
-class Register(IntEnum):
-    """Byte addresses of the AXI4-Lite registers, 32 bits each; counters follow, low word first."""
-
-    VERSION = 0x00
-    """Read: :data:`AXI_VERSION`."""
-    CONTROL = 0x04
-    """Write: bit 0 resets the core (its weights are kept); bit 1 clears the counters once it is
-    idle. Read: bit 0, the core is being reset; bit 1, a clearing is waiting; bit 8, the core is idle."""
-    DIGEST_LOW = 0x08
-    """Read: the contract's digest, its first four bytes, the first one lowest."""
-    DIGEST_HIGH = 0x0C
-    """Read: its last four bytes."""
-    COUNTERS = 0x40
-    """Read: the first counter; see :func:`register_map`."""
+_COUNTER_LOW = ".low"
+"""Ending of the name of a counter's low word, which holds its high word still."""
 
 
 def register_map() -> dict[str, int]:
-    """Byte address of every register by name; of a counter, of its low word, which holds the high word still."""
-    addresses = {register.name.lower(): int(register) for register in Register if register is not Register.COUNTERS}
-    return addresses | {name: Register.COUNTERS + 8 * index for index, name in enumerate(COUNTERS)}
+    """Byte address of every register by name; of a counter, of its low word, whose high word follows it."""
+    return {register.name.removesuffix(_COUNTER_LOW): register.address for register in REGISTERS
+            if not register.name.endswith(".high")}
+
+
+AXI_VERSION = REGISTERS[0].reset
+"""Content of the first register: "LF" and the version of the register map."""
 
 
 class Narrow(wiring.Component):
@@ -147,9 +135,10 @@ class AxiCore(wiring.Component):
     """A core with AXI ports, one clock ``aclk`` and an active-low reset ``aresetn``, synchronous to it.
 
     ``s_axis_*`` takes commands and ``m_axis_*`` gives replies, a packet each (``docs/protocol.md``), ``tlast`` on its
-    last word; ``s_axi_*`` is the register port (:class:`Register`). Writes of an unknown register are answered
-    OKAY and change nothing; unknown registers read as zero. Byte strobes are honoured for whole registers only: a
-    write without strobe 0 changes nothing.
+    last word; ``s_axi_*`` is the register port: addresses, fields, access and constants are those of
+    :data:`lifstream.golden.contract.register_table.REGISTERS`. Writes of an unknown register are answered OKAY and
+    change nothing; unknown registers read as zero. Byte strobes are honoured for whole registers only: a write
+    without strobe 0 changes nothing.
 
     Latency beyond the core's: 2 clocks for a command's byte, 1 for a reply's word; a register access takes 3
     clocks. Throughput: one byte per clock. Adders: a counter of 4 bits. No multiplier, no memory.
@@ -209,7 +198,24 @@ class AxiCore(wiring.Component):
         with m.If(core.clear_counters | (resetting != 0)):
             m.d.axi += clearing.eq(0)
 
-        # A write: address and data in either order, then the answer.
+        high = Signal(8 * COUNTER_BYTES - 32)   # of the counter whose low word was read last
+        digest = bytes.fromhex(self.spec.digest())
+        values: dict[str, ValueLike] = {
+            "control.reset": resetting != 0, "control.clear_counters": clearing, "control.idle": core.idle,
+            "digest_low.value": int.from_bytes(digest[:4], "little"),
+            "digest_high.value": int.from_bytes(digest[4:], "little"),
+            **{f"{name}.low.value": core.counters[index][:32] for index, name in enumerate(COUNTERS)},
+            **{f"{name}.high.value": high for name in COUNTERS}}
+        set_by_software = {"control.reset": Signal(), "control.clear_counters": Signal()}
+        self._writes(m, set_by_software)
+        with m.If(set_by_software["control.reset"]):
+            m.d.axi += resetting.eq(_RESET_CLOCKS)
+        with m.Elif(set_by_software["control.clear_counters"]):
+            m.d.axi += clearing.eq(1)
+        self._reads(m, values, high)
+
+    def _writes(self, m: Module, fields: dict[str, Signal]) -> None:
+        """A write: address and data in either order, then the answer. ``fields`` are high for a clock when set."""
         address, data, strobe = Signal(_ADDRESS_BITS), Signal(32), Signal()
         have_address, have_data = Signal(), Signal()
         m.d.comb += [self.s_axi_awready.eq(~have_address), self.s_axi_wready.eq(~have_data)]
@@ -219,35 +225,33 @@ class AxiCore(wiring.Component):
             m.d.axi += [have_data.eq(1), data.eq(self.s_axi_wdata), strobe.eq(self.s_axi_wstrb[0])]
         with m.If(have_address & have_data & ~self.s_axi_bvalid):
             m.d.axi += self.s_axi_bvalid.eq(1)
-            with m.If((address[2:] == Register.CONTROL >> 2) & strobe):
-                with m.If(data[0]):
-                    m.d.axi += resetting.eq(_RESET_CLOCKS)
-                with m.Elif(data[1]):
-                    m.d.axi += clearing.eq(1)
+            for register in REGISTERS:
+                for field in register.fields:
+                    if field.access is Access.SET:
+                        assert field.width == 1
+                        assert field.low < 8    # of the byte whose strobe is heeded
+                        m.d.comb += fields[f"{register.name}.{field.name}"].eq(
+                            (address[2:] == register.address >> 2) & strobe & data[field.low])
         with m.If(self.s_axi_bvalid & self.s_axi_bready):
             m.d.axi += [self.s_axi_bvalid.eq(0), have_address.eq(0), have_data.eq(0)]
 
-        # A read. A counter's low word holds its high word still, so that the two belong together.
-        digest = bytes.fromhex(self.spec.digest())
-        constants = {Register.VERSION: AXI_VERSION, Register.DIGEST_LOW: int.from_bytes(digest[:4], "little"),
-                     Register.DIGEST_HIGH: int.from_bytes(digest[4:], "little")}
-        high = Signal(8 * COUNTER_BYTES - 32)
+    def _reads(self, m: Module, values: dict[str, ValueLike], high: Signal) -> None:
+        """A read. A counter's low word holds its ``high`` word still, so that the two belong together."""
         m.d.comb += self.s_axi_arready.eq(~self.s_axi_rvalid)
         with m.If(self.s_axi_rvalid & self.s_axi_rready):
             m.d.axi += self.s_axi_rvalid.eq(0)
         with m.If(self.s_axi_arvalid & self.s_axi_arready):
             m.d.axi += [self.s_axi_rvalid.eq(1), self.s_axi_rdata.eq(0)]
             with m.Switch(self.s_axi_araddr[2:]):
-                for register, value in constants.items():
-                    with m.Case(register >> 2):
-                        m.d.axi += self.s_axi_rdata.eq(value)
-                with m.Case(Register.CONTROL >> 2):
-                    m.d.axi += self.s_axi_rdata.eq(Cat(resetting != 0, clearing, Const(0, 6), core.idle))
-                for index, counter in enumerate(core.counters):
-                    with m.Case((Register.COUNTERS >> 2) + 2 * index):
-                        m.d.axi += [self.s_axi_rdata.eq(counter[:32]), high.eq(counter[32:])]
-                    with m.Case((Register.COUNTERS >> 2) + 2 * index + 1):
-                        m.d.axi += self.s_axi_rdata.eq(high)
+                for register in REGISTERS:
+                    with m.Case(register.address >> 2):
+                        m.d.axi += [
+                            self.s_axi_rdata[field.low:field.low + field.width].eq(
+                                field.reset if field.constant else values[f"{register.name}.{field.name}"])
+                            for field in register.fields]
+                        if register.name.endswith(_COUNTER_LOW):
+                            counter = COUNTERS.index(register.name.removesuffix(_COUNTER_LOW))
+                            m.d.axi += high.eq(self.core.counters[counter][32:])
 
 
 def _stream_ports(name: str, width: int, flow: Flow) -> dict[str, Member]:

@@ -17,7 +17,7 @@ from lifstream.golden.model.network import Network
 from lifstream.golden.model.packets import decode_status, encode_state, image_packets, packet
 from lifstream.hdl.emit import emit_axi
 from lifstream.hdl.geometry import Geometry
-from lifstream.hdl.host.axi import AXI_VERSION, Register, register_map
+from lifstream.hdl.host.axi import AXI_VERSION, register_map
 from lifstream.hdl.usage import companions
 from lifstream.sim.harness import write_pin_harness
 from lifstream.sim.runner import build, run_bench
@@ -100,7 +100,7 @@ def test_conversation(tmp_path: Path, width: int, seed: int) -> None:
 def test_control(tmp_path: Path) -> None:
     """Clear the counters; reset amid a packet, with its weights kept; unknown registers and strobes are harmless."""
     image = image_packets(IMAGES[:1], None)
-    control = {"do": "write", "address": Register.CONTROL}
+    control = {"do": "write", "address": REGISTERS["control"]}
     steps = [*load(), send(image), {"do": "receive"}, read("images"),
              {**control, "value": 0x200, "bytes": 4}, read("images"),
              {**control, "value": 2}, {"do": "wait", "clocks": 40}, read("images"), read("control"),

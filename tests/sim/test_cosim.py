@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pywellen
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -421,6 +422,11 @@ def test_waves_are_of_the_format_their_name_says(simulator: Simulator, ending: W
     else:  # its first block is the header: kind 0, 329 bytes
         assert content.startswith(b"\x00" + (329).to_bytes(8, "big"))
     assert list(tmp_path.glob("run/*.vcd")) == list(tmp_path.glob("run/*.fst")) == []
+    there = {signal.full_name for signal in pywellen.Waveform(str(waves)).all_vars()}   # as Surfer reads it
+    shown = {line.split()[1] for line in waves.with_suffix(".sucl").read_text().splitlines()
+             if line.startswith("variable_add")}
+    assert len(shown) > 30
+    assert shown <= there
 
 
 def test_waves_of_no_known_format(tmp_path: Path) -> None:

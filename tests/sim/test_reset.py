@@ -35,7 +35,7 @@ from lifstream.golden.model.packets import (
 )
 from lifstream.hdl.emit import emit_axi
 from lifstream.hdl.geometry import Geometry
-from lifstream.hdl.host.axi import Register
+from lifstream.hdl.host.axi import register_map
 from lifstream.hdl.host.core import Core
 from lifstream.sim.cosim import Stalls
 from lifstream.sim.harness import write_pin_harness
@@ -245,7 +245,7 @@ def test_by_register_and_pin_of_axi(tmp_path: Path, name: str) -> None:
 
     steps: list[dict[str, Any]] = []
     moments = range(3, 300, 43)
-    resets: list[dict[str, Any]] = [{"do": "write", "address": Register.CONTROL, "value": 1},
+    resets: list[dict[str, Any]] = [{"do": "write", "address": register_map()["control"], "value": 1},
                                     {"do": "reset", "clocks": 1}]
     for number, moment in enumerate(moments):
         for words in opening(spec)[:-1]:

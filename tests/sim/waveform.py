@@ -20,6 +20,8 @@ class Waveform:
         header, changes = path.read_text().split("$enddefinitions $end", 1)
         assert "$timescale 1ps $end" in header
         self._codes: dict[str, str] = {}
+        self.widths: dict[str, int] = {}
+        """Bits of every signal, by its path."""
         scopes: list[str] = []
         for line in header.splitlines():
             words = line.split()
@@ -29,11 +31,15 @@ class Waveform:
                 scopes.pop()
             elif words[:1] == ["$var"]:
                 self._codes[".".join([*scopes, words[4]])] = words[3]
+                self.widths[".".join([*scopes, words[4]])] = int(words[2])
         self._changes: dict[str, tuple[list[int], list[int]]] = {code: ([], []) for code in self._codes.values()}
         self._end = 0
+        self.begin: int | None = None
+        """When the first value was recorded, picoseconds."""
         for line in changes.splitlines():
             if line.startswith("#"):
                 self._end = int(line[1:])
+                self.begin = self._end if self.begin is None else self.begin
             elif line[:1] in ("b", "0", "1"):
                 value, code = line[1:].split() if line.startswith("b") else (line[:1], line[1:])
                 times, values = self._changes[code]
