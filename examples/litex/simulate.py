@@ -59,7 +59,7 @@ if __name__ == "__main__":
     parser.add_argument("--folder", type=Path, default=Path("build/litex"))
     parser.add_argument("--model", default="digits", help="model file, or a released model")
     parser.add_argument("--images", type=int, default=5)
-    parser.add_argument("--simulator", type=Simulator, choices=list(Simulator), default=Simulator.VERILATOR)
+    parser.add_argument("--simulator", type=Simulator, choices=list(Simulator), default=Simulator.ICARUS)
     given = parser.parse_args()
     wrong = simulate(given.folder, network=load_model(find_model(given.model)).network, images=given.images,
                      simulator=given.simulator)
