@@ -17,6 +17,7 @@ import typer
 from rich.table import Table
 
 from lifstream.console import Output, error_line
+from lifstream.extras import Extra, require
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.files import is_there, make_folder, write_text
@@ -86,6 +87,7 @@ def build(
     For boards whose FPGA needs the vendor's tools: write Verilog, constraints and a Tcl script. Exit status 1 when the
     clock is faster than the design allows.
     """
+    require(Extra.BOARDS)
     from lifstream.boards.flow import DoesNotFit, project
     from lifstream.boards.targets import Family, target_by_name
 

@@ -197,7 +197,7 @@ def cosim(
     """
     output = Output(as_json=as_json)
     bench.check()
-    require(Extra.VERILOG, Extra.SIM)
+    require(Extra.SIM, Extra.VERILOG)
     preset = network.instead_of(model, command="cosim")
     loaded = _cosim_model(model, preset, rule, bench.seed)
     source = network.dataset or (loaded.dataset if preset is None else preset.dataset)
@@ -282,7 +282,7 @@ def demo(
 
     Needs no data set: the UCI digits come with it.
     """
-    require(Extra.VERILOG, Extra.SIM, Extra.FIGURES)
+    require(Extra.SIM, Extra.VERILOG, Extra.FIGURES)
     output = Output(as_json=as_json)
     make_folder(out)
     preset = preset_by_name("digits").planned(epochs=epochs)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lifstream.extras import naming_extras
+from lifstream.extras import Extra, naming_extras, require
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.contract.protocol import BAUD, Command, command_bytes
@@ -417,6 +417,7 @@ def cosimulate(model: Model, dataset: Dataset | str | None = None, *, train: boo
 def play(model: Model, splits: dict[str, Split], segments: list[Segment], *, geometry: Geometry | None = None,
          report: Report | None = None, **options: Any) -> CosimResult:
     """Emit the model's design, or take it from the cache, and co-simulate it; options as of :func:`cosimulate`."""
+    require(Extra.SIM)
     from lifstream.hdl.emit import stored_network
 
     spec = model.network.spec
@@ -464,6 +465,7 @@ def build_bitstream(of: Model | Preset | NetworkSpec, board: str | Target, folde
     InputError
         The design does not fit, a number is impossible, or a tool is missing.
     """
+    require(Extra.BOARDS)
     from lifstream.boards.flow import build
 
     target, (spec, _) = _target(board), _spec_of(of)
@@ -514,6 +516,7 @@ def simulated_board(of: Model | Preset | NetworkSpec, *, geometry: Geometry | No
     InputError
         A tool is missing, or the build failed.
     """
+    require(Extra.SIM, Extra.VERILOG)
     with naming_extras():
         from lifstream.boards.host import Board, open_port
         from lifstream.boards.simulated import simulated_board as simulated_terminal

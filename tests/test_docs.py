@@ -30,6 +30,7 @@ from typing import Any
 import pytest
 import typer
 
+import lifstream
 from lifstream.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -132,6 +133,37 @@ def test_what_is_not_run_is_possible(page: Path) -> None:
             assert block.note in ("parsed", "regress"), f"{block}: {block.note}"
 
 
+def mentioned(text: str) -> list[str]:
+    """The commands within lines of prose or tables."""
+    outside = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    return [" ".join(code.split()) for code in re.findall(r"`(lifstream [^`]+)`", outside)]
+
+
+def defect_of_mention(text: str) -> str | None:
+    """What is wrong with a command in a line; it may stop short of an option's value, or of arguments."""
+    words = shlex.split(text)[1:]
+    if words[0] == "COMMAND":
+        return None
+    try:
+        parse(words)
+    except Exception as error:
+        if type(error).__name__ not in ("MissingParameter", "BadOptionUsage"):
+            return f"{text}: {error}"
+    return None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_in_lines_are_possible(page: Path) -> None:
+    assert [found for text in mentioned(page.read_text()) if (found := defect_of_mention(text))] == []
+
+
+def test_impossible_commands_in_lines_are_found() -> None:
+    page = "a `lifstream eval\ndigits --epoch 3`, `lifstream nosuch`, `lifstream train --rule`\n```bash\n`lifstream x`\n```"
+    found = mentioned(page)
+    assert found == ["lifstream eval digits --epoch 3", "lifstream nosuch", "lifstream train --rule"]
+    assert [defect_of_mention(text) is None for text in found] == [False, False, True]
+
+
 @pytest.mark.parametrize(("language", "code", "naming"), [
     ("bash", "lifstream train --preset digits --epoch 3", "--epoch"), ("bash", "lifstream nosuch", "nosuch"),
     ("bash", "lifstream board --simulated digits infer --nosuch", "--nosuch"),
@@ -195,6 +227,12 @@ def test_a_block_that_fails_is_named(tmp_path: Path) -> None:
         bad = Block(page=ROOT / "docs" / "x.md", line=9, language=language, note="", code=code)
         with pytest.raises(AssertionError, match=r"^docs/x.md:9: "):
             run([good, bad], tmp_path)
+
+
+def test_the_reference_has_every_name() -> None:
+    text = "".join((ROOT / "docs" / name).read_text() for name in ("api.md", "declarations.md"))
+    described = set(re.findall(r"^::: [\w.]*\.(\w+)$", text, flags=re.MULTILINE))
+    assert set(lifstream.__all__) - described == {"DATASETS", "PRESETS", "__version__"}
 
 
 # -- the text ----------------------------------------------------------------------------------------------------------

@@ -97,6 +97,7 @@ def test_verilog_is_written(model: lifstream.Model, tmp_path: Path) -> None:
         lifstream.emit(model, interface=lifstream.Interface.AXI, axi_width=3)
 
 
+@pytest.mark.regress    # by default a notebook does the same: tests/test_notebooks.py
 @pytest.mark.simulation
 def test_the_design_is_compared(model: lifstream.Model) -> None:
     geometry = lifstream.Geometry(lanes=4)
@@ -197,6 +198,6 @@ def test_accuracy_needs_no_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_verilog_needs_no_compiled_twin(tmp_path: Path) -> None:
     without = ",".join(name for name in HEAVY if name != "amaranth")
-    done = run(_WITHOUT, without, "verilog", "--preset", "digits", "--lanes", "4", "--out", str(tmp_path))
+    done = run(_WITHOUT, without, "verilog", "--layers", "dense 2", "--dataset", "digits", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "top_tb.v").exists()
