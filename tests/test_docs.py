@@ -158,7 +158,8 @@ def test_commands_in_lines_are_possible(page: Path) -> None:
 
 
 def test_impossible_commands_in_lines_are_found() -> None:
-    page = "a `lifstream eval\ndigits --epoch 3`, `lifstream nosuch`, `lifstream train --rule`\n```bash\n`lifstream x`\n```"
+    page = ("a `lifstream eval\ndigits --epoch 3`, `lifstream nosuch`, `lifstream train --rule`\n"
+            "```bash\n`lifstream x`\n```")
     found = mentioned(page)
     assert found == ["lifstream eval digits --epoch 3", "lifstream nosuch", "lifstream train --rule"]
     assert [defect_of_mention(text) is None for text in found] == [False, False, True]
