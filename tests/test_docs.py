@@ -32,6 +32,11 @@ import typer
 
 import lifstream
 from lifstream.cli import app
+from lifstream.golden.contract.input import Input
+from lifstream.golden.contract.neurons import Neuron
+from lifstream.golden.contract.readout import Readout
+from lifstream.golden.contract.rules import Rule
+from lifstream.golden.contract.synapses import Synapses
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -234,6 +239,20 @@ def test_the_reference_has_every_name() -> None:
     text = "".join((ROOT / "docs" / name).read_text() for name in ("api.md", "declarations.md"))
     described = set(re.findall(r"^::: [\w.]*\.(\w+)$", text, flags=re.MULTILINE))
     assert set(lifstream.__all__) - described == {"DATASETS", "PRESETS", "__version__"}
+
+
+def kinds(family: type) -> set[str]:
+    """Names of the kinds of a part of the contract."""
+    found = {each.__name__ for each in family.__subclasses__() if each.__module__.startswith("lifstream.")}
+    return found.union(*(kinds(each) for each in family.__subclasses__()))
+
+
+@pytest.mark.parametrize("family", [Input, Synapses, Neuron, Rule, Readout])
+def test_the_contract_s_page_has_every_kind(family: type) -> None:
+    page = (ROOT / "docs" / "declarations.md").read_text()
+    named = {name for name in kinds(family) if not name.startswith("_")}
+    assert named
+    assert {name for name in named if f".{name}\n" not in page} == set()
 
 
 # -- the text ----------------------------------------------------------------------------------------------------------

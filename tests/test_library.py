@@ -198,6 +198,6 @@ def test_accuracy_needs_no_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_verilog_needs_no_compiled_twin(tmp_path: Path) -> None:
     without = ",".join(name for name in HEAVY if name != "amaranth")
-    done = run(_WITHOUT, without, "verilog", "--layers", "dense 2", "--dataset", "digits", "--out", str(tmp_path))
+    done = run(_WITHOUT, without, "verilog", "--layers", "dense 10", "--dataset", "digits", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "top_tb.v").exists()
