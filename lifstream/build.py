@@ -103,11 +103,11 @@ def build(
     geometry = folding.geometry(spec, target=target)
     width = "" if weight_bits is None else f"-{weight_bits}-bit"
     folder = make_folder(out or Path("build") / f"{board}-{network.name}{width}")
-    wanted: dict[str, Any] = {"of": spec, "geometry": geometry, "clock_mhz": clock or target.usual_clock_mhz(spec),
+    wanted: dict[str, Any] = {"geometry": geometry, "clock_mhz": clock or target.usual_clock_mhz(spec),
                               "baud": baud or target.baud, "folder": folder}
     if target.family is Family.XILINX:
         with output.progress() as bar:
-            files = project(target, watch=_watch(bar), spec=wanted.pop("of"), **wanted)
+            files = project(target, spec=spec, watch=_watch(bar), **wanted)
         output.say(f"wrote {', '.join(map(str, files))}; make the bitstream with: "
                    f"cd {folder} && vivado -mode batch -source top.tcl")
         output.result({"board": board, **_named(network), "files": [str(file) for file in files],
@@ -116,7 +116,7 @@ def build(
     output.keeps(lambda: f"{folder} keeps the steps that were finished; the same command goes on")
     with output.progress() as bar:
         try:
-            made = build_bitstream(board=target, seed=seed, watch=_watch(bar), **wanted)
+            made = build_bitstream(spec, target, seed=seed, watch=_watch(bar), **wanted)
         except DoesNotFit as error:
             if not advice:
                 raise
