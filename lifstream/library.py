@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from lifstream.hdl.emit import Emission
 
 __all__ = ["Evaluation", "Generated", "Interface", "build_bitstream", "connect", "cosimulate", "emit", "evaluate",
-           "load", "network", "play", "playlist", "preset", "save", "simulated_board", "train", "untrained", "write_verilog"]
+           "load", "network", "play", "playlist", "preset", "save", "simulated_board", "train", "untrained",
+           "write_verilog"]
 
 Report = Callable[[Progress], None]
 

@@ -22,7 +22,7 @@ HEAVY = ("amaranth", "cocotb", "cocotb_tools", "dask", "h5py", "matplotlib", "ni
 def offered_to_type_checkers() -> dict[str, str]:
     """Names that ``lifstream/__init__.py`` imports for type checkers, and from where."""
     tree = ast.parse(Path(lifstream.__file__).read_text())
-    [block] = [node for node in tree.body if isinstance(node, ast.If)]
+    block = next(node for node in tree.body if isinstance(node, ast.If))
     return {alias.name: node.module or "" for node in block.body if isinstance(node, ast.ImportFrom)
             for alias in node.names}
 
