@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test regress lint install tools clean
+.PHONY: demo test regress lint docs install tools clean
 
 demo: install
 	$(BIN)/lifstream demo
@@ -19,6 +19,11 @@ regress: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# The site, in build/site; a warning is an error, and so is anything that a page would load from elsewhere.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@! grep -rlE '<(script|link|img|iframe)[^>]*(src|href)="?(https?:)?//' build/site --include='*.html'
 
 install: tools $(STAMP)
 

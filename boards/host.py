@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
-import serial
 from numpy.typing import NDArray
 
 from lifstream.golden.contract.errors import InputError
@@ -113,6 +112,8 @@ def open_port(name: str, *, baud: int = BAUD, write_timeout: float = 10.0) -> Po
     InputError
         There is no such port, it cannot be opened, or another driver has it.
     """
+    import serial  # who has no board need not have it
+
     try:
         port: Port = serial.Serial(name, baud, timeout=0.02, write_timeout=write_timeout, exclusive=True)
     except (serial.SerialException, ValueError) as error:

@@ -13,22 +13,22 @@ import numpy as np
 import typer
 
 from lifstream.console import Output
+from lifstream.extras import Extra, installed, missing_line, require
 from lifstream.golden.contract.errors import InputError
-from lifstream.golden.contract.flat import named_rule
 from lifstream.golden.contract.formats import Rounding
 from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.files import require_place, write_text
 from lifstream.golden.model.network import Network
 from lifstream.golden.model.readouts import neuron_labels
-from lifstream.golden.study.cost import synaptic_operations
 from lifstream.golden.study.datasets import Dataset, Split
 from lifstream.golden.study.figures import maps_figure, receptive_field_figure, save_figure, training_figure
-from lifstream.golden.study.model_files import Model, save_model
+from lifstream.golden.study.model_files import save_model
 from lifstream.golden.study.own_data import load_data
 from lifstream.golden.study.presets import Preset
-from lifstream.golden.study.training import EpochMetrics, Trainer, evaluate
+from lifstream.golden.study.training import EpochMetrics, Trainer
 from lifstream.golden.study.words import in_words
-from lifstream.golden.twin.engine import Engine, Runner
+from lifstream.golden.twin.engine import Engine
+from lifstream.library import evaluate, load
 from lifstream.options import (
     DataOption,
     EpochsOption,
@@ -39,19 +39,18 @@ from lifstream.options import (
     SeedOption,
     WeightBitsOption,
     described,
-    open_model,
     option_groups,
     percent,
     require_file_place,
-    with_plan,
 )
 
-__all__ = ["draw_fields", "draw_maps", "evaluate_model", "train", "train_network"]
+__all__ = ["draw_fields", "draw_maps", "evaluate_model", "may_draw", "train", "train_network"]
 
 _DRAW_EVERY = 10_000
 _RATE_IMAGES = 500
 Picture = Callable[[Trainer, Path], None]
-EngineOption = Annotated[Engine, typer.Option("--engine", help="What computes; the results are the same.")]
+EngineOption = Annotated[Engine | None, typer.Option(
+    "--engine", help="What computes; the results are the same. Default: numba, or numpy where that is not installed.")]
 
 
 @option_groups
@@ -81,7 +80,7 @@ def train(
     patience: Annotated[int | None, typer.Option(
         "--patience", help="Stop after this many epochs without a better validation accuracy, and take the weights "
                            "of the best one; 0 runs all epochs.")] = None,
-    engine: EngineOption = Engine.NUMBA,
+    engine: EngineOption = None,
     data_dir: DataOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from OUT.checkpoint if there is one.")] = False,
     as_json: JsonOption = False,
@@ -99,43 +98,47 @@ def train(
     if named is None:
         raise InputError("train: name a --preset, or give --layers with a --dataset, or a --spec")
     varied = named.varied(rule=rule, weight_bits=weight_bits, rounding=rounding, steps=steps, hidden=hidden)
-    chosen = with_plan(varied, epochs=epochs, rate_shift=rate_shift, rate_shift_end=rate_shift_end,
-                       validation=validation, shift=shift, mirror=mirror, patience=patience)
+    chosen = varied.planned(epochs=epochs, rate_shift=rate_shift, rate_shift_end=rate_shift_end,
+                            validation=validation, shift=shift, mirror=mirror, patience=patience)
     out = out or Path(f"{chosen.name}.npz")
     require_place(out, beside=".metrics.jsonl")
     checkpoint = out.with_name(out.name + ".checkpoint")
     output.begin(f"load {chosen.dataset}")
     dataset = load_data(chosen.dataset, data_dir=data_dir, like=chosen.spec)
     dataset.require_fit(chosen.spec)
-    pictures = pictures_beside(out, chosen.spec)
+    drawn = may_draw(output)
+    pictures = pictures_beside(out, chosen.spec) if drawn else {}
     trainer, seconds = train_network(chosen, dataset, seed, output, engine=engine, checkpoint=checkpoint,
                                      resume=resume, metrics_file=out.with_suffix(".metrics.jsonl"),
                                      pictures=pictures)
-    trained = trainer.network
-    assert isinstance(trained, Network)
     with output.progress() as bar:
-        test_accuracy, _ = evaluate(trained, dataset.test, engine=engine, task="test", report=bar)
-    metrics = [asdict(entry) for entry in trainer.metrics]
-    chosen_epoch, validation_accuracy = trainer.chosen.epoch, trainer.chosen.validation_accuracy
-    save_model(out, Model(network=trained, preset=chosen.name, dataset=dataset.name, training={
-        "seed": seed, "plan": asdict(chosen.training), "rule": named_rule(chosen.spec), "epochs": metrics,
-        "epoch": chosen_epoch, "validation_accuracy": validation_accuracy, "test_accuracy": test_accuracy}))
-    figure = out.with_suffix(".png")
-    save_figure(training_figure(trainer.metrics, title=f"{chosen.name}, seed {seed}"), figure)
+        model = trainer.tested(bar)
+    save_model(out, model)
+    written = [out.with_suffix(".metrics.jsonl"), *pictures]
+    if drawn:
+        written.insert(1, out.with_suffix(".png"))
+        save_figure(training_figure(trainer.metrics, title=f"{chosen.name}, seed {seed}"), written[1])
     checkpoint.unlink(missing_ok=True)
-    held_out = f"validation accuracy {percent(validation_accuracy)}, " if validation_accuracy is not None else ""
-    output.say(f"epoch {chosen_epoch}: {held_out}test accuracy {percent(test_accuracy)} ({len(dataset.test)} images)")
-    written = [out.with_suffix(".metrics.jsonl"), figure, *pictures]
-    output.say(f"wrote {out} (digest {trained.digest()}, {seconds:.0f} s of training), "
-               + ", ".join(map(str, written)))
+    found, digest = model.training, model.network.digest()
+    held_out = f"validation accuracy {percent(found['validation_accuracy'])}, " \
+        if found["validation_accuracy"] is not None else ""
+    output.say(f"epoch {found['epoch']}: {held_out}test accuracy {percent(found['test_accuracy'])} "
+               f"({len(dataset.test)} images)")
+    output.say(f"wrote {out} (digest {digest}, {seconds:.0f} s of training), " + ", ".join(map(str, written)))
     output.result({"preset": chosen.name, "layers": in_words(chosen.spec), "seed": seed,
-                   "epochs": metrics, "epoch": chosen_epoch,
-                   "validation_accuracy": validation_accuracy, "test_accuracy": test_accuracy,
-                   "images": len(dataset.test), "digest": trained.digest(), "spec_digest": chosen.spec.digest(),
-                   "engine": engine, "seconds": round(seconds, 2), "out": str(out)})
+                   **{name: found[name] for name in ("epochs", "epoch", "validation_accuracy", "test_accuracy")},
+                   "images": len(dataset.test), "digest": digest, "spec_digest": chosen.spec.digest(),
+                   "engine": trainer.engine, "seconds": round(seconds, 2), "out": str(out)})
 
 
-def train_network(preset: Preset, dataset: Dataset, seed: int, output: Output, *, engine: Engine = Engine.NUMBA,
+def may_draw(output: Output) -> bool:
+    """Whether pictures can be drawn; says so when not."""
+    if not (there := installed(Extra.FIGURES)):
+        output.say(f"no pictures are drawn: {missing_line('matplotlib')}")
+    return there
+
+
+def train_network(preset: Preset, dataset: Dataset, seed: int, output: Output, *, engine: Engine | None = None,
                   checkpoint: Path | None = None, resume: bool = False, metrics_file: Path | None = None,
                   pictures: dict[Path, Picture] | None = None) -> tuple[Trainer, float]:
     """Train with progress on the terminal; returns the trainer and the seconds it took.
@@ -147,6 +150,7 @@ def train_network(preset: Preset, dataset: Dataset, seed: int, output: Output, *
     lines: list[str] = []
     resumed = resume and trainer.resume()
     output.say(described(preset.name, preset.dataset, preset.spec))
+    say_engine(output, engine)
     if resumed:
         output.say(f"resumed from {checkpoint} after {len(trainer.metrics)} epochs")
         lines = [json.dumps(asdict(entry)) for entry in trainer.metrics]
@@ -177,6 +181,12 @@ def train_network(preset: Preset, dataset: Dataset, seed: int, output: Output, *
         trainer.run(bar, on_epoch, lambda: draw(_DRAW_EVERY))
         draw(1)
     return trainer, time.perf_counter() - started
+
+
+def say_engine(output: Output, asked: Engine | None) -> None:
+    """Say when a slow engine computes that nobody has asked for."""
+    if asked is None and not installed(Extra.TWIN):
+        output.say(f"the NumPy engine computes, ten to thirty times slower; {missing_line('numba')}")
 
 
 def _kept(trainer: Trainer) -> str:
@@ -238,32 +248,27 @@ def evaluate_model(
         "--figure", help="Draw a test image's feature maps and spike counts over time, and kernels, here (PNG).")
     ] = None,
     image: Annotated[int, typer.Option("--image", help="With --figure: number of the test image, from 0.")] = 0,
-    engine: EngineOption = Engine.NUMBA,
+    engine: EngineOption = None,
     data_dir: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Accuracy of a model on the test set. With --preset or --layers, the model must be of that network's contract."""
     output = Output(as_json=as_json)
     if figure is not None:
+        require(Extra.FIGURES)
         require_file_place(figure)
-    loaded = open_model(model, network.chosen())
+    loaded = load(model, like=network.chosen())
     source = network.dataset or loaded.dataset
     output.begin(f"load {source}")
     dataset = load_data(source, data_dir=data_dir, like=loaded.network.spec)
     dataset.require_fit(loaded.network.spec)
     if not 0 <= image < len(dataset.test):
         raise InputError(f"--image: {image} is out of bounds, must be 0..{len(dataset.test) - 1}")
-    output.begin("compile")
-    Runner(network=loaded.network, engine=engine).prepare(learning=False)
-    started = time.perf_counter()
+    say_engine(output, engine)
     with output.progress() as bar:
-        fraction, outcome = evaluate(loaded.network, dataset.test, engine=engine, task="test", report=bar)
-    seconds = time.perf_counter() - started
-    spikes = outcome.spikes.mean(axis=0).tolist()
-    operations = synaptic_operations(loaded.network.spec, spikes[:-1])
-    ties = float((outcome.predictions < 0).mean())
-    output.say(f"test accuracy {percent(fraction)} ({len(dataset.test)} images of {dataset.name}, "
-               f"{percent(ties)} ties counted as wrong, {len(dataset.test) / seconds:.0f} images/s)")
+        found = evaluate(loaded, dataset, engine=engine, report=bar)
+    output.say(f"test accuracy {percent(found.accuracy)} ({found.images} images of {dataset.name}, "
+               f"{percent(found.ties)} ties counted as wrong, {found.images_per_second:.0f} images/s)")
     labels: dict[str, Any] = {}
     if loaded.network.readout_state:
         named = neuron_labels(loaded.network.readout_state[0])
@@ -271,14 +276,14 @@ def evaluate_model(
                   "unlabelled_neurons": int((named < 0).sum())}
         output.say(f"neurons by label: {', '.join(map(str, labels['neurons_per_class']))}; "
                    f"{labels['unlabelled_neurons']} without")
-    output.say(f"per image: {', '.join(f'{count:.0f}' for count in spikes)} spikes (input, then each layer), "
-               f"{operations:,.0f} synaptic operations; digest {loaded.network.digest()}")
+    output.say(f"per image: {', '.join(f'{count:.0f}' for count in found.spikes_per_image)} spikes (input, then each "
+               f"layer), {found.operations_per_image:,.0f} synaptic operations; digest {loaded.network.digest()}")
     if figure is not None:
         _draw_image(loaded.network, dataset, dataset.test, image, figure,
                     title=f"{Path(model).stem}; test image {image} of {dataset.name}")
         output.say(f"wrote {figure}")
-    output.result({"test_accuracy": fraction, "images": len(dataset.test), "digest": loaded.network.digest(),
+    output.result({"test_accuracy": found.accuracy, "images": found.images, "digest": loaded.network.digest(),
                    "spec_digest": loaded.network.spec.digest(), "preset": loaded.preset, "dataset": dataset.name,
-                   "ties": ties, **labels, "figure": None if figure is None else str(figure),
-                   "spikes_per_image": spikes, "operations_per_image": operations,
-                   "engine": engine, "images_per_second": round(len(dataset.test) / seconds, 1)})
+                   "ties": found.ties, **labels, "figure": None if figure is None else str(figure),
+                   "spikes_per_image": found.spikes_per_image, "operations_per_image": found.operations_per_image,
+                   "engine": found.engine, "images_per_second": round(found.images_per_second, 1)})

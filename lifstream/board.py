@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +21,7 @@ from lifstream.golden.study.model_files import Model, save_model
 from lifstream.golden.study.own_data import data_name, load_data
 from lifstream.golden.study.training import Progress
 from lifstream.golden.study.words import GRAMMAR
+from lifstream.library import connect, simulated_board
 from lifstream.options import (
     DataOption,
     DatasetOption,
@@ -41,19 +41,14 @@ from lifstream.options import (
 )
 
 if TYPE_CHECKING:
+    from lifstream.boards.host import Board
     from lifstream.boards.targets import Target
     from lifstream.hdl.geometry import Geometry
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Use a board on a serial port, or a simulated one.")
-
-_SIMULATED_PATIENCE = 30.0
-"""Seconds to wait for an acknowledgement from a simulation, which is some thousand times slower than a board."""
-
-_SIMULATED_SILENCE = 600.0
-"""Seconds to wait for the next part of a simulation's reply; gates are slower still."""
-
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+                  help="Use a board on a serial port, or a simulated one.")
 
 @dataclass(frozen=True, kw_only=True)
 class BoardOptions:
@@ -170,23 +165,12 @@ def _place(board: BoardOptions) -> _Place:
     return _Place(network=network, port=None, baud=baud, geometry=geometry, netlist_of=target)
 
 
-@contextmanager
-def _connected(place: _Place) -> Iterator[Any]:
+def _connected(place: _Place) -> AbstractContextManager[Board]:
     """The board, connected."""
-    from lifstream.boards.host import Board, open_port
-
     spec = place.network.preset.spec
     if place.port is not None:
-        with Board(port=open_port(place.port, baud=place.baud), spec=spec) as board:
-            yield board
-        return
-    from lifstream.boards.simulated import simulated_board
-
-    assert place.geometry is not None
-    with simulated_board(spec=spec, geometry=place.geometry, netlist_of=place.netlist_of) as terminal, \
-            Board(port=open_port(terminal, write_timeout=_SIMULATED_SILENCE), spec=spec, patience=_SIMULATED_PATIENCE,
-                  silence=_SIMULATED_SILENCE) as board:
-        yield board
+        return connect(spec, place.port, baud=place.baud)
+    return simulated_board(spec, geometry=place.geometry, netlist_of=place.netlist_of)
 
 
 def _differ(answer: Any, expected: Any) -> bool:

@@ -17,6 +17,7 @@ import typer
 from rich.table import Table
 
 from lifstream.console import Output, error_line
+from lifstream.extras import Extra, require
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.files import is_there, make_folder, write_text
@@ -25,9 +26,10 @@ from lifstream.golden.study.epochs import EpochStream
 from lifstream.golden.study.model_files import Model
 from lifstream.golden.study.own_data import load_data
 from lifstream.golden.study.presets import Preset
-from lifstream.golden.study.training import Progress
+from lifstream.golden.study.training import Progress, usual_engine
 from lifstream.golden.twin.engine import Runner
 from lifstream.hardware import cosimulate_model
+from lifstream.library import build_bitstream
 from lifstream.options import (
     DataOption,
     GeometryOptions,
@@ -85,8 +87,8 @@ def build(
     For boards whose FPGA needs the vendor's tools: write Verilog, constraints and a Tcl script. Exit status 1 when the
     clock is faster than the design allows.
     """
+    require(Extra.BOARDS)
     from lifstream.boards.flow import DoesNotFit, project
-    from lifstream.boards.flow import build as build_bitstream
     from lifstream.boards.targets import Family, target_by_name
 
     output = Output(as_json=as_json)
@@ -101,11 +103,11 @@ def build(
     geometry = folding.geometry(spec, target=target)
     width = "" if weight_bits is None else f"-{weight_bits}-bit"
     folder = make_folder(out or Path("build") / f"{board}-{network.name}{width}")
-    wanted: dict[str, Any] = {"spec": spec, "geometry": geometry, "clock_mhz": clock or target.usual_clock_mhz(spec),
+    wanted: dict[str, Any] = {"geometry": geometry, "clock_mhz": clock or target.usual_clock_mhz(spec),
                               "baud": baud or target.baud, "folder": folder}
     if target.family is Family.XILINX:
         with output.progress() as bar:
-            files = project(target, watch=_watch(bar), **wanted)
+            files = project(target, spec=spec, watch=_watch(bar), **wanted)
         output.say(f"wrote {', '.join(map(str, files))}; make the bitstream with: "
                    f"cd {folder} && vivado -mode batch -source top.tcl")
         output.result({"board": board, **_named(network), "files": [str(file) for file in files],
@@ -114,7 +116,7 @@ def build(
     output.keeps(lambda: f"{folder} keeps the steps that were finished; the same command goes on")
     with output.progress() as bar:
         try:
-            made = build_bitstream(target, seed=seed, watch=_watch(bar), **wanted)
+            made = build_bitstream(spec, target, seed=seed, watch=_watch(bar), **wanted)
         except DoesNotFit as error:
             if not advice:
                 raise
@@ -247,7 +249,7 @@ def _measured_cycles(named: NamedNetwork, geometry: Geometry, dataset: Dataset, 
                          mirror=plan.mirror)
     half = len(dataset.train) // 2
     if named.model is None and network.spec.learns:
-        runner = Runner(network=network)
+        runner = Runner(network=network, engine=usual_engine())
         for start in range(0, half, 1_000):
             part = stream[start:min(start + 1_000, half)]
             runner.learn(part.images, part.labels, rate_shift=plan.rate_shift_at(epoch))

@@ -4,21 +4,58 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from lifstream import __version__, accuracy, board, build, exchange, hardware, tables
 from lifstream.console import Output, error_line, interrupted, working
+from lifstream.extras import missing_line
 from lifstream.golden.contract.errors import InputError
 from lifstream.sim.runner import SimulationDied
 
-__all__ = ["app", "main"]
+__all__ = ["COMMANDS", "app", "main"]
+
+COMMANDS = {
+    "train": ("accuracy:train", "Train a network in the golden model, exactly as the hardware learns."),
+    "eval": ("accuracy:evaluate_model", "Accuracy of a model on the test set."),
+    "compare": ("tables:compare", "Compare accuracy and cost of rules, numbers and published systems."),
+    "sweep": ("tables:sweep", "Train over a grid of weight widths, rules, seeds and more."),
+    "import": ("exchange:import_network", "Take a network over that was trained elsewhere (NIR)."),
+    "export": ("exchange:export_network", "Write a network as a NIR graph, for other tools."),
+    "events": ("exchange:bin_recordings", "Sort recordings of event sensors into time steps."),
+    "verilog": ("hardware:verilog", "Generate a network's Verilog, and a bench."),
+    "cosim": ("hardware:cosim", "Play images through the Verilog and compare everything."),
+    "demo": ("hardware:demo", "Train, generate Verilog, co-simulate, write a report."),
+    "build": ("build:build", "Make a board's bitstream."),
+    "program": ("build:program", "Load a bitstream into a board."),
+    "board": ("board:app", "Use a board on a serial port, or a simulated one."),
+}
+"""The commands in order: module and function (or group of commands), and a line of help. A command is imported when it
+is called, not to be listed."""
 
 
 class _Commands(TyperGroup):
     """The commands; an interrupt ends any of them with a line of what it leaves, and exit status 130."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        found = getattr(import_module(f"lifstream.{module}"), name)
+        if not isinstance(found, typer.Typer):
+            alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+            alone.command(cmd_name)(found)
+            found = alone
+        return typer.main.get_command(found)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -35,6 +72,8 @@ app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, ric
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        from lifstream import __version__
+
         print(f"lifstream {__version__}")
         raise typer.Exit
 
@@ -47,20 +86,6 @@ def _options(
 ) -> None:
     Output.begin(context.invoked_subcommand or "start")
 
-
-app.command()(accuracy.train)
-app.command("eval")(accuracy.evaluate_model)
-app.command()(tables.compare)
-app.command()(tables.sweep)
-app.command("import")(exchange.import_network)
-app.command("export")(exchange.export_network)
-app.command("events")(exchange.bin_recordings)
-app.command()(hardware.verilog)
-app.command()(hardware.cosim)
-app.command()(hardware.demo)
-app.command()(build.build)
-app.command()(build.program)
-app.add_typer(board.app, name="board")
 
 # Typer carries its own copy of click in some versions; its exceptions are reached through typer.
 _UsageProblem: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -75,6 +100,11 @@ def main() -> None:
         sys.stdout.flush()
     except InputError as error:
         error_line(str(error))
+        status = 2
+    except ModuleNotFoundError as error:
+        if (line := missing_line(error.name)) is None:
+            raise
+        error_line(line)
         status = 2
     except SimulationDied as error:
         error_line(str(error))

@@ -8,13 +8,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from lifstream.golden.study.training import Progress as Report
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+    from rich.table import Table
+
+    from lifstream.golden.study.training import Progress as Report
 
 __all__ = ["Heartbeat", "Output", "ReportBar", "error_line", "interrupted", "working"]
 
@@ -187,6 +189,8 @@ class Output:
     @contextmanager
     def progress(self) -> Iterator[ReportBar]:
         """A progress bar on stderr; where that is no terminal, the command's :class:`Heartbeat` prints plain lines."""
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
         columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
                    TimeRemainingColumn(), TextColumn("{task.fields[note]}", markup=False))  # tools write brackets
         shown = _stderr.is_terminal

@@ -27,7 +27,8 @@ from lifstream.golden.study.own_data import RANDOM, data_name, load_data, plain_
 from lifstream.golden.study.real_network import RealNetwork
 from lifstream.golden.study.recordings import RecordingFormat, load_recordings
 from lifstream.golden.study.training import Progress
-from lifstream.options import DataOption, JsonOption, described, open_model, percent, require_file_place
+from lifstream.library import load
+from lifstream.options import DataOption, JsonOption, described, percent, require_file_place
 
 __all__ = ["bin_recordings", "export_network", "import_network"]
 
@@ -185,7 +186,7 @@ def export_network(
 
     output = Output(as_json=as_json)
     require_file_place(out)
-    loaded = open_model(model)
+    loaded = load(model)
     network = loaded.network
     try:
         graph = graph_of(network)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,19 +11,19 @@ import typer
 
 from lifstream.accuracy import train_network
 from lifstream.console import Output, error_line
+from lifstream.extras import Extra, require
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.flat import NamedRule
-from lifstream.golden.contract.protocol import Command, command_bytes
 from lifstream.golden.files import make_folder, write_text
 from lifstream.golden.model.network import Network, accuracy
 from lifstream.golden.study.datasets import Split, load_dataset
-from lifstream.golden.study.epochs import EpochStream
-from lifstream.golden.study.example import example_exchanges, example_sample
 from lifstream.golden.study.figures import confusion_matrix, learning_figure, network_figure, save_figure
-from lifstream.golden.study.model_files import Model, released_models, save_model
+from lifstream.golden.study.model_files import Model, save_model
 from lifstream.golden.study.own_data import data_name, load_data
-from lifstream.golden.study.presets import Preset, TrainingPlan, preset_by_name
-from lifstream.golden.study.training import Trainer, labelling_images
+from lifstream.golden.study.presets import Preset, preset_by_name
+from lifstream.golden.study.training import Trainer
+from lifstream.library import Interface, emit, load, playlist, untrained, write_verilog
+from lifstream.library import play as played
 from lifstream.options import (
     DataOption,
     GeometryOptions,
@@ -33,11 +32,9 @@ from lifstream.options import (
     RuleOption,
     SeedOption,
     described,
-    open_model,
     option_groups,
     percent,
     require_file_place,
-    with_plan,
 )
 from lifstream.sim.cosim import (
     Continuation,
@@ -47,7 +44,6 @@ from lifstream.sim.cosim import (
     Stalls,
     Surroundings,
     Window,
-    cosimulate,
 )
 from lifstream.sim.faults import Fault
 from lifstream.sim.runner import Simulator, wave_format
@@ -59,15 +55,6 @@ __all__ = ["cosim", "cosimulate_model", "demo", "verilog"]
 
 
 _WINDOW_MAX = 1_000_000
-
-
-class Interface(enum.StrEnum):
-    """What a generated core looks like from outside."""
-
-    BYTES = "bytes"
-    """Two streams of bytes."""
-    AXI = "axi"
-    """AXI4-Stream for packets, AXI4-Lite for control and counters."""
 
 
 @option_groups
@@ -93,85 +80,37 @@ def verilog(
     The weights are no part of the Verilog: the host loads them. The bench loads those of --model, of the released
     model of the preset's name, or else random ones.
     """
-    from lifstream.boards.c_driver import driver_files, network_header
-    from lifstream.hdl.emit import emit_axi, emit_network
     from lifstream.hdl.geometry import counted
-    from lifstream.hdl.rdl import SOURCE, can_export, compile_rdl, write_html, write_model
-    from lifstream.hdl.usage import companions
 
     output = Output(as_json=as_json)
     preset = network.instead_of(model, command="verilog", called="--model")
     if model is not None:
         if rule is not None:
             raise InputError("--rule: a model has its own rule; use --preset")
-        loaded = open_model(model)
-        weights = f"those of {Path(model).name}"
+        chosen: Model | Preset = load(model)
     else:
         assert preset is not None
-        loaded, weights = _model_of_preset(preset.varied(rule=rule))
-    spec = loaded.network.spec
+        chosen = preset.varied(rule=rule)
+    spec, called, dataset = (chosen.network.spec, chosen.preset, chosen.dataset) if isinstance(chosen, Model) else \
+        (chosen.spec, chosen.name, data_name(chosen.dataset))
     geometry = folding.geometry(spec)
-    if interface is Interface.AXI:
-        emission = emit_axi(spec=spec, geometry=geometry, width=axi_width, preset=loaded.preset, name=name)
-    else:
-        emission = emit_network(spec=spec, geometry=geometry, preset=loaded.preset, name=name)
-    further = companions(emission.description)
-    if interface is Interface.AXI:
-        further |= {f"driver/{file}": text for file, text in driver_files().items()}
-        further |= {f"driver/{name}_network.h": network_header(spec, name=name), SOURCE.name: SOURCE.read_text()}
-    bench = _bench(loaded.network, emission.description, weights)
-    if bench is not None:
-        further[f"{name}_tb.v"] = bench
-    make_folder(out)
-    written = emission.write(out)
-    for file, content in further.items():
-        make_folder((out / file).parent)
-        write_text(out / file, content)
-        written.append(out / file)
-    views = interface is Interface.AXI and can_export()
-    if views:
-        registers = compile_rdl()
-        written += [write_html(registers, out / "registers"), write_model(registers, out / "python")]
-    output.say(described(loaded.preset, loaded.dataset, spec))
-    for layer in emission.description["layers"]:
+    written = write_verilog(chosen, out, geometry=geometry, name=name, interface=interface, axi_width=axi_width)
+    layers = written.description["layers"]
+    output.say(described(called, dataset, spec))
+    for layer in layers:
         output.say(f"layer {layer['n_in']} -> {layer['n_out']}: {counted(layer['lanes'], 'lane')} in "
                    f"{counted(layer['groups'], 'group')}, "
                    f"{counted(layer['folds'] // layer.get('positions', 1), 'clock')} per spike"
                    + (f" and position it reaches, out of {layer['positions']}" if "positions" in layer else ""))
-    output.say(f"wrote {', '.join(map(str, written))}")
-    if interface is Interface.AXI and not views:
+    output.say(f"wrote {', '.join(map(str, written.files))}")
+    if written.registers is False:
         output.say("wrote no page and no test bench model of the registers: PeakRDL is not installed; "
                    "pip install 'lifstream[registers]'")
-    if bench is None:
+    if not written.bench:
         output.say("wrote no bench: so many weights are no text for a Verilog simulator; "
                    "'lifstream cosim' plays images through this network")
-    output.result({"files": [str(path) for path in written], "spec_digest": spec.digest(),
-                   "geometry": geometry.to_json(), "layers": emission.description["layers"]})
-
-
-def _model_of_preset(preset: Preset) -> tuple[Model, str]:
-    """The released model of a preset's name if it has the preset's contract, or random weights; and which it is."""
-    if preset.name in released_models():
-        released = open_model(preset.name)
-        if released.network.spec == preset.spec:
-            return released, f"the released model {preset.name}"
-    network = Network.initial(spec=preset.spec, seed=1)
-    return Model(network=network, preset=preset.name, dataset=data_name(preset.dataset)), "random, seed 1"
-
-
-def _bench(network: Network, description: dict[str, Any], weights: str) -> str | None:
-    """A Verilog bench that shows the network an image; None when it would be too long."""
-    from lifstream.hdl.usage import BENCH_BYTES_MAX, write_bench
-
-    spec = network.spec
-    if command_bytes(spec, Command.LOAD_WEIGHTS) > BENCH_BYTES_MAX:
-        return None
-    sample, label, what = example_sample(spec)
-    exchanges = example_exchanges(network, sample)
-    if sum(len(each.command) for each in exchanges) > BENCH_BYTES_MAX:
-        return None
-    return write_bench(description, exchanges, label=label,
-                       about=f"Weights: {weights}, digest {network.digest()}. {what}")
+    output.result({"files": [str(path) for path in written.files], "spec_digest": spec.digest(),
+                   "geometry": geometry.to_json(), "layers": layers})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,8 +130,7 @@ class CosimImages:
                                "at most 10,000.")] = 1_000
     data_dir: DataOption = None
 
-    def played(self, loaded: Model, plan: TrainingPlan, source: str, seed: int
-               ) -> tuple[dict[str, Split], list[Segment]]:
+    def played(self, loaded: Model, source: str, seed: int) -> tuple[dict[str, Split], list[Segment]]:
         """Images of the data set ``source`` by name, and what is played of them, in order.
 
         Raises
@@ -202,29 +140,12 @@ class CosimImages:
         """
         dataset = load_data(source, data_dir=self.data_dir, like=loaded.network.spec)
         dataset.require_fit(loaded.network.spec)
-        available = len(dataset.train if self.train else dataset.test)
-        images = self.images if self.images is not None else available if self.train else 100
-        for name, value, high in (("--images", images, available), ("--epochs", self.epochs, 10_000),
-                                  ("--check-every", self.check_every, 1 << 31),
-                                  ("--test-images", self.test_images, 1 << 31),
-                                  ("--label-images", self.label_images, 10_000)):
-            if not 1 <= value <= high:
-                raise InputError(f"{name}: {value} is out of bounds, must be 1..{high}")
-        splits = {"test": dataset.test}
-        if not self.train:
-            return splits, [Segment(split="test", order=np.arange(images))]
-        trained = len(loaded.training.get("epochs", []))
-        segments = []
-        for number in range(trained, trained + self.epochs):
-            splits[f"epoch {number}"] = EpochStream(dataset=dataset, training=dataset.train, seed=seed, epoch=number,
-                                                    shift=plan.shift, mirror=plan.mirror)[:images]
-            segments.append(Segment(split=f"epoch {number}", order=np.arange(images),
-                                    rate_shift=plan.rate_shift_at(number), check_every=self.check_every))
-        if (labelled := labelling_images(loaded.network, dataset.train[:images])) is not None:
-            splits["labels"] = labelled[:self.label_images]
-            segments.append(Segment(split="labels", order=np.arange(len(splits["labels"])), label=True))
-        segments.append(Segment(split="test", order=np.arange(min(self.test_images, len(dataset.test)))))
-        return splits, segments
+        try:
+            return playlist(loaded, dataset, train=self.train, images=self.images, epochs=self.epochs, seed=seed,
+                            check_every=self.check_every, test_images=self.test_images,
+                            label_images=self.label_images)
+        except InputError as error:
+            raise InputError(f"--{error}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,10 +160,10 @@ class CosimBench:
     waves: Annotated[Path | None, typer.Option(
         "--waves", help="Write a waveform here: .vcd, or .fst, which is many times smaller.")] = None
     window: Annotated[int, typer.Option(
-        "--window", help="Without --waves, after a divergence: clocks of waveform around it that are recorded in a "
-                         "replay; 0 for none.")] = 500
+        "--divergence-clocks", help="Without --waves, after a divergence: clocks of waveform around it that are "
+                                    "recorded in a replay; 0 for none.")] = 500
     window_file: Annotated[Path, typer.Option(
-        "--window-file", help="Where that waveform goes: .vcd or .fst.")] = Path("divergence.vcd")
+        "--divergence-waves", help="Where that waveform goes: .vcd or .fst.")] = Path("divergence.vcd")
     figure: Annotated[Path | None, typer.Option(
         "--figure", help="With --train: draw accuracy, update rate and cycles per image here (PNG).")] = None
     checkpoint: Annotated[Path | None, typer.Option(
@@ -252,7 +173,7 @@ class CosimBench:
     def check(self) -> None:
         """See to it that the results can be written; raises InputError when not."""
         if not 0 <= self.window <= _WINDOW_MAX:
-            raise InputError(f"--window: {self.window} is out of bounds, must be 0..{_WINDOW_MAX}")
+            raise InputError(f"--divergence-clocks: {self.window} is out of bounds, must be 0..{_WINDOW_MAX}")
         wave_format(self.window_file)
         if self.waves is not None:
             wave_format(self.waves)
@@ -261,6 +182,8 @@ class CosimBench:
         for place in (self.waves, self.figure, self.checkpoint, self.window_file if self.window else None):
             if place is not None:
                 require_file_place(place)
+        if self.figure is not None:
+            require(Extra.FIGURES)
 
     def options(self) -> dict[str, Any]:
         """For :func:`lifstream.sim.cosim.cosimulate`."""
@@ -290,12 +213,13 @@ def cosim(
     """
     output = Output(as_json=as_json)
     bench.check()
+    require(Extra.SIM, Extra.VERILOG)
     preset = network.instead_of(model, command="cosim")
-    loaded, plan = _cosim_model(model, preset, rule, bench.seed)
+    loaded = _cosim_model(model, preset, rule, bench.seed)
     source = network.dataset or (loaded.dataset if preset is None else preset.dataset)
     spec = loaded.network.spec
     geometry = folding.geometry(spec)
-    splits, segments = play.played(loaded, plan, source, bench.seed)
+    splits, segments = play.played(loaded, source, bench.seed)
     try:
         result = cosimulate_model(loaded, splits, segments, output, geometry=geometry, **bench.options())
     except KeyboardInterrupt as interrupt:
@@ -332,18 +256,14 @@ def cosim(
                f"weights {result.digest}")
 
 
-def _cosim_model(model: str | None, preset: Preset | None, rule: NamedRule | None, seed: int
-                 ) -> tuple[Model, TrainingPlan]:
-    """The model to co-simulate and how it is trained further."""
+def _cosim_model(model: str | None, preset: Preset | None, rule: NamedRule | None, seed: int) -> Model:
+    """The model to co-simulate; of a preset, with its plan of training."""
     if model is not None:
         if rule is not None:
             raise InputError("--rule: a MODEL has its own rule; use --preset")
-        loaded = open_model(model)
-        return loaded, loaded.plan
+        return load(model)
     assert preset is not None
-    chosen = preset.varied(rule=rule)
-    return Model(network=Network.initial(spec=chosen.spec, seed=seed), preset=chosen.name,
-                 dataset=data_name(chosen.dataset)), chosen.training
+    return untrained(preset.varied(rule=rule), seed=seed)
 
 
 def _learning_report(result: CosimResult, learning: list[dict[str, Any]]) -> dict[str, Any]:
@@ -364,13 +284,9 @@ def _learning_report(result: CosimResult, learning: list[dict[str, Any]]) -> dic
 def cosimulate_model(model: Model, splits: dict[str, Split], segments: list[Segment], output: Output, *,
                      geometry: Geometry, **options: Any) -> CosimResult:
     """Emit the model's design, or take it from the cache, and co-simulate it under a progress bar."""
-    from lifstream.hdl.emit import stored_network
-
     output.begin("generate Verilog")
-    emission = stored_network(spec=model.network.spec, geometry=geometry, preset=model.preset)
     with output.progress() as bar:
-        return cosimulate(model, splits, segments, verilog=emission.verilog,
-                          description=emission.description, report=bar, **options)
+        return played(model, splits, segments, geometry=geometry, report=bar, **options)
 
 
 def demo(
@@ -383,11 +299,10 @@ def demo(
 
     Needs no data set: the UCI digits come with it.
     """
-    from lifstream.hdl.emit import emit_network
-
+    require(Extra.SIM, Extra.VERILOG, Extra.FIGURES)
     output = Output(as_json=as_json)
     make_folder(out)
-    preset = with_plan(preset_by_name("digits"), epochs=epochs)
+    preset = preset_by_name("digits").planned(epochs=epochs)
     dataset = load_dataset(preset.dataset)
     trainer, _ = train_network(preset, dataset, seed, output)
     network = trainer.network
@@ -396,7 +311,7 @@ def demo(
     save_model(out / "digits.npz", model)
     geometry = GeometryOptions().geometry(preset.spec)
     output.begin("generate Verilog")
-    emit_network(spec=preset.spec, geometry=geometry, preset=preset.name).write(out)
+    emit(preset, geometry=geometry).write(out)
     output.keeps(lambda: f"{out} keeps the trained model and its Verilog; the same command starts anew")
     output.say(f"generated {out / 'top.v'}; co-simulating {len(dataset.test)} test images")
     segment = Segment(split="test", order=np.arange(len(dataset.test)))

@@ -18,17 +18,17 @@ from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.files import is_there, require_place
 from lifstream.golden.model.network import Network
 from lifstream.golden.study.datasets import DATASETS
-from lifstream.golden.study.model_files import Model, find_model, load_model, released_models
+from lifstream.golden.study.model_files import Model, find_model, released_models
 from lifstream.golden.study.own_data import RANDOM, data_name
 from lifstream.golden.study.presets import (
     PRESETS,
     Preset,
-    TrainingPlan,
     preset_by_name,
     preset_from_json,
     preset_in_words,
 )
 from lifstream.golden.study.words import GRAMMAR, in_words
+from lifstream.library import load
 
 if TYPE_CHECKING:
     from lifstream.boards.targets import Target
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["DataOption", "DatasetOption", "EpochsOption", "GeometryOptions", "JsonOption", "LanesOption",
            "LayersOption", "ModelArgument", "NamedNetwork", "NetworkOptions", "OptionalModel", "OptionalPreset",
            "RuleOption", "SeedOption", "WeightBitsOption", "described", "named_model", "named_network", "named_preset",
-           "open_model", "option_groups", "percent", "require_file_place", "said_network", "with_plan"]
+           "option_groups", "percent", "require_file_place", "said_network"]
 
 OptionalPreset = Annotated[str | None, typer.Option("--preset", help=f"Network: {', '.join(PRESETS)}.")]
 LayersOption = Annotated[str | None, typer.Option(
@@ -230,18 +230,6 @@ def described(name: str, dataset: str, spec: NetworkSpec) -> str:
             f"for {data_name(dataset)}")
 
 
-def with_plan(preset: Preset, **choices: Any) -> Preset:
-    """A preset with the fields of its training plan changed that are not None."""
-    changed = {name: value for name, value in choices.items() if value is not None}
-    plan: TrainingPlan = replace(preset.training, **changed)
-    return replace(preset, training=plan)
-
-
-def open_model(name: str, preset: Preset | None = None) -> Model:
-    """A model by file or released name; with ``preset``, it must be of that preset's contract."""
-    return load_model(find_model(name), expected=None if preset is None else preset.spec)
-
-
 @dataclass(frozen=True, kw_only=True)
 class NamedNetwork:
     """A network that the user named: a preset, or a trained model.
@@ -281,7 +269,7 @@ def named_preset(preset: Preset, *, weight_bits: int | None = None) -> NamedNetw
 
 def named_model(name: str, *, preset: Preset | None = None) -> NamedNetwork:
     """A model by file or released name; with ``preset``, it must be of that preset's contract."""
-    model = open_model(name, preset)
+    model = load(name, like=preset)
     return NamedNetwork(name=Path(name).stem, model=model, preset=Preset(
         name=model.preset, dataset=model.dataset, spec=model.network.spec, training=model.plan))
 

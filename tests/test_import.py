@@ -68,7 +68,7 @@ def test_the_model_goes_everywhere(folder: Path) -> None:
     assert board.returncode == 0, board.stderr
     assert json.loads(board.stdout)["answers_equal"]
     planted = run("cosim", "m.npz", "--dataset", "random", "--images", "3", "--plant-fault", "pixel",
-                  "--window", "0", cwd=folder)
+                  "--divergence-clocks", "0", cwd=folder)
     assert planted.returncode == 1
     assert "encoder, neuron" in planted.stderr
 

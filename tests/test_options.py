@@ -85,9 +85,13 @@ def test_options_behind_the_command_come_first() -> None:
 
 def walk(command: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
     found = {} if not path else {path: command}
-    for name, inner in getattr(command, "commands", {}).items():
-        found |= walk(inner, (*path, name))
+    for name in command.list_commands(None) if hasattr(command, "list_commands") else ():
+        found |= walk(command.get_command(None, name), (*path, name))
     return found
+
+
+def test_no_command_is_overlooked() -> None:
+    assert {("train",), ("cosim",), ("board",), ("board", "infer")} <= set(walk(typer.main.get_command(app)))
 
 
 @pytest.mark.parametrize("path", walk(typer.main.get_command(app)), ids=" ".join)

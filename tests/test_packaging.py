@@ -42,7 +42,8 @@ def test_an_installation_holds_one_package(distributions: dict[str, Path]) -> No
         assert {"/".join(filter(None, ("lifstream", room, name))) for name in sources} <= names
     for data in ("golden/study/models/digits.npz", "golden/study/digits.npz", "boards/dp16kd.v",
                  "boards/c/lifstream.c", "boards/c/lifstream.h", "golden/contract/lifstream_axi.rdl",
-                 "fusesoc/digits.core", "fusesoc/generator.core", "fusesoc/generator.py"):
+                 "fusesoc/digits.core", "fusesoc/generator.core", "fusesoc/generator.py",
+                 "py.typed"):
         assert f"lifstream/{data}" in names
 
 

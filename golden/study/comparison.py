@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -183,7 +184,7 @@ def text(row: Row) -> tuple[str, ...]:
 
 def markdown(rows: Sequence[Row], *, title: str, notes: Sequence[str]) -> str:
     """The table as a Markdown page."""
-    lines = [f"# {title}", "", *(f"{note}\n" for note in notes),
+    lines = [f"# {title}", "", *(f"{textwrap.fill(note, 120)}\n" for note in notes),
              "| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     failures = [f"* {row.name}: {message}" for row in rows for message in row.failures]
     lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in text(row)) + " |" for row in rows]

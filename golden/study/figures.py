@@ -21,7 +21,6 @@ from lifstream.golden.files import replace_file
 from lifstream.golden.model.network import NO_PREDICTION, Network
 from lifstream.golden.model.protocols import ForwardRecord
 from lifstream.golden.model.registry import neuron_model
-from lifstream.golden.study.comparison import Row
 from lifstream.golden.study.tiles import (
     WeightTiles,
     arranged,
@@ -32,13 +31,15 @@ from lifstream.golden.study.tiles import (
     some,
     weight_tiles,
 )
-from lifstream.golden.study.training import EpochMetrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
+
+    from lifstream.golden.study.comparison import Row
+    from lifstream.golden.study.training import EpochMetrics
 
 __all__ = ["comparison_figure", "confusion_matrix", "learning_figure", "maps_figure", "network_figure",
            "receptive_field_figure", "save_figure", "sweep_figure", "training_figure"]

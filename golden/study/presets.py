@@ -147,6 +147,11 @@ class Preset:
                                  f"make, which are {low}..{high}; give --rate-shift and --rate-shift-end, or layers "
                                  "another 'rate'")
 
+    def planned(self, **choices: Any) -> Preset:
+        """The preset with fields of its :class:`TrainingPlan` changed, those that are not None."""
+        changed = {name: value for name, value in choices.items() if value is not None}
+        return replace(self, training=replace(self.training, **changed))
+
     def varied(self, *, rule: NamedRule | None = None, weight_bits: int | None = None, steps: int | None = None,
                hidden: int | None = None, rounding: Rounding | None = None) -> Preset:
         """The preset with some choices changed; None keeps them.

@@ -6,12 +6,14 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from lifstream.golden.contract.errors import InputError
+from lifstream.golden.contract.flat import named_rule
 from lifstream.golden.files import is_there
 from lifstream.golden.model.learning import require_learning
 from lifstream.golden.model.network import Network, accuracy
@@ -20,6 +22,7 @@ from lifstream.golden.study.archive import FORMAT, REALS, Arrays, require_field,
 from lifstream.golden.study.datasets import Dataset, Split
 from lifstream.golden.study.epochs import EpochStream
 from lifstream.golden.study.model_files import (
+    Model,
     network_arrays,
     network_from,
     network_to,
@@ -32,7 +35,7 @@ from lifstream.golden.study.presets import Preset
 from lifstream.golden.twin.engine import Arithmetic, Engine, Outcome, Runner
 from lifstream.golden.twin.float_model import FloatNetwork
 
-__all__ = ["EpochMetrics", "Progress", "Trainer", "evaluate", "label_neurons", "labelling_images"]
+__all__ = ["EpochMetrics", "Progress", "Trainer", "evaluate", "label_neurons", "labelling_images", "usual_engine"]
 
 _CHECKPOINT_EVERY = 2_000
 _BATCH = 100
@@ -68,10 +71,15 @@ class EpochMetrics:
     """Spikes of the input and of each layer, mean over all training samples."""
 
 
-def evaluate(network: Network | FloatNetwork, split: Split, *, engine: Engine = Engine.NUMBA, task: str = "evaluate",
+def usual_engine() -> Engine:
+    """The engine that computes where none is asked for: compiled kernels where numba is installed."""
+    return Engine.NUMBA if find_spec("numba") else Engine.NUMPY
+
+
+def evaluate(network: Network | FloatNetwork, split: Split, *, engine: Engine | None = None, task: str = "evaluate",
              report: Callable[[Progress], None] | None = None) -> tuple[float, Outcome]:
-    """Accuracy (fraction) on ``split``, and what the images did."""
-    runner = Runner(network=network, engine=engine)
+    """Accuracy (fraction) on ``split``, and what the images did; without ``engine`` by :func:`usual_engine`."""
+    runner = Runner(network=network, engine=engine or usual_engine())
     parts: list[Outcome] = []
     if report is not None:
         report(Progress(task=task, done=0, total=len(split)))
@@ -83,7 +91,7 @@ def evaluate(network: Network | FloatNetwork, split: Split, *, engine: Engine = 
     return accuracy(outcome.predictions, split.labels), outcome
 
 
-def label_neurons(network: Network, split: Split, *, engine: Engine = Engine.NUMBA, task: str = "label neurons",
+def label_neurons(network: Network, split: Split, *, engine: Engine | None = None, task: str = "label neurons",
                   report: Callable[[Progress], None] | None = None) -> None:
     """Set a network's votes, in place, from its responses to labelled images; see ``assign_votes``."""
     _, outcome = evaluate(network, split, engine=engine, task=task, report=report)
@@ -132,7 +140,7 @@ class Trainer:
     seed
         Fixes initial weights, validation split, image order and shifts; at least 0.
     engine
-        What computes; the weights do not depend on it.
+        What computes, by default :func:`usual_engine`; the weights do not depend on it.
     arithmetic
         The contract's integers, or real numbers for comparison.
     checkpoint
@@ -144,7 +152,7 @@ class Trainer:
         Data set and network do not fit, or early stopping has no validation images.
     """
 
-    def __init__(self, *, preset: Preset, dataset: Dataset, seed: int, engine: Engine = Engine.NUMBA,
+    def __init__(self, *, preset: Preset, dataset: Dataset, seed: int, engine: Engine | None = None,
                  arithmetic: Arithmetic = Arithmetic.INTEGER, checkpoint: Path | None = None) -> None:
         if seed < 0:
             raise InputError(f"seed: {seed} is out of bounds, must be at least 0")
@@ -156,7 +164,7 @@ class Trainer:
         preset.require_rates()
         self.preset, self.seed, self.dataset, self.checkpoint = preset, seed, dataset, checkpoint
         self.training, self.validation = dataset.split_validation(plan.validation, seed)
-        self._engine = engine
+        self.engine = engine = engine or usual_engine()
         self._kind: type[Network] | type[FloatNetwork] = \
             FloatNetwork if arithmetic is Arithmetic.FLOAT else Network
         self._runner = Runner(network=self._kind.initial(spec=spec, seed=seed), engine=engine)
@@ -215,7 +223,7 @@ class Trainer:
         arrays.require_only(network_arrays(spec) | network_arrays(spec, prefix="best_"))
         network = self._restored(arrays)
         best = self._restored(arrays, prefix="best_") if self.preset.training.patience and state.epoch else None
-        self._runner, self._best = Runner(engine=self._engine, network=network), best
+        self._runner, self._best = Runner(engine=self.engine, network=network), best
         self._runner.draws.states = random_states
         self._state, self.kept = state, state.epoch * len(self.training) + state.position
         return True
@@ -299,6 +307,23 @@ class Trainer:
                 on_epoch(self._state.metrics[-1], rate)
         return self.network
 
+    def tested(self, report: Callable[[Progress], None] | None = None) -> Model:
+        """The network with its accuracy on the test images, as a model; ask once, when the run has ended.
+
+        Raises
+        ------
+        InputError
+            The network is one of real numbers, or no epoch has ended.
+        """
+        network, spec = self.network, self.preset.spec
+        if not isinstance(network, Network) or not self._state.metrics:
+            raise InputError("training: a model is made of integers, and of at least one epoch")
+        test_accuracy, _ = evaluate(network, self.dataset.test, engine=self.engine, task="test", report=report)
+        return Model(network=network, preset=self.preset.name, dataset=self.dataset.name, training={
+            "seed": self.seed, "plan": asdict(self.preset.training), "rule": named_rule(spec),
+            "epochs": [asdict(entry) for entry in self.metrics], "epoch": self.chosen.epoch,
+            "validation_accuracy": self.chosen.validation_accuracy, "test_accuracy": test_accuracy})
+
     def _run_epoch(self, report: Callable[[Progress], None] | None,
                    on_checkpoint: Callable[[], None] | None) -> float:
         state, plan, total = self._state, self.preset.training, len(self.training)
@@ -339,9 +364,9 @@ class Trainer:
         validation = None
         network = self._runner.network
         if isinstance(network, Network) and (labelled := labelling_images(network, self.training)) is not None:
-            label_neurons(network, labelled, engine=self._engine, task=f"{task} labels", report=report)
+            label_neurons(network, labelled, engine=self.engine, task=f"{task} labels", report=report)
         if len(self.validation):
-            validation, _ = evaluate(self._runner.network, self.validation, engine=self._engine,
+            validation, _ = evaluate(self._runner.network, self.validation, engine=self.engine,
                                      task=f"{task} validation", report=report)
         state.metrics.append(EpochMetrics(
             epoch=state.epoch + 1, rate_shift=rate_shift, training_accuracy=state.correct / total,

@@ -208,7 +208,7 @@ def test_the_window_of_the_command() -> None:
     assert CosimBench(window=0).options()["recording"] == Recording()
     assert CosimBench(waves=Path("w.fst")).options()["recording"] == Recording(waves=Path("w.fst"))
     for wrong in (-1, 1_000_001):
-        with pytest.raises(InputError, match="--window: "):
+        with pytest.raises(InputError, match="--divergence-clocks: "):
             CosimBench(window=wrong).check()
     with pytest.raises(InputError, match=r"w\.lxt: a waveform's name ends in"):
         CosimBench(window_file=Path("w.lxt")).check()
