@@ -108,9 +108,10 @@ __all__ = [
     "DATASETS", "PRESETS", "Answer", "Augmented", "Board", "Comparison", "CompetingLif", "Continuation", "Conv",
     "CosimResult", "CubaLif", "Dataset", "Decay", "Dense", "DesireBackpropagation", "Engine", "EpochMetrics",
     "Evaluation", "Events", "Fault", "Fixed", "Formats", "Generated", "Geometry", "InputError", "Interface", "Layer",
-    "Lif", "Local", "Map", "Model", "Network", "NetworkSpec", "Outcome", "Overflow", "PairStdp", "Pixels", "Potentials", "Preset",
-    "Progress", "Recording", "Reset", "Rounding", "Runner", "Simulator", "SpikeCounts", "Split", "Stalls", "Statistic", "SumPool",
-    "Surroundings", "Trainer", "TrainingPlan", "Votes", "__version__", "balanced_lanes", "build_bitstream", "connect",
+    "Lif", "Local", "Map", "Model", "Network", "NetworkSpec", "Outcome", "Overflow", "PairStdp", "Pixels", "Potentials",
+    "Preset", "Progress", "Recording", "Reset", "Rounding", "Runner", "Simulator", "SpikeCounts", "Split", "Stalls",
+    "Statistic", "SumPool", "Surroundings", "Trainer", "TrainingPlan", "Votes", "__version__", "balanced_lanes",
+    "build_bitstream", "connect",
     "cosimulate", "emit", "evaluate", "load", "load_data", "network", "preset", "released_models", "save",
     "simulated_board", "train", "untrained", "write_verilog",
 ]
