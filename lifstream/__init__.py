@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from lifstream.golden.contract.input import Events, Pixels
     from lifstream.golden.contract.network import Layer, NetworkSpec
     from lifstream.golden.contract.neurons import Comparison, CompetingLif, CubaLif, Decay, Lif, Reset
-    from lifstream.golden.contract.readout import SpikeCounts, Votes
+    from lifstream.golden.contract.readout import Potentials, SpikeCounts, Statistic, Votes
     from lifstream.golden.contract.rules import DesireBackpropagation, Fixed, PairStdp
     from lifstream.golden.contract.synapses import Augmented, Conv, Dense, Local, Map, SumPool
     from lifstream.golden.model.network import Network
@@ -85,7 +85,7 @@ _MODULES = {
     "golden.contract.synapses": "Dense Conv Local SumPool Augmented Map",
     "golden.contract.neurons": "Lif CubaLif CompetingLif Decay Reset Comparison",
     "golden.contract.rules": "DesireBackpropagation PairStdp Fixed",
-    "golden.contract.readout": "SpikeCounts Votes",
+    "golden.contract.readout": "SpikeCounts Votes Potentials Statistic",
     "golden.contract.formats": "Formats Rounding Overflow",
     "golden.model.network": "Network",
     "golden.study.presets": "Preset TrainingPlan PRESETS",
@@ -108,9 +108,10 @@ __all__ = [
     "DATASETS", "PRESETS", "Answer", "Augmented", "Board", "Comparison", "CompetingLif", "Continuation", "Conv",
     "CosimResult", "CubaLif", "Dataset", "Decay", "Dense", "DesireBackpropagation", "Engine", "EpochMetrics",
     "Evaluation", "Events", "Fault", "Fixed", "Formats", "Generated", "Geometry", "InputError", "Interface", "Layer",
-    "Lif", "Local", "Map", "Model", "Network", "NetworkSpec", "Outcome", "Overflow", "PairStdp", "Pixels", "Preset",
-    "Progress", "Recording", "Reset", "Rounding", "Runner", "Simulator", "SpikeCounts", "Split", "Stalls", "SumPool",
-    "Surroundings", "Trainer", "TrainingPlan", "Votes", "__version__", "balanced_lanes", "build_bitstream", "connect",
+    "Lif", "Local", "Map", "Model", "Network", "NetworkSpec", "Outcome", "Overflow", "PairStdp", "Pixels", "Potentials",
+    "Preset", "Progress", "Recording", "Reset", "Rounding", "Runner", "Simulator", "SpikeCounts", "Split", "Stalls",
+    "Statistic", "SumPool", "Surroundings", "Trainer", "TrainingPlan", "Votes", "__version__", "balanced_lanes",
+    "build_bitstream", "connect",
     "cosimulate", "emit", "evaluate", "load", "load_data", "network", "preset", "released_models", "save",
     "simulated_board", "train", "untrained", "write_verilog",
 ]

@@ -40,7 +40,7 @@ from lifstream.golden.contract.synapses import Synapses
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-RUN, SHOWN = {"bash", "python"}, {"console", "text", "json", "verilog"}
+RUN, SHOWN = {"bash", "python"}, {"console", "text", "json", "verilog", "yaml"}
 WIDTH = 120
 FENCE = re.compile(r"(?:^<!-- (?P<note>[^\n]*?) -->\n+)?^(?P<indent> *)```(?P<language>[^\n]*)\n(?P<code>.*?)^ *```$",
                    flags=re.DOTALL | re.MULTILINE)
@@ -116,7 +116,12 @@ def defect(block: Block) -> str | None:
         return f"the Makefile has no {unknown}" if unknown else None
     for node in ast.walk(ast.parse(block.code)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lifstream"):
-            module = importlib.import_module(node.module or "")
+            try:
+                module = importlib.import_module(node.module or "")
+            except ModuleNotFoundError as error:
+                if (error.name or "").startswith("lifstream"):
+                    return str(error)
+                continue    # of an extra that is not installed
             for alias in node.names:
                 if not hasattr(module, alias.name):
                     return f"{node.module} has no {alias.name}"

@@ -1,8 +1,9 @@
-"""Notebooks on the site: pages of their texts and code, as they are stored, without outputs."""
+"""What the site makes of its sources: pages of notebooks, as they are stored; and no links out of the folder."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,3 +28,8 @@ def on_files(files: Files, config: Any) -> Files:
         files.append(File.generated(config, f"{file.src_uri.removesuffix('.ipynb')}.md",
                                     content=page_of(json.loads(path.read_text()), path.name)))
     return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Links to files of the repository that are not on the site: their text alone."""
+    return re.sub(r"\[([^]]+)\]\(\.\./(?:examples|bench|tests|CHANGELOG)[^)]*\)", r"\1", markdown)
