@@ -40,7 +40,7 @@ from lifstream.golden.contract.synapses import Synapses
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-RUN, SHOWN = {"bash", "python"}, {"console", "text", "json", "verilog", "yaml"}
+RUN, SHOWN = {"bash", "python"}, {"c", "console", "text", "json", "verilog", "yaml"}
 WIDTH = 120
 FENCE = re.compile(r"(?:^<!-- (?P<note>[^\n]*?) -->\n+)?^(?P<indent> *)```(?P<language>[^\n]*)\n(?P<code>.*?)^ *```$",
                    flags=re.DOTALL | re.MULTILINE)
