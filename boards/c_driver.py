@@ -57,7 +57,7 @@ def network_header(spec: NetworkSpec, *, name: str) -> str:
     values = {
         "sample_bytes": 0 if isinstance(spec.input, Events) else spec.inputs, "classes": spec.classes,
         "responding": spec.responding, "response_bytes": response_bytes(spec),
-        "response_signed": int(spec.response_range[0] < 0), "weight_bytes": item_bytes(spec, "weights"),
+        "responses_signed": int(spec.response_range[0] < 0), "weight_bytes": item_bytes(spec, "weights"),
         "weights_bytes": learnt["weights"], "thresholds_bytes": learnt.get("thresholds", 0),
         "seeds": len(spec.random_seeds), "command_bytes": longest, "reply_bytes": answer}
     sizes = "".join(f"#define {name.upper()}_{size}_BUFFER {-(-count // _ALIGNMENT) * _ALIGNMENT}\n"

@@ -45,6 +45,14 @@ static uint64_t little_endian(const uint8_t *bytes, size_t count)
     return value;
 }
 
+/* Two's complement of so many bytes, fewer than 8. */
+static int64_t signed_little_endian(const uint8_t *bytes, size_t count)
+{
+    const uint64_t raw = little_endian(bytes, count), sign = (uint64_t)1 << (8 * count - 1);
+
+    return (raw & sign) != 0 ? (int64_t)(raw - sign) - (int64_t)sign : (int64_t)raw;
+}
+
 static void store(uint8_t *bytes, uint32_t value)
 {
     size_t index;
@@ -178,10 +186,7 @@ lifstream_result lifstream_read_thresholds(const lifstream_device *device, const
 
 int32_t lifstream_weight(const lifstream_network *network, const uint8_t *weights, size_t index)
 {
-    const uint64_t raw = little_endian(weights + index * network->weight_bytes, network->weight_bytes);
-    const uint64_t sign = (uint64_t)1 << (8 * network->weight_bytes - 1);
-
-    return (raw & sign) != 0 ? -(int32_t)(2 * sign - raw - 1) - 1 : (int32_t)raw;
+    return (int32_t)signed_little_endian(weights + index * network->weight_bytes, network->weight_bytes);
 }
 
 static lifstream_result sample(const lifstream_device *device, size_t head, const uint8_t *bytes, size_t length,
@@ -219,13 +224,10 @@ lifstream_result lifstream_train(const lifstream_device *device, const uint8_t *
 
 int64_t lifstream_response(const lifstream_network *network, const lifstream_answer *answer, uint32_t neuron)
 {
-    const uint64_t value = little_endian(answer->responses + (size_t)neuron * network->response_bytes,
-                                         network->response_bytes);
-    const uint64_t sign = (uint64_t)1 << (8 * network->response_bytes - 1);
+    const uint8_t *bytes = answer->responses + (size_t)neuron * network->response_bytes;
 
-    if (network->response_signed && (value & sign) != 0)
-        return -(int64_t)(sign - (value - sign));
-    return (int64_t)value;
+    return network->responses_signed != 0 ? signed_little_endian(bytes, network->response_bytes)
+                                          : (int64_t)little_endian(bytes, network->response_bytes);
 }
 
 lifstream_result lifstream_set_rate_shift(const lifstream_device *device, uint32_t rate_shift)

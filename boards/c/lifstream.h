@@ -52,9 +52,9 @@ typedef struct {
     uint8_t digest[8];          /* of the contract */
     uint32_t sample_bytes;      /* of an image; 0 where samples are events, of any number */
     uint32_t classes;
-    uint32_t responding;        /* neurons that an answer says something of */
-    uint32_t response_bytes;    /* of a spike count, or of what is told of a neuron's potentials ... */
-    uint32_t response_signed;   /* ... and whether that may be negative */
+    uint32_t responding;        /* neurons whose responses are in an answer */
+    uint32_t response_bytes;    /* of a spike count, or number of potentials */
+    uint32_t responses_signed;  /* whether they are such numbers, in two's complement */
     uint32_t weight_bytes;      /* of one weight */
     uint32_t weights_bytes;     /* of all weights */
     uint32_t thresholds_bytes;  /* of all adaptive thresholds; 0 without */
@@ -75,7 +75,7 @@ typedef struct {
 
 typedef struct {
     int32_t prediction;         /* class, or -1: a tie */
-    const uint8_t *responses;   /* of the last layer's neurons, in the reply buffer: good until the next call */
+    const uint8_t *responses;   /* of neurons, in the reply buffer: good until the next call */
 } lifstream_answer;
 
 typedef struct {
