@@ -70,14 +70,19 @@ class ChipOptions:
         spec = network.preset.spec
         if self.port is not None:
             return partial(_board, self.port, self.baud, spec)
-        return partial(_golden, spec) if self.engine is _Engine.GOLDEN else partial(_simulated, spec, geometry)
+        return partial(_simulated, spec, geometry) if self.real else partial(_golden, spec)
+
+    @property
+    def real(self) -> bool:
+        """Whether there is a chip, if only a simulated one."""
+        return self.port is not None or self.engine is not _Engine.GOLDEN
 
     @property
     def described(self) -> str:
         """For the page."""
         if self.port is not None:
             return f"board on {self.port}"
-        return "golden model, no chip" if self.engine is _Engine.GOLDEN else "simulated chip (its Verilog)"
+        return "simulated chip (its Verilog)" if self.real else "golden model, no chip"
 
 
 @contextmanager
@@ -170,11 +175,11 @@ def play(
     session = Session(model=network.model, rate_shift=rate_shift, dataset=load_data(
         network.preset.dataset, data_dir=data_dir, like=network.preset.spec))
     worker = Worker(session=session, connect=chip.connect(network, geometry), name=network.name,
-                    engine=chip.described, out=out, ended=lambda: server.stop())
+                    engine=chip.described, chip=chip.real, out=out, ended=lambda: server.stop())
     server = Server(worker, port=http_port)
     output.keeps(lambda: "what was taught since was not saved" if worker.unsaved else "nothing is unsaved")
     output.begin("")    # it waits for the user
-    output.say(f"{network.name} on a {chip.described}: open {server.address}")
+    output.say(f"{network.name}, {chip.described}: open {server.address}")
     output.say("Ctrl-C ends it.")
     output.result({"address": server.address, "port": server.port, "model": network.name, "out": str(out)})
     sys.stdout.flush()

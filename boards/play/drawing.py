@@ -25,7 +25,8 @@ def _overlaps(count: int, source: int, *, start: float, scale: float) -> Array:
     edges = start + scale * np.arange(count + 1)
     pixels = np.arange(source)
     inner = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    return np.maximum(inner, 0.0) / scale
+    overlaps: Array = np.maximum(inner, 0.0) / scale
+    return overlaps
 
 
 def resampled(image: Array, *, height: int, width: int, start: tuple[float, float], scale: float) -> Array:
@@ -99,7 +100,7 @@ class Framing:
         """What the network is shown of a drawing.
 
         Its bounding box is scaled, both ways alike, until its longer side is :attr:`side`, and centred; each pixel is
-        the mean of what it covers. A dot is not blown up beyond a line's width.
+        the mean of what it covers. What is smaller than a quarter of the paper is scaled as if it were as large.
 
         Parameters
         ----------
@@ -115,7 +116,7 @@ class Framing:
             return np.zeros(self.height * self.width, dtype=np.uint8)
         top, bottom, left, right = box
         ink = drawing.astype(np.float64)
-        longer = max(bottom - top, right - left, self.pen * len(drawing) * 2)
+        longer = max(bottom - top, right - left, len(drawing) / 4)
         scale = longer / self.side
         down, across = _mass(ink[top:bottom, left:right]) if self.by_mass else ((bottom - top) / 2, (right - left) / 2)
         found = resampled(ink, height=self.height, width=self.width, scale=scale,

@@ -258,6 +258,7 @@ class Server:
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._socket.bind(("127.0.0.1", port))
+            self._socket.listen(CONNECTIONS_MAX)    # whoever is told the address may come before run()
         except OSError as error:
             self._socket.close()
             raise InputError(f"port {port}: cannot be served ({error.strerror}); choose another, or none") from None

@@ -257,8 +257,8 @@ class Session:
             for index, (got, wanted) in enumerate(zip(read[name], arrays, strict=True)):
                 wrong = int((got != wanted).sum())
                 if wrong:
-                    self._differ(f"{name} of layer {index}: {wrong:,} of {wanted.size:,} in the chip are not the golden "
-                                 "model's")
+                    self._differ(f"{name} of layer {index}: {wrong:,} of {wanted.size:,} in the chip are not the "
+                                 "golden model's")
 
     # -- answers -------------------------------------------------------------------------------
 

@@ -55,6 +55,8 @@ class _Job:
     name: str
     do: Callable[[], None]
     while_lost: bool = False
+    asked: bool = True
+    """It makes what was said before stale."""
 
 
 class Worker:
@@ -70,6 +72,8 @@ class Worker:
         The model's, for people.
     engine
         What the chip is, for people.
+    chip
+        Whether there is one, and not the golden model alone.
     out
         Model file that :meth:`save` writes.
     ended
@@ -78,7 +82,7 @@ class Worker:
         Seconds.
     """
 
-    def __init__(self, *, session: Session, connect: Connect, name: str, engine: str, out: Path,
+    def __init__(self, *, session: Session, connect: Connect, name: str, engine: str, chip: bool, out: Path,
                  ended: Callable[[], None] = lambda: None, clock: Callable[[], float] = time.monotonic) -> None:
         self._session, self._connect, self._out, self._ended, self._clock = session, connect, out, ended, clock
         self._waiting: deque[_Job] = deque()
@@ -96,7 +100,7 @@ class Worker:
         self._file = ""
         self._numbers = {"answer": 0, "weights": 0}
         self._views: dict[str, dict[str, Any]] = {"answer": {}, "weights": {}}
-        self._fixed = {"model": model_view(session, name=name), "engine": engine, "out": str(out)}
+        self._fixed = {"model": model_view(session, name=name), "engine": engine, "chip": chip, "out": str(out)}
         self._state: dict[str, Any] = {}
         self._tell()
 
@@ -130,13 +134,13 @@ class Worker:
         """The last ``answer`` or ``weights``, with its number; not to be changed."""
         return self._views[name]
 
-    def _post(self, name: str, do: Callable[[], None], *, while_lost: bool = False) -> None:
+    def _post(self, name: str, do: Callable[[], None], *, while_lost: bool = False, asked: bool = True) -> None:
         with self._change:
             if name == "classify" and self._waiting and self._waiting[-1].name == name:
                 self._waiting.pop()     # only the latest stroke counts
             if len(self._waiting) >= _WAITING_MAX or self._ending.is_set():
                 raise Busy("the chip is busy; try again")
-            self._waiting.append(_Job(name, do, while_lost))
+            self._waiting.append(_Job(name, do, while_lost, asked))
             self._change.notify_all()
 
     def ask(self, drawing: NDArray[np.uint8]) -> None:
@@ -155,8 +159,8 @@ class Worker:
             self._session.teach(label, most=most, until_known=until_known, going_on=going_on)
             lesson = self._session.lessons[-1]
             times = "once" if lesson.repetitions == 1 else f"{lesson.repetitions} times"
-            self._notice = f"taught {times}: the chip answers {label} now" if lesson.known else \
-                f"taught {times}: the chip does not answer {label} yet"
+            self._notice = f"Taught {times}: the chip answers {label} now." if lesson.known else \
+                f"Taught {times}: the chip does not answer {label} yet."
 
         def going_on(done: int) -> bool:
             self._doing = f"teaching {label}: {done} repetitions"
@@ -191,7 +195,7 @@ class Worker:
         def do() -> None:
             self._measuring = wanted
 
-        self._post("meter", do, while_lost=True)
+        self._post("meter", do, while_lost=True, asked=False)
 
     def save(self) -> None:
         """Write the model file."""
@@ -202,7 +206,7 @@ class Worker:
             save_model(self._out, model)
             self._saved, self._file = self._session.network.digest(), str(self._out)
             self.unsaved = False
-            self._notice = f"wrote {self._out} (digest {model.network.digest()})"
+            self._notice = f"Wrote {self._out} (digest {model.network.digest()})"
 
         self._post("saving", do, while_lost=True)
 
@@ -240,14 +244,14 @@ class Worker:
         if job is not None:
             self._guarded(job)
         elif session.unread and self._phase is Phase.READY:
-            self._guarded(_Job("reading the chip's weights back", session.read_back))
+            self._guarded(_Job("reading the chip's weights back", session.read_back, asked=False))
         elif pause := self._pause():
             with self._change:
                 if not self._waiting and not self._ending.is_set():
                     self._change.wait(pause)
         else:
             self._measured = self._clock()
-            self._guarded(_Job("", session.measure))
+            self._guarded(_Job("", session.measure, asked=False))
 
     def _pause(self) -> float:
         """Seconds until the meter's next image is due."""
@@ -263,7 +267,8 @@ class Worker:
         session = self._session
         said, weights, key = session.said, session.chip_weights, self._key()
         if job.name:
-            self._notice, self._doing = "", "" if job.name in ("classify", "meter") else job.name
+            self._notice = "" if job.asked else self._notice
+            self._doing = "" if job.name in ("classify", "meter") else job.name
             if self._doing:
                 self._tell()
         try:

@@ -9,7 +9,7 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
 const $ = (id) => document.getElementById(id);
-const percent = (fraction, digits = 1) => fraction === null ? "–" : `${(100 * fraction).toFixed(digits)} %`;
+const percent = (fraction) => fraction === null ? "–" : fraction === 1 ? "100 %" : `${(100 * fraction).toFixed(1)} %`;
 const number = (value) => value.toLocaleString("en");
 const put = (element, text) => { if (element.textContent !== text) element.textContent = text; };
 
@@ -114,6 +114,7 @@ let strokes = [];       // lists of points, 0..1
 let ground = null;      // an earlier drawing, as pixels
 let stroke = null;
 let sending = false, changed = false, lastSent = 0;
+let sent = "";          // the drawing that was sent last
 
 function drawStrokes(context, size, ink) {
   context.lineCap = context.lineJoin = "round";
@@ -160,13 +161,15 @@ function pixels() {
 }
 
 async function send() {
+  document.body.dataset.drawn = "false";
   changed = true;
   if (sending) return;
   sending = true;
   while (changed) {
     changed = false;
     lastSent = performance.now();
-    await post("draw", {size: SIZE, pixels: base64(pixels())});
+    sent = base64(pixels());
+    await post("draw", {size: SIZE, pixels: sent});
   }
   sending = false;
 }
@@ -215,7 +218,7 @@ function putOnPaper(drawing) {
 function begin() {
   const {model} = state;
   put($("model"), `${model.name}: ${model.words}; ${number(model.parameters)} weights of ${model.weight_bits} bits, ` +
-    `${model.steps} time steps, for ${model.dataset}`);
+    `${model.steps} time steps`);
   put($("engine"), state.engine);
   put($("seen-size"), `${model.height} × ${model.width}`);
   put($("seen-set"), model.dataset);
@@ -242,11 +245,11 @@ function begin() {
     caption.append(index ? `${name}: ${map ? map.join(" × ") : neurons}` : `input: ${model.height} × ${model.width}`, total);
     canvas.setAttribute("aria-label", `Spikes of the ${name}`);
     if (index && !map) canvas.className = "raster";
-    if (map && map[2] > 1) figure.className = "wide";
+    figure.className = index && index < model.layers.length ? "hidden-layer" : "end";
     figure.append(caption, canvas);
     $("layers").append(figure);
   });
-  if (model.layers.length > 3 || model.layers[0].map) $("layers").classList.add("maps");
+  if (model.layers.some(({map}) => map)) $("layers").classList.add("maps");
   if (answer) showAnswerNow();
   showPaper();
 }
@@ -259,6 +262,7 @@ function show() {
   put($("status"), doing || (state.unread ? "reading the weights back" : ""));
   $("status").className = doing && phase !== "ended" && phase !== "lost" ? "busy" : "";
   const check = $("check");
+  check.hidden = !state.chip;
   check.className = `badge ${state.different ? "differs" : state.compared ? "equal" : ""}`;
   put(check, state.different ? `✗ ${number(state.different)} differ from the golden model` :
     state.compared ? `✓ ${number(state.compared)} answers equal the golden model's` : "nothing compared yet");
@@ -321,7 +325,7 @@ function showCurve() {
   const [context, width, height] = sharp($("curve")), {points, lessons, seen} = state.meter;
   if (!points.length) return;
   const lowest = Math.min(...points.map(([, accuracy]) => accuracy));
-  const bottom = Math.max(0, Math.min(0.8, Math.floor(10 * lowest) / 10)), left = 34;
+  const bottom = Math.max(0, Math.min(0.8, Math.floor(10 * lowest) / 10)), left = 42;
   const x = (at) => left + (width - left - 4) * at / Math.max(seen, 100);
   const y = (accuracy) => 6 + (height - 14) * (1 - accuracy) / (1 - bottom);
   context.fillStyle = colour("soft");
@@ -353,7 +357,8 @@ async function showAnswer(found) {
   const first = answer === null, before = answer;
   answer = {...found, trains: found.spikes.map(bytes)};
   // What is on the paper is the drawing that was sent, but after a reload, or where another page drew.
-  if (first && found.drawing) putOnPaper(found.drawing);
+  if (first && found.drawing && !strokes.length) putOnPaper(found.drawing);
+  if (!stroke && !changed && found.drawing?.pixels === sent) document.body.dataset.drawn = "true";
   if (state) showAnswerNow(before?.image === answer.image);
 }
 
@@ -440,7 +445,8 @@ function showMap(canvas, train, [height, width, channels], neurons, {spike, grou
   paint(canvas, columns * (width + gap) - gap, rows * (height + gap) - gap, (x, y) => {
     const column = Math.floor(x / (width + gap)), row = Math.floor(y / (height + gap));
     const channel = row * columns + column, inX = x % (width + gap), inY = y % (height + gap);
-    if (inX === width || inY === height || channel >= channels) return faint;
+    if (channel >= channels) return null;
+    if (inX === width || inY === height) return faint;
     const neuron = (inY * width + inX) * channels + channel;
     if (fires(train, step * neurons + neuron)) return spike;
     return mixed(ground, accent, 0.75 * counts[neuron] / state.model.steps);
@@ -498,7 +504,7 @@ function showPotentials() {
     context.fillStyle = colour(index ? "spike" : "accent");
     context.fillText(String(neuron), x(step) + 7, Math.min(height - 7, Math.max(7, ends[index])));
   });
-  put($("potential-note"), `— dashed: threshold; dots: spikes; blue: ${first}, orange: ${second}, grey: the others`);
+  put($("potential-note"), `blue: ${first}, orange: ${second}, grey: the others; dots: spikes, dashed: threshold`);
 }
 
 // -- weights --------------------------------------------------------------------------------------
@@ -514,22 +520,23 @@ function showWeights() {
     const values = floats(change ? change.image : weights.image), {rows, columns} = weights;
     const sizes = values.filter((value) => !Number.isNaN(value)).map(Math.abs).sort();
     const limit = (change ? sizes.at(-1) : sizes[Math.floor(0.995 * (sizes.length - 1))]) || 1;
-    const plus = rgb("plus"), minus = rgb("minus"), zero = rgb("zero");
+    $("weights").style.maxWidth = `${16 * columns}px`;
+    const plus = rgb("plus"), minus = rgb("minus"), zero = rgb("zero"), faint = rgb("faint");
     paint($("weights"), columns, rows, (x, y) => {
       const value = values[y * columns + x];
-      if (Number.isNaN(value)) return null;
+      if (Number.isNaN(value)) return faint;
       return mixed(zero, value > 0 ? plus : minus, Math.min(1, Math.abs(value) / limit));
     });
   }
-  const source = state.engine.startsWith("golden") ? "" : !weights.read ? "not read back yet: " :
-    weights.differ ? "read from the chip: " : "";
-  const checked = weights.read && !weights.differ && !state.engine.startsWith("golden") && state.taught ?
+  const source = !state.chip ? "" : !weights.read ? "Not read back yet. " :
+    weights.differ ? "Read from the chip, and not what they should be. " : "";
+  const checked = weights.read && !weights.differ && state.chip && state.taught ?
     " Read from the chip and equal to the golden model's, every one." : "";
   const list = (change ?? weights.loaded).changed.map((count, index) =>
     `${number(count)} of ${number(weights.sizes[index])} in layer ${index}`).join(", ");
-  const text = change ? `changed: ${list}; the largest change is ${Math.max(...change.largest)} ` +
-    `(a threshold is ${number(weights.one)}).` : `${weights.name} of layer 0, ${weights.across}` +
-    `${weights.down ? `; ${weights.down}` : ""}; orange positive, blue negative.`;
+  const text = change ? `Changed: ${list}; the largest change is ${Math.max(...change.largest)} ` +
+    `(a threshold is ${number(weights.one)}).` : `${weights.name[0].toUpperCase()}${weights.name.slice(1)} of ` +
+    `layer 0, ${weights.across}${weights.down ? `; ${weights.down}` : ""}: orange positive, blue negative.`;
   put($("weights-note"), source + text + checked);
 }
 
