@@ -202,8 +202,11 @@ class CorePort:
     def _exchange(self, packet: bytes) -> bytes:
         """The core's answer to a packet, or to a reset, which is empty; raises OSError when the bench has ended."""
         expected = 2 + reply_bytes(self._spec, Command(packet[0])) if packet else 0
-        self._line.sendall(REQUEST.pack(len(packet), expected) + packet)
-        return receive(self._line, LENGTH.unpack(receive(self._line, LENGTH.size))[0])
+        try:
+            self._line.sendall(REQUEST.pack(len(packet), expected) + packet)
+            return receive(self._line, LENGTH.unpack(receive(self._line, LENGTH.size))[0])
+        except ConnectionError:
+            raise ConnectionResetError("the simulation has ended") from None
 
     def read(self, size: int) -> bytes:
         """Answers of the core, up to ``size`` bytes."""

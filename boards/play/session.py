@@ -197,6 +197,8 @@ class Session:
         """As last loaded into the chip, or read from it."""
         self.unread = False
         """The chip has learnt since its weights were read."""
+        self.wrong = False
+        """They were not the golden model's when they were last read."""
         self.previous = self.chip_weights
         """Before the last lesson."""
         self.taught = 0
@@ -227,7 +229,7 @@ class Session:
         if self._draws.states:
             self._there.seed(self._draws.states)
         self.chip_weights = [matrix.copy() for matrix in self.network.weights]
-        self.unread = False
+        self.unread = self.wrong = False
         self.differences, self.different = [], 0
 
     @property
@@ -253,10 +255,12 @@ class Session:
         """Read the chip's weights and compare them, every one."""
         read = self._there.learnt_state()
         self.chip_weights, self.unread = [np.array(matrix) for matrix in read["weights"]], False
+        self.wrong = False
         for name, arrays in self.network.state.items():
             for index, (got, wanted) in enumerate(zip(read[name], arrays, strict=True)):
                 wrong = int((got != wanted).sum())
                 if wrong:
+                    self.wrong = True
                     self._differ(f"{name} of layer {index}: {wrong:,} of {wanted.size:,} in the chip are not the "
                                  "golden model's")
 

@@ -78,7 +78,7 @@ def weights_view(session: Session) -> dict[str, Any]:
         "rows": image.shape[0], "columns": image.shape[1], "image": _encoded(image.astype("<f4")), "name": tiles.name,
         "across": tiles.across, "down": tiles.down, "one": session.spec.layers[0].formats.one,
         "sizes": [matrix.size for matrix in now], "lesson": change(session.previous), "loaded": change(loaded),
-        "read": not session.unread, "differ": session.different > 0,
+        "read": not session.unread, "differ": session.wrong,
     }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import os
+import signal
 import socket
 import sys
 import threading
@@ -22,15 +24,18 @@ from lifstream.boards.play.drawing import Framing, resampled
 from lifstream.boards.play.server import BODY_MAX, CONNECTIONS_MAX, Server, parse_body, parse_drawing
 from lifstream.boards.play.session import GoldenChip, Meter, Session
 from lifstream.boards.play.worker import Worker
+from lifstream.boards.simulated import simulated_core
 from lifstream.cli import main
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.flat import changed
 from lifstream.golden.model.network import Network
 from lifstream.golden.study.datasets import Dataset, Split, load_dataset
 from lifstream.golden.study.model_files import Model, find_model, load_model, save_model
-from lifstream.golden.study.presets import preset_by_name
+from lifstream.golden.study.presets import preset_by_name, preset_in_words
+from lifstream.hdl.geometry import Geometry
 from tests.boards.browser import TRIANGLE, chromium, draw, opened, playing, taught
 from tests.boards.soft import Accident, SoftBoard, UnluckyPort
+from tests.boards.test_host import children
 from tests.conftest import error_lines
 
 SIDE = 112
@@ -440,12 +445,15 @@ def test_a_wrong_weight_in_the_chip_is_seen(model: Model, digits: Dataset, tmp_p
         assert not client.ask("GET", "weights")[1]["differ"]
 
 
-def test_a_wrong_answer_of_the_chip_is_seen(model: Model, digits: Dataset, tmp_path: Path) -> None:
-    class Miscounting(GoldenChip):
-        def infer(self, image: np.ndarray) -> Answer:
-            answer = super().infer(image)
-            return answer._replace(counts=answer.counts + (np.arange(10) == 9))
+class Miscounting(GoldenChip):
+    """A planted fault: one spike too many of the last neuron."""
 
+    def infer(self, image: np.ndarray) -> Answer:
+        answer = super().infer(image)
+        return answer._replace(counts=answer.counts + (np.arange(10) == 9))
+
+
+def test_a_wrong_answer_of_the_chip_is_seen(model: Model, digits: Dataset, tmp_path: Path) -> None:
     with serving(model, digits, tmp_path / "out.npz", chip=nullcontext(Miscounting(model.network.spec))) as client:
         answer = client.draw(triangle())
         assert not answer["equal"]
@@ -517,10 +525,10 @@ def stopped(*arguments: str, capsys: pytest.CaptureFixture[str], monkeypatch: py
 
 def test_networks_that_cannot_be_played(tmp_path: Path, capsys: pytest.CaptureFixture[str],
                                         monkeypatch: pytest.MonkeyPatch) -> None:
-    for preset, naming in (("stdp-100", "rule is stdp"),):
-        spec = preset_by_name(preset).spec
-        save_model(tmp_path / "m.npz", Model(network=Network.initial(spec=spec, seed=1), preset=preset,
-                                             dataset="mnist"))
+    for preset, naming in ((preset_by_name("stdp-100"), "rule is stdp, by which no label can be taught"),
+                           (preset_in_words("dense 10", dataset="events-digits"), "takes events, not images")):
+        network = Network.initial(spec=preset.spec, seed=1)
+        save_model(tmp_path / "m.npz", Model(network=network, preset=preset.name, dataset=preset.dataset))
         assert naming in stopped(str(tmp_path / "m.npz"), capsys=capsys, monkeypatch=monkeypatch)
 
 
@@ -546,6 +554,48 @@ def test_the_missing_extra_is_named(module: str, capsys: pytest.CaptureFixture[s
 
 
 # -- with the simulated chip, in a browser ----------------------------------------------------------
+
+
+@pytest.mark.simulation
+def test_the_simulated_core_is_the_golden_model(model: Model, digits: Dataset) -> None:
+    """Reset, loaded, asked, taught, read; and when its simulator is killed, that is one line."""
+    golden = GoldenChip(model.network.spec)
+    golden.load(model.network)
+    golden.set_rate_shift(11)
+
+    def work() -> None:
+        before = children()
+        with simulated_core(spec=model.network.spec, geometry=Geometry(lanes=32)) as port, \
+                Board(port=port, spec=model.network.spec, patience=600.0) as board:
+            board.load(model.network)
+            board.set_rate_shift(11)
+            for number, image in enumerate(digits.test.images[:5]):
+                assert board.infer(image).counts.tolist() == golden.infer(image).counts.tolist()
+                assert board.train(image, number).counts.tolist() == golden.train(image, number).counts.tolist()
+            for got, wanted in zip(board.weights(), golden.learnt_state()["weights"], strict=True):
+                assert (got == wanted).all()
+            assert (got != model.network.weights[-1]).any()
+            assert board.counters()["images"] == 10
+            simulators = children() - before
+            assert len(simulators) == 1
+            os.kill(simulators.pop(), signal.SIGKILL)
+            board.infer(digits.test.images[0])
+
+    with pytest.raises(LinkError, match="the simulated board ended before it was told to; start it again"):
+        work()
+
+
+@pytest.mark.skipif(chromium() is None, reason="no Chromium: apt-get install chromium")
+def test_a_difference_is_shown_in_a_browser(model: Model, digits: Dataset, tmp_path: Path) -> None:
+    pytest.importorskip("playwright", reason="drives the browser")
+    with serving(model, digits, tmp_path / "out.npz", chip=nullcontext(Miscounting(model.network.spec))) as client, \
+            opened(client.server.address) as (page, complaints):
+        draw(page, TRIANGLE)
+        page.locator("#alarm-title", has_text="The chip and the golden model differ").wait_for()
+        page.locator("#alarm-list", has_text="a drawing: the chip answered").wait_for()
+        page.locator("#check.differs").wait_for()
+        page.locator("#answer.differs").wait_for()
+        assert complaints == []
 
 
 @pytest.mark.simulation

@@ -174,8 +174,7 @@ async function send() {
   sending = false;
 }
 
-function place(event) {
-  const box = paper.getBoundingClientRect();
+function place(event, box) {
   return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
 }
 
@@ -183,13 +182,14 @@ paper.addEventListener("pointerdown", (event) => {
   if (event.button !== 0 || stroke) return;
   event.preventDefault();
   paper.setPointerCapture(event.pointerId);
-  stroke = {pointer: event.pointerId, points: [place(event)]};
+  const box = paper.getBoundingClientRect();   // where it is now: the page may move under the pen
+  stroke = {pointer: event.pointerId, box, points: [place(event, box)]};
   strokes.push(stroke.points);
   showPaper();
 });
 paper.addEventListener("pointermove", (event) => {
   if (stroke?.pointer !== event.pointerId) return;
-  for (const each of event.getCoalescedEvents?.() ?? [event]) stroke.points.push(place(each));
+  for (const each of event.getCoalescedEvents?.() ?? [event]) stroke.points.push(place(each, stroke.box));
   showPaper();
   if (!sending && performance.now() - lastSent > WHILE_DRAWING_MS) send();
 });
