@@ -232,7 +232,7 @@ def simulated_core(*, spec: NetworkSpec, geometry: Geometry, report: Callable[[s
     spec, geometry
         The core's network, of pixels.
     report
-        Is told what is under way.
+        Is told what is under way, while the compiler runs several times a second; what it raises ends that.
 
     Raises
     ------
@@ -248,8 +248,10 @@ def simulated_core(*, spec: NetworkSpec, geometry: Geometry, report: Callable[[s
         emission.description, samples=1,
         stimulus_depth=max(command_bytes(spec, command) for command in Command) + 16,
         capture_depth=max(reply_bytes(spec, command) for command in Command) + 16)
-    report("compiling the chip's simulation; later starts find it in the cache")
+    compiling = "compiling the chip's simulation; later starts find it in the cache"
+    report(compiling)
     built = build(verilog=emission.verilog, harness=harness, description=emission.description,
+                  meanwhile=lambda: report(compiling),
                   optimise=Optimise.RUN if spec.parameters > _OPTIMISED_WEIGHTS else Optimise.BUILD)
     report("starting the simulation")
     with tempfile.TemporaryDirectory(prefix="lifstream-core-") as folder, \

@@ -231,7 +231,7 @@ def application(worker: Worker, *, token: str, hosts: frozenset[str],
     app = Starlette(routes=[
         *(Route(f"/{token}/{name}", file(name), methods=["GET"]) for name in _FILES),
         Route(f"/{token}/state", state, methods=["GET"]),
-        *(Route(f"/{token}/{name}", view(name), methods=["GET"]) for name in ("answer", "weights")),
+        *(Route(f"/{token}/{name}", view(name), methods=["GET"]) for name in ("answer", "weights", "lessons")),
         *(Route(f"/{token}/{name}", answer, methods=["POST"]) for name, answer in commands.items()),
     ])
     return _Guard(app, token=token, hosts=hosts)

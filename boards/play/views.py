@@ -25,6 +25,10 @@ def _bits(spikes: NDArray[np.bool_]) -> str:
     return _encoded(np.packbits(spikes.ravel(), bitorder="little"))
 
 
+def _drawing(drawing: NDArray[np.uint8] | None) -> dict[str, Any] | None:
+    return None if drawing is None else {"size": len(drawing), "pixels": _encoded(drawing)}
+
+
 def model_view(session: Session, *, name: str) -> dict[str, Any]:
     """What stays: the network's shape and constants."""
     spec, dataset = session.spec, session.dataset
@@ -47,7 +51,7 @@ def answer_view(said: Said) -> dict[str, Any]:
     """An answer of the chip, and what went on inside by the golden model."""
     record, last = said.record, said.record.layers[-1]
     return {
-        "drawing": None if said.drawing is None else {"size": len(said.drawing), "pixels": _encoded(said.drawing)},
+        "drawing": _drawing(said.drawing),
         "image": _encoded(said.image), "label": said.label, "prediction": said.answer.prediction,
         "counts": said.answer.counts.tolist(), "equal": said.equal,
         "spikes": [_bits(record.input_spikes), *(_bits(layer.spikes) for layer in record.layers)],
@@ -89,10 +93,9 @@ def meter_view(session: Session) -> dict[str, Any]:
             "points": meter.points[:], "lessons": meter.lessons[:], "images": len(session.dataset.test)}
 
 
-def lessons_view(session: Session) -> list[dict[str, Any]]:
-    """What was taught, the last ones."""
-    return [{"label": lesson.label, "repetitions": lesson.repetitions, "rate_shift": lesson.rate_shift,
-             "known": lesson.known, "accuracy": lesson.accuracy, "image": _encoded(lesson.image),
-             "drawing": None if lesson.drawing is None else
-             {"size": len(lesson.drawing), "pixels": _encoded(lesson.drawing)}}
-            for lesson in session.lessons]
+def lessons_view(session: Session) -> dict[str, Any]:
+    """What was taught, the last lessons."""
+    return {"lessons": [
+        {"label": lesson.label, "repetitions": lesson.repetitions, "rate_shift": lesson.rate_shift,
+         "known": lesson.known, "accuracy": lesson.accuracy, "image": _encoded(lesson.image),
+         "drawing": _drawing(lesson.drawing)} for lesson in session.lessons]}

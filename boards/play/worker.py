@@ -98,8 +98,8 @@ class Worker:
         self._looked, self._measured, self._told = clock(), 0.0, 0.0
         self._saved = session.network.digest()
         self._file = ""
-        self._numbers = {"answer": 0, "weights": 0}
-        self._views: dict[str, dict[str, Any]] = {"answer": {}, "weights": {}}
+        self._numbers = {"answer": 0, "weights": 0, "lessons": 0}
+        self._views: dict[str, dict[str, Any]] = {"answer": {}, "weights": {}, "lessons": {}}
         self._fixed = {"model": model_view(session, name=name), "engine": engine, "chip": chip, "out": str(out)}
         self._state: dict[str, Any] = {}
         self._tell()
@@ -131,7 +131,7 @@ class Worker:
             self._change.notify_all()
 
     def view(self, name: str) -> dict[str, Any]:
-        """The last ``answer`` or ``weights``, with its number; not to be changed."""
+        """The last ``answer``, ``weights`` or ``lessons``, with its number; not to be changed."""
         return self._views[name]
 
     def _post(self, name: str, do: Callable[[], None], *, while_lost: bool = False, asked: bool = True) -> None:
@@ -233,8 +233,9 @@ class Worker:
     def _report(self, doing: str) -> None:
         if self._ending.is_set():
             raise InputError("play: ended before the chip was there")
-        self._doing = doing
-        self._tell()
+        if doing != self._doing:
+            self._doing = doing
+            self._tell()
 
     def _step(self) -> None:
         """A job, or what there is to do without."""
@@ -300,8 +301,9 @@ class Worker:
             self._views["answer"] = {"number": self._numbers["answer"], **answer_view(self._session.said)}
 
     def _show_weights(self) -> None:
-        self._numbers["weights"] += 1
-        self._views["weights"] = {"number": self._numbers["weights"], **weights_view(self._session)}
+        for name, view in (("weights", weights_view), ("lessons", lessons_view)):
+            self._numbers[name] += 1
+            self._views[name] = {"number": self._numbers[name], **view(self._session)}
 
     def _tell(self) -> None:
         session = self._session
@@ -310,6 +312,6 @@ class Worker:
             **self._fixed, "revision": self._state.get("revision", 0) + 1, "phase": self._phase, "doing": self._doing,
             "notice": self._notice, "numbers": dict(self._numbers), "rate_shift": session.rate_shift,
             "compared": session.compared, "different": session.different, "differences": session.differences[:],
-            "meter": {"running": self._measuring, **meter_view(session)}, "lessons": lessons_view(session),
+            "meter": {"running": self._measuring, **meter_view(session)},
             "taught": session.taught, "unread": session.unread, "saved": self._file, "unsaved": self.unsaved,
         }

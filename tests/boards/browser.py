@@ -55,7 +55,8 @@ def opened(address: str, *, width: int = 1280, height: int = 800, dark: bool = F
         browser = playwright.chromium.launch(executable_path=chromium(), args=[
             "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
             "--disable-background-networking", "--disable-component-update"])
-        page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light")
+        page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light",
+                                reduced_motion="reduce")     # the steps are not played, which costs time
         page.set_default_timeout(_PATIENCE_MS)
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -89,7 +90,7 @@ def _pictures(folder: Path, model: str, engine: str) -> None:
     with playing(model, "--engine", engine, "--out", "taught.npz", folder=folder) as address:
         with opened(address, height=1150) as (page, _):
             draw(page, _THREE)
-            page.wait_for_timeout(6_000)
+            page.wait_for_timeout(6_000)    # for the meter
             page.screenshot(path=folder / "play.png")
             page.locator("#clear").click()
             draw(page, TRIANGLE)

@@ -16,6 +16,8 @@ const put = (element, text) => { if (element.textContent !== text) element.textC
 let state = null;
 let answer = null;
 let weights = null;
+let lessons = [];
+let lessonsNumber = 0;
 let shownWeights = "now";
 let step = 0;
 let playing = null;
@@ -50,6 +52,7 @@ async function follow() {
       const found = await get(`state?known=${known}`);
       if (found.numbers.answer !== (answer?.number ?? 0)) await showAnswer(await get("answer"));
       if (found.numbers.weights !== (weights?.number ?? 0)) weights = await get("weights");
+      if (found.numbers.lessons !== lessonsNumber) ({number: lessonsNumber, lessons} = await get("lessons"));
       const first = state === null;
       state = found;
       if (first) begin();
@@ -278,7 +281,7 @@ function show() {
   $("end-lesson").hidden = !teaching;
   for (const button of document.querySelectorAll("#labels button, #test-image, #undo, #reset, #rate"))
     button.disabled = !ready || teaching;
-  $("undo").disabled ||= !state.lessons.length;
+  $("undo").disabled ||= !lessons.length;
   $("reset").disabled ||= !state.taught;
   $("save").disabled = !state.unsaved || phase === "starting" || phase === "ended";
   put($("saved"), state.unsaved ? `writes ${state.out}` : state.saved ? `saved as ${state.saved}` : "nothing to save yet");
@@ -290,7 +293,7 @@ function show() {
   put($("recent-count"), number(meter.recent));
   put($("overall"), percent(meter.seen ? meter.right / meter.seen : null));
   put($("overall-count"), number(meter.seen));
-  const last = state.lessons.at(-1);
+  const last = lessons.at(-1);
   put($("before"), percent(last ? last.accuracy : null));
   showCurve();
   showLessons();
@@ -298,12 +301,11 @@ function show() {
 }
 
 function showLessons() {
-  const key = JSON.stringify([state.lessons.map(({label, known, repetitions}) => [label, known, repetitions]),
-    dark.matches, state.taught]);
+  const key = `${lessonsNumber} ${dark.matches}`;
   if ($("lessons").dataset.key === key) return;
   $("lessons").dataset.key = key;
   const ink = rgb("ink"), ground = rgb("paper"), {height, width} = state.model;
-  $("lessons").replaceChildren(...state.lessons.map((lesson) => {
+  $("lessons").replaceChildren(...lessons.map((lesson) => {
     const row = document.createElement("li"), button = document.createElement("button");
     const canvas = document.createElement("canvas"), what = document.createElement("b");
     const known = document.createElement("span"), image = bytes(lesson.image);
@@ -322,7 +324,7 @@ function showLessons() {
 }
 
 function showCurve() {
-  const [context, width, height] = sharp($("curve")), {points, lessons, seen} = state.meter;
+  const [context, width, height] = sharp($("curve")), {points, seen, lessons: ends} = state.meter;
   if (!points.length) return;
   const lowest = Math.min(...points.map(([, accuracy]) => accuracy));
   const bottom = Math.max(0, Math.min(0.8, Math.floor(10 * lowest) / 10)), left = 42;
@@ -338,7 +340,7 @@ function showCurve() {
   }
   context.strokeStyle = colour("spike");
   context.setLineDash([3, 3]);
-  for (const at of lessons) line(context, [[x(at), 4], [x(at), height - 6]]);
+  for (const at of ends) line(context, [[x(at), 4], [x(at), height - 6]]);
   context.setLineDash([]);
   context.strokeStyle = colour("accent");
   context.lineWidth = 1.8;
