@@ -224,8 +224,8 @@ def simulated_core(*, spec: NetworkSpec, geometry: Geometry, report: Callable[[s
                    ) -> Iterator[Port]:
     """Port behind which a core of this contract answers, while the context lasts: the Verilog without link and UART.
 
-    A byte takes a clock instead of forty, and where nothing is asked for nothing is simulated, so that a network of
-    a hundred thousand weights is loaded in seconds.
+    A byte takes a clock instead of forty, Python takes part in packets instead of bits, and where nothing is asked for
+    nothing is simulated.
 
     Parameters
     ----------
