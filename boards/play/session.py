@@ -46,7 +46,7 @@ class Chip(Protocol):
 
 
 def _answer(record: ForwardRecord) -> Answer:
-    return Answer(int(record.prediction), record.counts)
+    return Answer(int(record.prediction), record.responses)
 
 
 class GoldenChip:
@@ -245,10 +245,10 @@ class Session:
 
     def _compare(self, what: str, answer: Answer, expected: Answer) -> bool:
         self.compared += 1
-        if answer.prediction == expected.prediction and (answer.counts == expected.counts).all():
+        if answer.prediction == expected.prediction and (answer.responses == expected.responses).all():
             return True
-        self._differ(f"{what}: the chip answered {answer.prediction} with spike counts {answer.counts.tolist()}, the "
-                     f"golden model {expected.prediction} with {expected.counts.tolist()}")
+        self._differ(f"{what}: the chip answered {answer.prediction} with spike counts {answer.responses.tolist()}, "
+                     f"the golden model {expected.prediction} with {expected.responses.tolist()}")
         return False
 
     def read_back(self) -> None:

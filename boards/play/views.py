@@ -53,7 +53,7 @@ def answer_view(said: Said) -> dict[str, Any]:
     return {
         "drawing": _drawing(said.drawing),
         "image": _encoded(said.image), "label": said.label, "prediction": said.answer.prediction,
-        "counts": said.answer.counts.tolist(), "equal": said.equal,
+        "counts": said.answer.responses.tolist(), "equal": said.equal,
         "spikes": [_bits(record.input_spikes), *(_bits(layer.spikes) for layer in record.layers)],
         "totals": record.spike_totals().tolist(), "membrane": last.membrane.tolist(),
     }

@@ -454,7 +454,7 @@ class Miscounting(GoldenChip):
 
     def infer(self, image: np.ndarray) -> Answer:
         answer = super().infer(image)
-        return answer._replace(counts=answer.counts + (np.arange(10) == 9))
+        return answer._replace(responses=answer.responses + (np.arange(10) == 9))
 
 
 def test_a_wrong_answer_of_the_chip_is_seen(model: Model, digits: Dataset, tmp_path: Path) -> None:
@@ -591,8 +591,8 @@ def test_the_simulated_core_is_the_golden_model(model: Model, digits: Dataset) -
             board.load(model.network)
             board.set_rate_shift(11)
             for number, image in enumerate(digits.test.images[:5]):
-                assert board.infer(image).counts.tolist() == golden.infer(image).counts.tolist()
-                assert board.train(image, number).counts.tolist() == golden.train(image, number).counts.tolist()
+                assert board.infer(image).responses.tolist() == golden.infer(image).responses.tolist()
+                assert board.train(image, number).responses.tolist() == golden.train(image, number).responses.tolist()
             for got, wanted in zip(board.weights(), golden.learnt_state()["weights"], strict=True):
                 assert (got == wanted).all()
             assert (got != model.network.weights[-1]).any()
