@@ -234,12 +234,7 @@ def simulated_core(*, spec: NetworkSpec, geometry: Geometry, report: Callable[[s
     report
         Is told what is under way, while the compiler runs several times a second; what it raises ends that.
 
-    Raises
-    ------
-    InputError
-        A tool is missing, or the build failed.
-    LinkError
-        The simulation did not start, or ended while it was needed.
+    Raises as :func:`simulated_board`.
     """
     require_tools(SimulatorKind.VERILATOR)
     report("writing the Verilog")
