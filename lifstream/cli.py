@@ -30,6 +30,7 @@ COMMANDS = {
     "demo": ("hardware:demo", "Train, generate Verilog, co-simulate, write a report."),
     "build": ("build:build", "Make a board's bitstream."),
     "program": ("build:program", "Load a bitstream into a board."),
+    "play": ("play:play", "Draw to a chip and teach it, on a page in the browser."),
     "board": ("board:app", "Use a board on a serial port, or a simulated one."),
 }
 """The commands in order: module and function (or group of commands), and a line of help. A command is imported when it

@@ -162,12 +162,13 @@ def _shared_runtime(work: Path, root: Path, options: Sequence[str]) -> Iterator[
 
 def build(*, verilog: str, harness: Harness, description: dict[str, Any],
           simulator: Simulator = Simulator.VERILATOR, optimise: Optimise = Optimise.BUILD,
-          waves: WaveFormat | None = None, window: bool = False) -> Build:
+          waves: WaveFormat | None = None, window: bool = False,
+          meanwhile: Callable[[], None] = lambda: None) -> Build:
     """Compile a design with its harness, or find it in the cache.
 
     Its simulations write ``waves`` as a whole, or with ``window`` from when on the harness says. A build goes to a
     folder of its own and is renamed when complete, so that parallel workers and interrupts can leave nothing half-made
-    behind.
+    behind. ``meanwhile`` is called several times a second while the compiler runs; what it raises ends the build.
 
     Raises
     ------
@@ -203,6 +204,7 @@ def build(*, verilog: str, harness: Harness, description: dict[str, Any],
         arguments = []
     runner = runner_of(simulator, waves)
     runner.grouped = True
+    runner.meanwhile = meanwhile
     log = work / "build.log"
     try:
         runner.log.setLevel("WARNING")

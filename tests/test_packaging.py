@@ -43,7 +43,8 @@ def test_an_installation_holds_one_package(distributions: dict[str, Path]) -> No
     for data in ("golden/study/models/digits.npz", "golden/study/digits.npz", "boards/dp16kd.v",
                  "boards/c/lifstream.c", "boards/c/lifstream.h", "golden/contract/lifstream_axi.rdl",
                  "fusesoc/digits.core", "fusesoc/generator.core", "fusesoc/generator.py",
-                 "py.typed"):
+                 "py.typed",
+                 *(f"boards/play/page/{name}" for name in ("index.html", "play.css", "play.js"))):
         assert f"lifstream/{data}" in names
 
 
