@@ -58,7 +58,8 @@ def network_header(spec: NetworkSpec, *, name: str) -> str:
         "sample_bytes": 0 if isinstance(spec.input, Events) else spec.inputs, "classes": spec.classes,
         "responding": spec.responding, "response_bytes": response_bytes(spec),
         "responses_signed": int(spec.response_range[0] < 0), "weight_bytes": item_bytes(spec, "weights"),
-        "weights_bytes": learnt["weights"], "thresholds_bytes": learnt.get("thresholds", 0),
+        "weights_bytes": learnt["weights"], **{f"{state}_bytes": learnt.get(state, 0) for state in (
+            "thresholds", "decays", "current_decays", "reset_values")},
         "seeds": len(spec.random_seeds), "command_bytes": longest, "reply_bytes": answer}
     sizes = "".join(f"#define {name.upper()}_{size}_BUFFER {-(-count // _ALIGNMENT) * _ALIGNMENT}\n"
                     for size, count in (("COMMAND", longest), ("REPLY", answer)))

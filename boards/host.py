@@ -46,7 +46,7 @@ _RESETS = 4
 """Resets in a row, each of another number, that make sure that old frames are gone: see ``docs/link.md``."""
 
 _LEARNING = frozenset({Command.TRAIN, Command.TRAIN_EVENTS})
-_CHANGING = _LEARNING | {Command.LOAD_WEIGHTS, Command.LOAD_THRESHOLDS}
+_CHANGING = _LEARNING | {access.load for access in STATE_ACCESS.values()}
 """Commands that change the network."""
 
 

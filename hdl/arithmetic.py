@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 
-from lifstream.golden.contract.neurons import Decay
+from lifstream.golden.contract.neurons import Decay, PerNeuron
 
 __all__ = ["add_rounded", "decay", "decay_stages", "leak", "saturate", "shift_rounding", "signed_digits", "xorshift32"]
 
@@ -44,12 +44,17 @@ def signed_digits(number: int) -> list[tuple[int, int]]:
 
 
 def decay_stages(kept: Decay) -> int:
-    """Levels of additions, each with a register behind it, of a decay: none where it is a shift alone."""
-    return max(0, len(signed_digits(kept.numerator)) - 1).bit_length()
+    """Levels of additions, each with a register behind it, of a decay: none where it is a shift alone.
+
+    Added up are shifts: by the non-zero digits of a numerator or, where neurons have their own, by its bits.
+    """
+    numerator = kept.numerator
+    terms = numerator.high.bit_length() if isinstance(numerator, PerNeuron) else len(signed_digits(numerator))
+    return max(0, terms - 1).bit_length()
 
 
-def decay(m: Module, value: Value, kept: Decay, *, stages: int, name: str) -> Value:
-    """``(numerator * value) >> shift``, ``stages`` clocks later: shifts, and a tree of additions.
+def decay(m: Module, value: Value, kept: Decay, *, stages: int, name: str, own: Value | None = None) -> Value:
+    """``(numerator * value) >> shift``, ``stages`` clocks later: shifts, and a tree of additions. No multiplier.
 
     Parameters
     ----------
@@ -57,9 +62,16 @@ def decay(m: Module, value: Value, kept: Decay, *, stages: int, name: str) -> Va
         At least :func:`decay_stages`.
     name
         Of the registers: ``name_decay_0_1``.
+    own
+        The numerator that goes with the value, where neurons have their own: each of its bits lets a shift through.
     """
-    terms: list[Value] = [value << place if sign > 0 else -(value << place)
-                          for sign, place in signed_digits(kept.numerator)] or [Const(0)]
+    terms: list[Value]
+    if own is None:
+        assert isinstance(kept.numerator, int)
+        terms = [value << place if sign > 0 else -(value << place) for sign, place in signed_digits(kept.numerator)]
+    else:
+        terms = [Mux(bit, value << place, 0) for place, bit in enumerate(own)]
+    terms = terms or [Const(0)]
     for stage in range(stages):
         pairs = [terms[index:index + 2] for index in range(0, len(terms), 2)]
         terms = []

@@ -23,7 +23,7 @@ from lifstream.hdl.encoder import Encoder
 from lifstream.hdl.event_input import EventInput
 from lifstream.hdl.geometry import Geometry
 from lifstream.hdl.layer.competing import CompetingUnit
-from lifstream.hdl.layer.competition import Competition, ThresholdAccess
+from lifstream.hdl.layer.competition import Competition
 from lifstream.hdl.layer.cuba_lif import CubaLifUnit
 from lifstream.hdl.layer.desire_lanes import DesireLanes
 from lifstream.hdl.layer.desire_teaching import DesireTeaching
@@ -65,12 +65,10 @@ class StateKind:
     """Bytes of an item in a packet."""
 
 
-_PORTS = {"weights": ("read", "readback"), "thresholds": ("read_thresholds", "threshold_readback")}
-
-
 def _state_kind(spec: NetworkSpec, name: str) -> StateKind:
     """The arrays that the contract declares under a name."""
-    access, (read, readback) = STATE_ACCESS[name], _PORTS[name]
+    access = STATE_ACCESS[name]
+    read, readback = ("read", "readback") if name == "weights" else (f"read_{name}", f"{name}_readback")
     arrays, size = spec.learnt_state[name], item_bytes(spec, name)
     shape = signed(max(array.bits for array in arrays)) if access.signed else unsigned(8 * size)
     return StateKind(name=name, read=read, readback=readback, load_command=access.load, read_command=access.read,
@@ -84,8 +82,7 @@ PARTS: dict[type[Declaration], Any] = {
     SumPool: TargetFetch,
     Lif: NeuronKind(unit=SoftResetUnit, emission=SliceCollector),
     CubaLif: NeuronKind(unit=CubaLifUnit, emission=SliceCollector),
-    CompetingLif: NeuronKind(unit=CompetingUnit, emission=Competition,
-                             further={"threshold_access": ThresholdAccess}),
+    CompetingLif: NeuronKind(unit=CompetingUnit, emission=Competition),
     DesireBackpropagation: RuleKind(lanes=DesireLanes, teaching=DesireTeaching),
     PairStdp: RuleKind(lanes=StdpLanes, teaching=StdpTeaching),
     Fixed: RuleKind(lanes=None, teaching=IdleTeaching),

@@ -15,7 +15,7 @@ from lifstream.golden.contract.rules import DesireBackpropagation
 from lifstream.golden.model.network import Network
 from lifstream.sim.scoreboard import Captured
 
-__all__ = ["READ_BACK", "Fault", "forget_inhibition", "plant_captured", "plant_pixel", "plant_state", "plant_weight",
+__all__ = ["READ_BACK", "Fault", "forget_inhibition", "plant_captured", "plant_loaded", "plant_pixel", "plant_state",
            "require_plantable"]
 
 
@@ -24,6 +24,8 @@ class Fault(enum.StrEnum):
 
     WEIGHT = "weight"
     """A weight on its way into the design."""
+    PARAMETER = "parameter"
+    """A neuron's own threshold, decay or reset value on its way into the design; where neurons have any."""
     PIXEL = "pixel"
     """A pixel on its way into the design."""
     INPUT_SPIKE = "input-spike"
@@ -41,7 +43,7 @@ class Fault(enum.StrEnum):
     UPDATE = "update"
     """A weight read back after training."""
     THRESHOLD = "threshold"
-    """An adaptive threshold read back after training, by one LSB; plasticity only."""
+    """A threshold read back after training, by one LSB; where there are adaptive ones, or each neuron has its own."""
     INHIBITION = "inhibition"
     """Not a bit but a rule: the golden model forgets to inhibit; plasticity only."""
     LABEL = "label"
@@ -84,15 +86,18 @@ def require_plantable(fault: Fault, spec: NetworkSpec, *, learns: bool, labels: 
     if fault is Fault.DESIRE and not isinstance(spec.layers[0].rule, DesireBackpropagation):
         raise lacks(f"the rule {spec.layers[0].rule.kind} has no desires")
     if fault is Fault.THRESHOLD and "thresholds" not in spec.learnt_state:
-        raise lacks("this network has no adaptive thresholds")
+        raise lacks("this network has no adaptive thresholds, nor any of each neuron")
+    if fault is Fault.PARAMETER and len(spec.learnt_state) == 1:
+        raise lacks("the neurons of this network have no parameters of their own")
     if fault is Fault.LABEL and not labels:
         raise lacks("no neurons are labelled in this run; unsupervised networks label theirs after learning (--train)")
     if fault is Fault.INHIBITION and not competing:
         raise lacks("this network has no lateral inhibition to lose")
 
 
-def plant_weight(network: Network, images: NDArray[np.uint8], seed: int) -> list[NDArray[np.int32]]:
-    """The network's weights with one random bit turned over, one that the first images make visible.
+def plant_loaded(network: Network, fault: Fault, images: NDArray[np.uint8], seed: int) -> dict[str, list[NDArray[Any]]]:
+    """What the network has learnt with one random bit of a weight, or of a neuron's own parameter, turned over: one
+    that the first images make visible.
 
     Weights of silent inputs, and changes that clamping hides, are passed over: such a fault exists
     in no computed value, so no comparison of computed values could show it.
@@ -105,19 +110,26 @@ def plant_weight(network: Network, images: NDArray[np.uint8], seed: int) -> list
     random = np.random.default_rng(seed)
     spec = network.spec
     shown = images[:_VISIBLE_WITHIN]
+    names = ["weights"] if fault is Fault.WEIGHT else [name for name in network.state if name != "weights"]
     for _ in range(_ATTEMPTS):
-        weights = [matrix.copy() for matrix in network.weights]
-        layer = int(random.integers(len(spec.layers)))
-        row, column = (int(random.integers(size)) for size in weights[layer].shape)
-        declared = spec.learnt_state["weights"][layer]
+        name = names[int(random.integers(len(names)))] if len(names) > 1 else names[0]
+        arrays = [array.copy() for array in network.state[name]]
+        layers = [layer for layer in spec.state_owners[name] if layer is not None]
+        chosen = int(random.integers(len(layers)))
+        place = tuple(int(random.integers(size)) for size in arrays[chosen].shape)
+        declared = spec.learnt_state[name][chosen]
         bit = int(random.integers(declared.bits))
-        if declared.low == 0:  # a weight of such a layer is never negative
+        if declared.low >= 0:  # such a number is never negative
             bit %= declared.high.bit_length()
-        raw = (int(weights[layer][row, column]) ^ (1 << bit)) & ((1 << declared.bits) - 1)
-        weights[layer][row, column] = raw - ((raw >> (declared.bits - 1)) << declared.bits)
-        if _differs(network, Network(spec=spec, **{**network.state, "weights": weights}), shown, shown):
-            return weights
-    raise InputError("plant fault: no weight shows in these images; play others, or more")
+        raw = (int(arrays[chosen][place]) ^ (1 << bit)) & ((1 << declared.bits) - 1)
+        value = raw - ((raw >> (declared.bits - 1)) << declared.bits) if declared.low < 0 else raw
+        if not declared.low <= value <= declared.high:
+            continue
+        arrays[chosen][place] = value
+        changed = {**network.state, name: arrays}
+        if _differs(network, Network(spec=spec, **changed), shown, shown):
+            return changed
+    raise InputError(f"plant fault: no {fault} shows in these images; play others, or more")
 
 
 def plant_pixel(network: Network, images: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from lifstream.sim.harness import DUT
 
-__all__ = ["REPLIES", "membrane_path", "payload_path", "slice_of", "threshold_path", "weight_path"]
+__all__ = ["REPLIES", "array_path", "membrane_path", "payload_path", "slice_of", "weight_path"]
 
 REPLIES = "harness.replies_payload"
 """The bytes that the design answers."""
@@ -42,10 +42,14 @@ def weight_path(description: dict[str, Any], layer: int, row: int, column: int) 
     return f"{DUT}.{memory['signals'][group]}[{fold * memory['fold_words'] + row}][{low + memory['width'] - 1}:{low}]"
 
 
-def threshold_path(description: dict[str, Any], layer: int, neuron: int) -> str:
-    """The word of memory that holds an adaptive threshold."""
-    memory = _memory(description, "adaptive threshold", layer)
-    fold, lane, group = _position(memory, neuron)
+def array_path(description: dict[str, Any], quantity: str, layer: int, neuron: int) -> str | None:
+    """The word of memory that holds a neuron's own number of this kind, None where that is no memory's."""
+    if all(memory["quantity"] != quantity for memory in description["memories"]):
+        return None
+    memory = _memory(description, quantity, layer)
+    position, column = _position_and_column(memory, neuron)
+    fold, lane, group = _position(memory, column)
+    fold += position * memory.get("row_folds", 1)
     return f"{DUT}.{memory['signals'][group]}[{fold * memory['lanes_per_group'] + lane}]"
 
 

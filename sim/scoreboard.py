@@ -140,10 +140,13 @@ def _stages(golden: ForwardRecord, captured: Captured) -> Iterator[tuple[int, st
 
 
 def state_mismatches(expected: Sequence[NDArray[Any]], got: Sequence[NDArray[Any]], *, quantity: str,
-                     image: int) -> list[Divergence]:
-    """The first unequal elements of learnt arrays after ``image``: by layer, then row and column, or neuron."""
+                     image: int, layers: Sequence[int] | None = None) -> list[Divergence]:
+    """The first unequal elements of learnt arrays after ``image``: by layer, then row and column, or neuron.
+
+    ``layers`` says whose arrays they are; None: the first layers'.
+    """
     found = []
-    for layer, (wanted, read) in enumerate(zip(expected, got, strict=True)):
+    for layer, wanted, read in zip(layers or range(len(expected)), expected, got, strict=True):
         for index in _unequal(wanted, read):
             row, column = index if len(index) == 2 else (None, None)
             found.append(Divergence(image=image, step=None, layer=layer, quantity=quantity,

@@ -53,12 +53,12 @@ from lifstream.sim.faults import (
     Fault,
     forget_inhibition,
     plant_captured,
+    plant_loaded,
     plant_pixel,
     plant_state,
-    plant_weight,
 )
 from lifstream.sim.harness import membrane_word
-from lifstream.sim.places import REPLIES, membrane_path, payload_path, slice_of, threshold_path, weight_path
+from lifstream.sim.places import REPLIES, array_path, membrane_path, payload_path, slice_of, weight_path
 from lifstream.sim.scoreboard import (
     Captured,
     CapturedDesire,
@@ -340,10 +340,8 @@ class _Session:
                 path = payload_path(tap["path"])
             case "weight":
                 return None, weight_path(description, layer, found.row or 0, found.column or 0)
-            case "adaptive":
-                return None, threshold_path(description, layer, neuron)
             case _:
-                return None, None
+                return None, array_path(description, found.quantity, layer, neuron)
         return (int(clocks[word]), int(clocks[word])), path
 
     # -- a batch of images -----------------------------------------------------------------------
@@ -458,7 +456,9 @@ class _Session:
             read = decode_state(self.spec, name, reply.payload)
             if self.fault is not None and READ_BACK.get(self.fault) == name:
                 read = plant_state(read, self.seed)
-            found = state_mismatches(self.network.state[name], read, quantity=declared[0].quantity, image=image)
+            owners = [len(self.spec.layers) if owner is None else owner for owner in self.spec.state_owners[name]]
+            found = state_mismatches(self.network.state[name], read, quantity=declared[0].quantity, image=image,
+                                     layers=owners)
             if found:
                 return self._located(found)
         self.visited.clear()
@@ -548,13 +548,13 @@ async def _play(session: _Session) -> dict[str, Any]:
     loading_cycles = 0
     started = time.perf_counter()
     try:
-        loaded = session.network.weights
-        if session.fault is Fault.WEIGHT:
+        loaded = session.network.state
+        if session.fault in (Fault.WEIGHT, Fault.PARAMETER):
             first = config["segments"][0]
             shown = session.arrays[f"{first['split']}_images"][session.arrays[first["order"]]]
-            loaded = plant_weight(session.network, shown, session.seed)
+            loaded = plant_loaded(session.network, session.fault, shown, session.seed)
         await session.driver.start(stall_mode=config["stall_mode"], seed=session.seed)
-        loading_cycles = await session.load_state({**session.network.state, "weights": loaded})
+        loading_cycles = await session.load_state(loaded)
         if session.fault is Fault.INHIBITION:
             session.network = forget_inhibition(session.network)
         states = np.array(session.draws.states, dtype="<u4").view(np.uint8)

@@ -51,12 +51,16 @@ def flat(spec: NetworkSpec) -> FlatNetwork:
 
 
 def random_network(spec: NetworkSpec, seed: int, *, scale: float = 1.0) -> Network:
-    """A network of normal weights with standard deviation ``scale * sqrt(2 / n_in)``."""
+    """A network of normal weights with standard deviation ``scale * sqrt(2 / n_in)``; what neurons have of their own is
+    anything within its bounds."""
     random = np.random.default_rng(seed)
     one = spec.layers[0].formats.one
     weights = [np.clip(np.rint(random.standard_normal(array.shape) * scale * np.sqrt(2 / array.shape[0]) * one),
                        array.low, array.high).astype(np.int32) for array in spec.learnt_state["weights"]]
-    return Network(spec=spec, weights=weights)
+    own = {name: [random.integers(array.low, array.high + 1, array.shape) for array in arrays]
+           for name, arrays in spec.learnt_state.items()
+           if name != "weights" and arrays[0].quantity != "adaptive threshold"}
+    return Network(spec=spec, weights=weights, **own)
 
 
 def random_images(count: int, pixels: int, seed: int) -> np.ndarray:

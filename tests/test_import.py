@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,15 +17,15 @@ from lifstream.golden.contract.input import Pixels
 from lifstream.golden.model.encoder import unpacked
 from lifstream.golden.study.model_files import find_model, load_model
 from lifstream.golden.study.own_data import load_data
-from tests.golden.test_nir import affine, conv, cuba, graph, integrate, nir, pool
+from tests.golden.test_nir import affine, conv, graph, integrate, nir, pool, unlike, unlike_slow
 from tests.test_cli import fails, run
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recurrent network in NIR, spike trains for it, and what they become."""
+    """A recurrent network in NIR, of neurons that differ, spike trains for it, and what they become."""
     made = tmp_path_factory.mktemp("import")
-    nir.write(made / "net.nir", graph(affine(6, 5), cuba(6), affine(3, 6), integrate(3),
+    nir.write(made / "net.nir", graph(affine(6, 5), unlike_slow(6), affine(3, 6), unlike(3),
                                       back=("n1", nir.Affine(weight=np.full((6, 6), -0.1), bias=np.zeros(6)))))
     random = np.random.default_rng(1)
     np.savez(made / "mine.npz", **{f"{part}_{kind}": values for part, count in (("train", 8), ("test", 5))
@@ -43,6 +44,8 @@ def test_the_report(folder: Path) -> None:
     assert (first["name"], first["weights"], first["weight_bits"], last["weights"]) == ("n1", 5 * 6 + 36 + 6, 16, 21)
     assert (first["saturated"], last["saturated"]) == (0, 0)
     assert 0 < first["largest_error"] < 2.0**-first["weight_fraction"]
+    assert all(re.fullmatch(r"\d+\.\.\d+ / 2\*\*\d+", decay) for decay in (
+        first["potential_decay"], first["current_decay"], last["potential_decay"]))
     assert report["notes"] == ["time step 0.0001 s, the default; --dt gives another"]
     shown = run("import", "net.nir", "--out", "n.npz", "--weight-bits", "6", "--steps", "9", cwd=folder)
     assert shown.returncode == 0, shown.stderr
@@ -71,6 +74,9 @@ def test_the_model_goes_everywhere(folder: Path) -> None:
                   "--divergence-clocks", "0", cwd=folder)
     assert planted.returncode == 1
     assert "encoder, neuron" in planted.stderr
+    own = run("cosim", "m.npz", "--dataset", "random", "--images", "3", "--plant-fault", "parameter", cwd=folder)
+    assert own.returncode == 1
+    assert re.search(r"image \d, step \d+, layer [01], neuron \d: (membrane potential|spike) expected ", own.stderr)
 
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="iverilog is not installed")

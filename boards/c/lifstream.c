@@ -184,6 +184,36 @@ lifstream_result lifstream_read_thresholds(const lifstream_device *device, const
     return read_back(device, LIFSTREAM_COMMAND_READ_THRESHOLDS, thresholds, device->network->thresholds_bytes);
 }
 
+lifstream_result lifstream_load_decays(const lifstream_device *device, const uint8_t *decays, size_t length)
+{
+    return load(device, LIFSTREAM_COMMAND_LOAD_DECAYS, decays, length, device->network->decays_bytes);
+}
+
+lifstream_result lifstream_read_decays(const lifstream_device *device, const uint8_t **decays)
+{
+    return read_back(device, LIFSTREAM_COMMAND_READ_DECAYS, decays, device->network->decays_bytes);
+}
+
+lifstream_result lifstream_load_current_decays(const lifstream_device *device, const uint8_t *current_decays, size_t length)
+{
+    return load(device, LIFSTREAM_COMMAND_LOAD_CURRENT_DECAYS, current_decays, length, device->network->current_decays_bytes);
+}
+
+lifstream_result lifstream_read_current_decays(const lifstream_device *device, const uint8_t **current_decays)
+{
+    return read_back(device, LIFSTREAM_COMMAND_READ_CURRENT_DECAYS, current_decays, device->network->current_decays_bytes);
+}
+
+lifstream_result lifstream_load_reset_values(const lifstream_device *device, const uint8_t *reset_values, size_t length)
+{
+    return load(device, LIFSTREAM_COMMAND_LOAD_RESET_VALUES, reset_values, length, device->network->reset_values_bytes);
+}
+
+lifstream_result lifstream_read_reset_values(const lifstream_device *device, const uint8_t **reset_values)
+{
+    return read_back(device, LIFSTREAM_COMMAND_READ_RESET_VALUES, reset_values, device->network->reset_values_bytes);
+}
+
 int32_t lifstream_weight(const lifstream_network *network, const uint8_t *weights, size_t index)
 {
     return (int32_t)signed_little_endian(weights + index * network->weight_bytes, network->weight_bytes);

@@ -57,7 +57,10 @@ typedef struct {
     uint32_t responses_signed;  /* whether they are such numbers, in two's complement */
     uint32_t weight_bytes;      /* of one weight */
     uint32_t weights_bytes;     /* of all weights */
-    uint32_t thresholds_bytes;  /* of all adaptive thresholds; 0 without */
+    uint32_t thresholds_bytes;  /* of all adaptive thresholds, or thresholds of each neuron; 0 without */
+    uint32_t decays_bytes;      /* likewise of what else neurons have of their own */
+    uint32_t current_decays_bytes;
+    uint32_t reset_values_bytes;
     uint32_t seeds;             /* states of random generators */
     uint32_t command_bytes;     /* of the longest packet to the core, events apart */
     uint32_t reply_bytes;       /* of the longest packet from it */
@@ -105,9 +108,17 @@ lifstream_result lifstream_read_weights(const lifstream_device *device, const ui
 /* One weight of such bytes. */
 int32_t lifstream_weight(const lifstream_network *network, const uint8_t *weights, size_t index);
 
-/* Adaptive thresholds, 4 bytes each; networks with plasticity only. */
+/* Adaptive thresholds, or thresholds of each neuron, 4 bytes each; only networks that have them. */
 lifstream_result lifstream_load_thresholds(const lifstream_device *device, const uint8_t *thresholds, size_t length);
 lifstream_result lifstream_read_thresholds(const lifstream_device *device, const uint8_t **thresholds);
+
+/* Numerators of decays, and reset values (two's complement), of each neuron, 4 bytes each; likewise. */
+lifstream_result lifstream_load_decays(const lifstream_device *device, const uint8_t *decays, size_t length);
+lifstream_result lifstream_read_decays(const lifstream_device *device, const uint8_t **decays);
+lifstream_result lifstream_load_current_decays(const lifstream_device *device, const uint8_t *current_decays, size_t length);
+lifstream_result lifstream_read_current_decays(const lifstream_device *device, const uint8_t **current_decays);
+lifstream_result lifstream_load_reset_values(const lifstream_device *device, const uint8_t *reset_values, size_t length);
+lifstream_result lifstream_read_reset_values(const lifstream_device *device, const uint8_t **reset_values);
 
 /* Classify a sample: a byte per pixel, or 4 bytes per event. */
 lifstream_result lifstream_infer(const lifstream_device *device, const uint8_t *sample, size_t length,

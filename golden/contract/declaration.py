@@ -97,8 +97,8 @@ def _plain(value: Any) -> Any:
 
 def _restored(hint: Any, value: Any, where: str) -> Any:
     """A plain JSON value as a field of type ``hint``; what is not its like is left for the field's own check."""
-    if isinstance(hint, types.UnionType):  # X | None
-        return None if value is None else _restored(get_args(hint)[0], value, where)
+    if isinstance(hint, types.UnionType):  # X | None, or a number | a declaration
+        return None if value is None else _restored(_arm(hint, value), value, where)
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, list | tuple):
             raise InputError(f"{where}: expected a list, got {type(value).__name__}")
@@ -111,3 +111,9 @@ def _restored(hint: Any, value: Any, where: str) -> Any:
         except ValueError:
             raise InputError(f"{where}: {value!r} must be one of {', '.join(hint)}") from None
     return value
+
+
+def _arm(union: types.UnionType, value: Any) -> Any:
+    """Which type of a union is meant: of a JSON object the declaration, otherwise the first."""
+    declared = [arm for arm in get_args(union) if isinstance(arm, type) and issubclass(arm, Declaration)]
+    return declared[0] if declared and isinstance(value, dict) else get_args(union)[0]

@@ -18,15 +18,15 @@ from lifstream.golden.contract.input import Events
 from lifstream.golden.contract.network import NetworkSpec
 
 __all__ = ["BAUD", "COUNTERS", "COUNTER_BYTES", "CRC_BYTES", "END", "ESCAPE", "ESCAPED_END", "ESCAPED_ESCAPE",
-           "EVENT_BYTES", "KIND_SHIFT", "LAST", "PAYLOAD_MAX", "SAMPLE_COMMANDS", "SEQUENCE_MASK", "STATE_ACCESS",
-           "THRESHOLD_BYTES", "Command", "Exchange", "FrameKind", "StateAccess", "Status", "command_bytes",
+           "EVENT_BYTES", "KIND_SHIFT", "LAST", "PARAMETER_BYTES", "PAYLOAD_MAX", "SAMPLE_COMMANDS", "SEQUENCE_MASK",
+           "STATE_ACCESS", "Command", "Exchange", "FrameKind", "StateAccess", "Status", "command_bytes",
            "commands_of", "item_bytes", "reply_bytes", "response_bytes", "sample_command"]
 
 COUNTER_BYTES = 6
 """Bytes of each counter in the reply to STATUS."""
 
-THRESHOLD_BYTES = 4
-"""Bytes of an adaptive threshold."""
+PARAMETER_BYTES = 4
+"""Bytes of a neuron's own number: its threshold, a decay's numerator, its reset value."""
 
 END, ESCAPE, ESCAPED_END, ESCAPED_ESCAPE = 0xC0, 0xDB, 0xDC, 0xDD
 """Delimiter of the serial link's frames, and how it is escaped within one (RFC 1055)."""
@@ -94,9 +94,10 @@ class Command(enum.IntEnum):
     for a network without, then of stochastic rounding one per layer, or none. Reply: empty. Reset seeds
     them from the contract."""
     LOAD_THRESHOLDS = 0x09
-    """Networks with plasticity only. Payload: all adaptive thresholds, 4 bytes each, layer by layer. Reply: empty."""
+    """Networks with plasticity, or where neurons have thresholds of their own, only. Payload: all adaptive thresholds,
+    or thresholds, 4 bytes each, of each layer that has them in turn. Reply: empty."""
     READ_THRESHOLDS = 0x0A
-    """Networks with plasticity only. No payload. Reply: all adaptive thresholds."""
+    """The same networks only. No payload. Reply: all adaptive thresholds, or thresholds."""
     INFER_EVENTS = 0x0B
     """Networks of events only. Payload: events, 4 bytes each: step (2 bytes), neuron (2 bytes); steps ascending, and
     neurons of a step. Reply: as INFER. An event out of order or bounds ends the sample there: its reply is the error
@@ -105,6 +106,16 @@ class Command(enum.IntEnum):
     """Networks of events that learn only. Payload: label, then as INFER_EVENTS. Reply: as TRAIN. From a sample that an
     event ends which is out of order or bounds nothing is learnt, but the random generators have gone a sample
     further."""
+    LOAD_DECAYS = 0x0D
+    """This and the following: only networks with layers whose neurons have numbers of their own of that name, and as
+    LOAD_THRESHOLDS and READ_THRESHOLDS. Numerators of the membrane potentials' decays."""
+    READ_DECAYS = 0x0E
+    LOAD_CURRENT_DECAYS = 0x0F
+    """Numerators of the synaptic currents' decays."""
+    READ_CURRENT_DECAYS = 0x10
+    LOAD_RESET_VALUES = 0x11
+    """Membrane potentials after a spike; these are signed."""
+    READ_RESET_VALUES = 0x12
 
 
 class Status(enum.IntEnum):
@@ -142,7 +153,12 @@ class StateAccess(NamedTuple):
 STATE_ACCESS: dict[str, StateAccess] = {
     "weights": StateAccess(Command.LOAD_WEIGHTS, Command.READ_WEIGHTS, signed=True),
     "thresholds": StateAccess(Command.LOAD_THRESHOLDS, Command.READ_THRESHOLDS, signed=False,
-                              item_bytes=THRESHOLD_BYTES),
+                              item_bytes=PARAMETER_BYTES),
+    "decays": StateAccess(Command.LOAD_DECAYS, Command.READ_DECAYS, signed=False, item_bytes=PARAMETER_BYTES),
+    "current_decays": StateAccess(Command.LOAD_CURRENT_DECAYS, Command.READ_CURRENT_DECAYS, signed=False,
+                                  item_bytes=PARAMETER_BYTES),
+    "reset_values": StateAccess(Command.LOAD_RESET_VALUES, Command.READ_RESET_VALUES, signed=True,
+                                item_bytes=PARAMETER_BYTES),
 }
 """By declared name (:class:`lifstream.golden.contract.state.StateArray`)."""
 

@@ -27,7 +27,7 @@ class LayerRecord(NamedTuple):
     membrane: IntArray
     """Membrane potential after integration and clamping, before the reset."""
     threshold: Any
-    """Firing threshold that was in force, in weight LSBs: an integer; of competing neurons int64 (..., n), at the
+    """Firing threshold that was in force, in weight LSBs: an integer, or int64 (..., n); of competing neurons at the
     sample's end."""
 
     def spike_counts(self) -> IntArray:

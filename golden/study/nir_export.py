@@ -8,6 +8,7 @@ formats, soft resets, what the neurons do at their bounds, learning) is in the g
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.formats import Phase
 from lifstream.golden.contract.input import Events
 from lifstream.golden.contract.network import NetworkSpec, PlacedLayer
-from lifstream.golden.contract.neurons import CubaLif, Lif, Reset
+from lifstream.golden.contract.neurons import CubaLif, Decay, Lif, PerNeuron, Reset
 from lifstream.golden.contract.synapses import Augmented, Conv, Dense, Map, SumPool, Synapses
 from lifstream.golden.model.network import Network
 from lifstream.golden.study.nir_graph import DEFAULT_DT, package
@@ -86,7 +87,7 @@ class _Writer:
 
     def _layer(self, at: PlacedLayer, before: Map, *, flat: bool) -> tuple[Map, bool]:
         nir, index = self.nir, at.index
-        if len(self.network.layer_state(index)) > 1 or not isinstance(at.neuron, Lif | CubaLif):
+        if not isinstance(at.neuron, Lif | CubaLif):
             raise InputError(f"layers[{index}].neuron: {at.neuron.kind} cannot be said in NIR")
         whole = at.synapses
         synapses = whole.synapses if isinstance(whole, Augmented) else whole
@@ -120,43 +121,55 @@ class _Writer:
                        nir.Affine(weight=matrix.T, bias=bias))
         flat = after.height == after.width == 1
         shape = (after.channels,) if flat else _shape(after)
-        self.chain(f"neurons_{index}", self._neurons(at, shape))
+        self.chain(f"neurons_{index}", self._neurons(at, after, shape))
         if whole.recurrent:
             self.nodes[f"recurrent_{index}"] = nir.Linear(weight=np.array(further).T)
             self.edges += [(f"neurons_{index}", f"recurrent_{index}"), (f"recurrent_{index}", f"neurons_{index}")]
         return after, flat
 
-    def _neurons(self, at: PlacedLayer, shape: tuple[int, ...]) -> Any:
-        nir, neuron = self.nir, at.neuron
+    def _neurons(self, at: PlacedLayer, after: Map, shape: tuple[int, ...]) -> Any:
+        nir, neuron, own = self.nir, at.neuron, self.network.layer_state(at.index)
         ones, one = np.ones(shape), at.formats.one << neuron.guard_bits
-        level = neuron.threshold_in(Phase.INFERENCE) / one
+
+        def each(name: str, same: int | PerNeuron, unit: int) -> NDArray[np.float64]:
+            """A parameter of all neurons, in NIR's shape."""
+            numbers = own[name] if isinstance(same, PerNeuron) else np.full(after.neurons, same)
+            return _channel_first(numbers[:, None] / unit, after).reshape(shape)
+
         if isinstance(neuron, Lif):
-            kept, slow, value = 1 - 2.0**-neuron.leak_shift, None, 0.0
+            kept, slow, reset = (1 - 2.0**-neuron.leak_shift) * ones, None, 0 * ones
+            threshold = neuron.threshold_in(Phase.INFERENCE) / one * ones
         else:
             assert isinstance(neuron, CubaLif)
-            kept = neuron.potential_decay.numerator / (1 << neuron.potential_decay.shift)
-            slow = neuron.current_decay
-            value = neuron.reset_value / one if neuron.reset is Reset.VALUE else 0.0
-        threshold, reset = level * ones, value * ones
-        gains = {"r": ones / (1 - kept)} if kept < 1 else {}
+            kept, slow = _shares(each, "decays", neuron.potential_decay), neuron.current_decay
+            threshold = each("thresholds", neuron.threshold, one)
+            reset = each("reset_values", neuron.reset_value if neuron.reset is Reset.VALUE else 0, one)
+        some = (kept < 1).any()
+        if some and kept.max() == 1 and slow is None:
+            raise InputError(f"layers[{at.index}].neuron: potentials some of which do not decay cannot be said in NIR")
+        gains = {"r": 1 / (1 - kept)} if kept.max() < 1 else {}
         if not neuron.fires and slow is None:
-            return nir.I(r=ones) if kept == 1 else nir.LI(
-                tau=DEFAULT_DT / (1 - kept) * ones, v_leak=0 * ones, **gains)
+            return nir.LI(tau=DEFAULT_DT / (1 - kept), v_leak=0 * ones, **gains) if some else nir.I(r=ones)
         if slow is not None:
-            share = slow.numerator / (1 << slow.shift)
-            if max(share, kept) == 1:
+            share = _shares(each, "current_decays", slow)
+            if max(share.max(), kept.max()) == 1:
                 raise InputError(f"layers[{at.index}].neuron: a current, or a potential with one, that does not decay "
                                  "cannot be said in NIR")
-            slowed = {"tau_syn": DEFAULT_DT / (1 - share) * ones, "tau_mem": DEFAULT_DT / (1 - kept) * ones,
-                      "v_leak": 0 * ones, "w_in": ones / (1 - share), **gains}
+            slowed = {"tau_syn": DEFAULT_DT / (1 - share), "tau_mem": DEFAULT_DT / (1 - kept), "v_leak": 0 * ones,
+                      "w_in": 1 / (1 - share), **gains}
             return nir.CubaLIF(**slowed, v_threshold=threshold, v_reset=reset) if neuron.fires else \
                 nir.CubaLI(**slowed)
-        if kept == 1:
+        if not some:
             return nir.IF(r=ones, v_threshold=threshold, v_reset=reset)
-        if kept == 0:
+        if (kept == 0).all():
             return nir.Threshold(threshold=threshold)
-        return nir.LIF(tau=DEFAULT_DT / (1 - kept) * ones, v_leak=0 * ones, v_threshold=threshold, v_reset=reset,
-                       **gains)
+        return nir.LIF(tau=DEFAULT_DT / (1 - kept), v_leak=0 * ones, v_threshold=threshold, v_reset=reset, **gains)
+
+
+def _shares(each: Callable[[str, int | PerNeuron, int], NDArray[np.float64]], name: str, decay: Decay
+            ) -> NDArray[np.float64]:
+    """What is left of a value of each neuron."""
+    return each(name, decay.numerator, 1 << decay.shift)
 
 
 def graph_of(network: Network) -> Any:
@@ -179,7 +192,10 @@ def restored(graph: Any) -> Network | None:
     try:
         spec = NetworkSpec.from_json(json.loads(metadata[_KEY]), "metadata")
         unreached = json.loads(metadata[_UNREACHED])
-        network = Network(spec=spec, weights=[_weights(graph.nodes, at, unreached) for at in spec.placed])
+        own = {name: [_parameters(graph.nodes[f"neurons_{owner}"], spec.at(owner), name)
+                      for owner in spec.state_owners[name] if owner is not None]
+               for name in spec.learnt_state if name != "weights"}
+        network = Network(spec=spec, weights=[_weights(graph.nodes, at, unreached) for at in spec.placed], **own)
         return network if _equal(graph_of(network), graph) else None
     except (InputError, KeyError, AttributeError, ValueError, TypeError, IndexError, OverflowError, RecursionError):
         return None
@@ -209,6 +225,28 @@ def _weights(nodes: dict[str, Any], at: PlacedLayer, unreached: dict[str, list[l
     if whole.bias:
         parts.append(np.asarray(nodes[name].bias, dtype=np.float64)[None])
     return np.rint(np.concatenate(parts) * at.formats.one).astype(np.int32)
+
+
+def _parameters(node: Any, at: PlacedLayer, name: str) -> NDArray[np.int64]:
+    """An array of parameters that neurons have for themselves, from their node."""
+    neuron, kind = at.neuron, type(node).__name__
+    assert isinstance(neuron, CubaLif)
+    if name == "thresholds":
+        values = np.asarray(node.threshold if kind == "Threshold" else node.v_threshold)
+    elif name == "reset_values":
+        values = np.asarray(node.v_reset)
+    elif kind in ("IF", "I", "Threshold"):
+        values = np.full(at.n_out, kind != "Threshold", dtype=np.float64)
+    else:
+        tau = node.tau_syn if name == "current_decays" else node.tau_mem if "Cuba" in kind else node.tau
+        values = 1 - DEFAULT_DT / np.asarray(tau)
+    units = {"decays": neuron.potential_decay, "current_decays": neuron.current_decay}
+    kept = units.get(name)
+    unit = at.formats.one << neuron.guard_bits if kept is None else 1 << kept.shift
+    if values.ndim > 1:     # channel first
+        values = np.moveaxis(values, 0, -1)
+    numbers: NDArray[np.int64] = np.rint(values.ravel() * unit).astype(np.int64)
+    return numbers
 
 
 def _left_out(synapses: Synapses) -> NDArray[np.int64]:

@@ -23,7 +23,7 @@ from lifstream.golden.contract.readout import Potentials, Statistic
 from lifstream.golden.contract.synapses import Augmented, Conv, Dense, Map, SumPool, Synapses
 from lifstream.golden.contract.synapses.base import NEURONS_MAX
 from lifstream.golden.files import is_there
-from lifstream.golden.study.real_network import RealLayer, RealNetwork
+from lifstream.golden.study.real_network import RealLayer, RealNetwork, RealParameter
 
 __all__ = ["DEFAULT_DT", "chain_of", "package", "read_graph", "write_graph"]
 
@@ -33,6 +33,8 @@ DEFAULT_DT = 1e-4
 _NEURONS = frozenset({"IF", "LIF", "CubaLIF", "Threshold"})
 _RESET_MAX = 1_000
 """Thresholds that a reset value is below rest at most."""
+_SPREAD_MAX = 1_000
+"""How much higher a threshold may be than another of its channel, in units of what a weight lifts the potential by."""
 _SILENT = frozenset({"LI", "CubaLI", "I"})
 """Neurons that do not spike: their potentials are read, at the end of a graph."""
 
@@ -379,7 +381,10 @@ class _Reader:
             _Signal(map=Map(height=1, width=1, channels=synapses.n_out), flat=True)
         neuron = self._neuron(node, where, signal)
         columns = weights.shape[1]
-        gain = _by_column(neuron.gain, synapses, f"{where}: threshold and resistance")
+        what = f"{where}: threshold and resistance"
+        # Where potentials are read, all are in one unit.
+        gain, threshold = _gains(neuron.gain, synapses, what) if neuron.comparison is not Comparison.NEVER else \
+            (_by_column(neuron.gain, synapses, what), 1.0)
         bias = np.zeros(columns) if linear.bias is None else linear.bias
         recurrent = self._recurrent(name, synapses.n_out)
         rows = [weights]
@@ -394,54 +399,52 @@ class _Reader:
             synapses = Augmented(synapses=synapses, recurrent=recurrent is not None, bias=bool(bias.any()))
         return RealLayer(name=name, synapses=synapses, weights=np.concatenate(rows) * gain,
                          potential_decay=neuron.potential_decay, current_decay=neuron.current_decay,
-                         comparison=neuron.comparison, reset=neuron.reset, reset_value=neuron.reset_value), signal
+                         threshold=threshold, comparison=neuron.comparison, reset=neuron.reset,
+                         reset_value=_shared(neuron.reset_value * threshold)), signal
 
-    def _decay(self, tau: Any, where: str) -> float:
-        value = _one(tau, f"{where}: time constants")
-        if value <= 0:
-            raise InputError(f"{where}: time constant {value:g} s, must be above 0")
-        if self.discrete and self.dt <= value:
-            return 1 - self.dt / value
-        return math.exp(-self.dt / value)
+    def _decay(self, tau: Any, signal: _Signal, where: str) -> NDArray[np.float64]:
+        distinct, places = np.unique(_real(tau, f"{where}: a time constant"), return_inverse=True)
+        if distinct[0] <= 0:
+            raise InputError(f"{where}: time constant {distinct[0]:g} s, must be above 0")
+        kept = np.array([1 - self.dt / value if self.discrete and self.dt <= value else math.exp(-self.dt / value)
+                         for value in distinct.tolist()])
+        return self._values(kept[0] if len(kept) == 1 else kept[places], signal, where)
 
     def _neuron(self, node: Any, where: str, signal: _Signal) -> _NeuronForm:
         kind = _kind(node)
         if kind == "Output":
             return _NeuronForm(gain=np.ones(signal.map.neurons), potential_decay=0.0, current_decay=None,
-                               reset=Reset.SUBTRACT, reset_value=0.0, comparison=Comparison.NEVER)
+                               reset=Reset.SUBTRACT, reset_value=np.zeros(signal.map.neurons),
+                               comparison=Comparison.NEVER)
         if kind in _SILENT:
             return self._integrator(node, where, signal)
         threshold = self._values(node.threshold if kind == "Threshold" else node.v_threshold, signal, where)
         if kind == "Threshold":
             return _NeuronForm(gain=1 / _positive(threshold, where), potential_decay=0.0, current_decay=None,
-                               reset=Reset.VALUE, reset_value=0.0)
+                               reset=Reset.VALUE, reset_value=np.zeros_like(threshold))
         leak = self._values(getattr(node, "v_leak", 0.0), signal, where)
         given = getattr(node, "v_reset", None)
         level = self._values(0.0 if given is None else given, signal, where)
         height = _positive(threshold - leak, where)     # potentials are counted from v_leak
         resistance = self._values(node.r, signal, where)
-        current_decay = None
-        if kind == "IF":
-            gain, potential_decay = resistance, 1.0    # a spike is an impulse: it lifts the potential by r * w
-        else:
-            potential_decay = self._decay(node.tau if kind == "LIF" else node.tau_mem, where)
-            gain = (1 - potential_decay) * resistance
+        kept, current_decay = np.ones_like(height), None
+        gain = resistance   # a spike is an impulse: it lifts the potential by r * w
+        if kind != "IF":
+            kept = self._decay(node.tau if kind == "LIF" else node.tau_mem, signal, where)
+            gain = (1 - kept) * resistance
         if kind == "CubaLIF":
-            current_decay = self._decay(node.tau_syn, where)
-            gain = gain * (1 - current_decay) * self._values(node.w_in, signal, where)
-        reset, value = self.reset or Reset.VALUE, 0.0
+            current_kept = self._decay(node.tau_syn, signal, where)
+            gain = gain * (1 - current_kept) * self._values(node.w_in, signal, where)
+            current_decay = _shared(current_kept)
+        reset, value = self.reset or Reset.VALUE, np.zeros_like(height)
         if reset is Reset.VALUE:
-            resets = (level - leak) / height
-            value = float(resets[0])
-            if np.ptp(resets) > 1e-9 * max(1.0, abs(value)):
-                raise InputError(f"{where}: v_reset differs between neurons, in units of the threshold; one is "
-                                 "supported")
-            if not -_RESET_MAX <= value < 1:
-                raise InputError(f"{where}: v_reset is {value:.4g} thresholds, must be -{_RESET_MAX} or more, and "
+            value = (level - leak) / height
+            for outside in value[~((value >= -_RESET_MAX) & (value < 1))]:
+                raise InputError(f"{where}: v_reset is {outside:.4g} thresholds, must be -{_RESET_MAX} or more, and "
                                  "below 1")
         if given is None:
             self.notes.append(f"{where}: has no v_reset; taken as 0")
-        return _NeuronForm(gain=gain / height, potential_decay=potential_decay, current_decay=current_decay,
+        return _NeuronForm(gain=gain / height, potential_decay=_shared(kept), current_decay=current_decay,
                            reset=reset, reset_value=value)
 
     def _integrator(self, node: Any, where: str, signal: _Signal) -> _NeuronForm:
@@ -449,15 +452,17 @@ class _Reader:
         compared."""
         kind, current_decay = _kind(node), None
         _one(getattr(node, "v_leak", 0.0), f"{where}: resting potentials, v_leak,")
-        gain, potential_decay = self._values(node.r, signal, where), 1.0
+        gain = self._values(node.r, signal, where)
+        kept = np.ones_like(gain)
         if kind != "I":
-            potential_decay = self._decay(node.tau_mem if kind == "CubaLI" else node.tau, where)
-            gain = (1 - potential_decay) * gain
+            kept = self._decay(node.tau_mem if kind == "CubaLI" else node.tau, signal, where)
+            gain = (1 - kept) * gain
         if kind == "CubaLI":
-            current_decay = self._decay(node.tau_syn, where)
-            gain = gain * (1 - current_decay) * self._values(node.w_in, signal, where)
-        return _NeuronForm(gain=gain, potential_decay=potential_decay, current_decay=current_decay,
-                           reset=Reset.SUBTRACT, reset_value=0.0, comparison=Comparison.NEVER)
+            current_kept = self._decay(node.tau_syn, signal, where)
+            gain = gain * (1 - current_kept) * self._values(node.w_in, signal, where)
+            current_decay = _shared(current_kept)
+        return _NeuronForm(gain=gain, potential_decay=_shared(kept), current_decay=current_decay,
+                           reset=Reset.SUBTRACT, reset_value=np.zeros_like(gain), comparison=Comparison.NEVER)
 
     def _values(self, values: Any, signal: _Signal, where: str) -> NDArray[np.float64]:
         """A parameter of each neuron, in our order."""
@@ -471,14 +476,20 @@ class _Reader:
 
 @dataclass(frozen=True, kw_only=True)
 class _NeuronForm:
-    """Neurons in steps; ``gain`` is what a weight is multiplied with, (n,), in units of the threshold."""
+    """Neurons in steps; ``gain`` is what a weight is multiplied with, (n,), in units of the threshold, and so is
+    ``reset_value``."""
 
     gain: NDArray[np.float64]
-    potential_decay: float
-    current_decay: float | None
+    potential_decay: RealParameter
+    current_decay: RealParameter | None
     reset: Reset
-    reset_value: float
+    reset_value: NDArray[np.float64]
     comparison: Comparison = Comparison.ABOVE
+
+
+def _shared(values: NDArray[np.float64]) -> RealParameter:
+    """One value for all neurons, where they hardly differ; otherwise those of each."""
+    return float(values[0]) if np.ptp(values) <= 1e-9 * max(1.0, float(np.abs(values).max())) else values
 
 
 def _one(values: Any, where: str) -> float:
@@ -486,6 +497,23 @@ def _one(values: Any, where: str) -> float:
     if found.max() - found.min() > 1e-9 * abs(found.max()):
         raise InputError(f"{where} differ between neurons ({found.min():g} to {found.max():g}); one is supported")
     return float(found[0])
+
+
+def _gains(gain: NDArray[np.float64], synapses: Synapses, what: str) -> tuple[NDArray[np.float64], RealParameter]:
+    """Factors of the columns of the weights, from a gain of each neuron, and the thresholds that are left.
+
+    Where neurons share weights and have unlike gains, the largest goes into the weights; the potentials of the others
+    are counted in larger units, and so is their threshold.
+    """
+    by_position = gain.reshape(synapses.positions, -1)
+    if np.ptp(by_position, axis=0).max() <= 1e-9 * np.abs(by_position).max():
+        return by_position[0], 1.0
+    largest = by_position[np.abs(by_position).argmax(axis=0), np.arange(by_position.shape[1])]
+    thresholds = np.where(largest == 0, 1.0, largest / np.where(largest == 0, 1.0, by_position))
+    if not ((thresholds > 0) & (thresholds <= _SPREAD_MAX)).all():
+        raise InputError(f"{what} differ between the places of a channel, whose weights are shared, by more than a "
+                         f"factor of {_SPREAD_MAX:,}")
+    return largest, thresholds.ravel()
 
 
 def _positive(threshold: NDArray[np.float64], where: str) -> NDArray[np.float64]:

@@ -13,13 +13,13 @@ from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.formats import Formats
 from lifstream.golden.contract.input import Events, Pixels
 from lifstream.golden.contract.network import Layer, NetworkSpec
-from lifstream.golden.contract.neurons import CubaLif, Decay, Reset
+from lifstream.golden.contract.neurons import CubaLif, Decay, PerNeuron, Reset
 from lifstream.golden.contract.readout import Potentials, SpikeCounts
 from lifstream.golden.contract.rules import Fixed
 from lifstream.golden.model.network import Network
 from lifstream.golden.model.protocols import ForwardRecord
 from lifstream.golden.model.readouts import unique_maximum
-from lifstream.golden.study.real_network import RealLayer, RealNetwork, RealRecord, responses, run
+from lifstream.golden.study.real_network import RealLayer, RealNetwork, RealParameter, RealRecord, responses, run
 
 __all__ = ["LayerCost", "Quantised", "nearest_decay", "quantised"]
 
@@ -72,11 +72,39 @@ class Quantised:
 def nearest_decay(value: float) -> Decay:
     """The decay ``a / 2**n`` with the fewest fraction bits that is within 2**-13 of a value in 0..1, or the nearest of
     16 bits."""
+    numerators, shift = _decays(np.array([value]))
+    return Decay(numerator=int(numerators[0]), shift=shift)
+
+
+def _decays(values: NDArray[np.float64]) -> tuple[NDArray[np.int64], int]:
+    """The same for several values: numerators over one power of two, and its exponent."""
+    within = _DECAY_ERROR * np.minimum(1, np.maximum(1 - values, 2.0**-6))
     for shift in range(_DECAY_SHIFT_MAX + 1):
-        numerator = round(value * (1 << shift))
-        if abs(numerator / (1 << shift) - value) <= _DECAY_ERROR * min(1, max(1 - value, 2.0**-6)):
+        numerators = np.rint(values * (1 << shift)).astype(np.int64)
+        if (np.abs(numerators / (1 << shift) - values) <= within).all():
             break
-    return Decay(numerator=numerator, shift=shift)
+    return numerators, shift
+
+
+class _Parameters:
+    """Numbers of a layer's neurons on their way into its contract, and those of each that stay outside it."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, NDArray[np.int64]] = {}
+
+    def put(self, name: str, values: NDArray[np.int64], low: int, high: int) -> int | PerNeuron:
+        """One number where all have it; otherwise bounds as wide as their bits, within those given."""
+        least, most = int(values.min()), int(values.max())
+        if least == most:
+            return least
+        self.arrays[name] = values
+        power = 1 << max(most.bit_length(), (~least).bit_length() if least < 0 else 0)
+        return PerNeuron(low=max(low, -power if least < 0 else low), high=min(high, power - 1))
+
+    def decay(self, name: str, value: RealParameter) -> Decay:
+        """The nearest decay, or decays."""
+        numerators, shift = _decays(np.atleast_1d(value))
+        return Decay(numerator=self.put(name, numerators, 0, 1 << shift), shift=shift)
 
 
 def _fraction(weights: NDArray[np.float64], bits: int) -> int:
@@ -92,27 +120,31 @@ def _fraction(weights: NDArray[np.float64], bits: int) -> int:
 
 def _clamp(real: RealLayer, record: RealRecord) -> int:
     """Thresholds that hold twice what potentials reach, and what they are reset to, a power of two."""
-    clamp, reached = 2, 2 * max(float(np.abs(record.membrane).max(initial=0)), abs(real.reset_value))
-    while clamp < reached and clamp < _CLAMP_MAX:
+    clamp, reached = 2, 2 * max(float(np.abs(record.membrane).max(initial=0)), float(np.abs(real.reset_value).max()))
+    while (clamp < reached or clamp <= np.max(real.threshold)) and clamp < _CLAMP_MAX:
         clamp *= 2
     return clamp
 
 
-def _layer(real: RealLayer, record: RealRecord, *, weight_bits: int) -> tuple[Layer, NDArray[np.int32]]:
-    """A layer's contract and integer weights."""
+def _layer(real: RealLayer, record: RealRecord, *, weight_bits: int
+           ) -> tuple[Layer, NDArray[np.int32], dict[str, NDArray[np.int64]]]:
+    """A layer's contract, integer weights, and what its neurons have of their own."""
     fraction = _fraction(real.weights, weight_bits)
     formats = Formats(weight_bits=weight_bits, weight_fraction=fraction, membrane_clamp=_clamp(real, record))
-    decays = real.potential_decay not in (0, 1) or real.current_decay is not None
+    decays = not np.isin(real.potential_decay, (0, 1)).all() or real.current_decay is not None
     guard = max(0, _POTENTIAL_FRACTION - fraction) if decays else 0
     one = formats.one << guard
-    subtracts = real.reset is Reset.SUBTRACT
+    own, end = _Parameters(), formats.membrane_clamp * one
+    thresholds, resets = (np.rint(np.atleast_1d(values) * one).astype(np.int64)
+                          for values in (real.threshold, real.reset_value))
     neuron = CubaLif(
-        potential_decay=nearest_decay(real.potential_decay),
-        current_decay=None if real.current_decay is None else nearest_decay(real.current_decay),
-        guard_bits=guard, threshold=one, comparison=real.comparison, reset=real.reset,
-        reset_value=0 if subtracts else round(real.reset_value * one))
+        potential_decay=own.decay("decays", real.potential_decay),
+        current_decay=None if real.current_decay is None else own.decay("current_decays", real.current_decay),
+        guard_bits=guard, threshold=own.put("thresholds", thresholds, 1, 1 << 30), comparison=real.comparison,
+        reset=real.reset,
+        reset_value=0 if real.reset is Reset.SUBTRACT else own.put("reset_values", resets, -end, end - 1))
     weights = np.clip(np.rint(real.weights * formats.one), formats.weight_min, formats.weight_max).astype(np.int32)
-    return Layer(synapses=real.synapses, neuron=neuron, rule=Fixed(), formats=formats), weights
+    return Layer(synapses=real.synapses, neuron=neuron, rule=Fixed(), formats=formats), weights, own.arrays
 
 
 def quantised(real: RealNetwork, spikes: NDArray[np.bool_], *, weight_bits: int = 16,
@@ -145,22 +177,31 @@ def quantised(real: RealNetwork, spikes: NDArray[np.bool_], *, weight_bits: int 
 
 def _quantised(real: RealNetwork, spikes: NDArray[np.bool_], weight_bits: int, images: bool) -> Quantised:
     records = run(real.layers, spikes)
-    layers, weights = [], []
+    layers, weights, own = [], [], dict[str, list[NDArray[np.int64]]]()
     for each, record in zip(real.layers, records, strict=True):
         try:
-            layer, matrix = _layer(each, record, weight_bits=weight_bits)
+            layer, matrix, arrays = _layer(each, record, weight_bits=weight_bits)
         except InputError as error:
             raise InputError(f"node {each.name}: {error}") from None
         layers.append(layer)
         weights.append(matrix)
+        for name, array in arrays.items():
+            own.setdefault(name, []).append(array)
     source = Pixels(count=real.map.neurons) if images else Events(map=real.map)
     readout = SpikeCounts() if real.statistic is None else Potentials(statistic=real.statistic)
     spec = NetworkSpec(input=source, layers=tuple(layers), readout=readout, steps=spikes.shape[1])
-    network = Network(spec=spec, weights=weights)
+    network = Network(spec=spec, weights=weights, **own)
     found = network.forward(spikes)
     wanted = responses(records[-1], real.statistic)
     return Quantised(network=network, layers=tuple(_costs(real, records, found, network)),
                      answers_changed=int((unique_maximum(wanted) != found.prediction).sum()))
+
+
+def _shown(decay: Decay, numerators: NDArray[np.int64] | None) -> str:
+    """A decay, or the least and the most of those that neurons have of their own."""
+    if numerators is None:
+        return str(decay)
+    return f"{numerators.min()}..{numerators.max()} / 2**{decay.shift}"
 
 
 def _costs(real: RealNetwork, records: Sequence[RealRecord], found: ForwardRecord, network: Network
@@ -170,6 +211,7 @@ def _costs(real: RealNetwork, records: Sequence[RealRecord], found: ForwardRecor
                                                  found.layers, strict=True):
         formats, neuron = at.formats, at.neuron
         assert isinstance(neuron, CubaLif)
+        own = network.layer_state(at.index)
         exact = each.weights * formats.one
         held = (exact >= formats.weight_min - 0.5) & (exact <= formats.weight_max + 0.5)
         error = np.abs(matrix - exact)[held]
@@ -180,8 +222,9 @@ def _costs(real: RealNetwork, records: Sequence[RealRecord], found: ForwardRecor
         costs.append(LayerCost(
             name=each.name, weights=matrix.size, weight_bits=formats.weight_bits,
             weight_fraction=formats.weight_fraction, membrane_bits=at.membrane_bits,
-            potential_decay=str(neuron.potential_decay),
-            current_decay=None if neuron.current_decay is None else str(neuron.current_decay),
+            potential_decay=_shown(neuron.potential_decay, own.get("decays")),
+            current_decay=None if neuron.current_decay is None else _shown(neuron.current_decay,
+                                                                           own.get("current_decays")),
             saturated=int((~held).sum()), largest_error=float(error.max(initial=0)) / formats.one,
             spikes=int(record.spikes.sum()), changed=int((record.spikes != integer.spikes).sum()),
             potential_error=difference))

@@ -15,12 +15,17 @@ from lifstream.golden.contract.readout import Statistic
 from lifstream.golden.contract.synapses import Map, Synapses
 from lifstream.golden.model.synapses import current_by_position, presynaptic_spikes, recurrent_weights
 
-__all__ = ["RealLayer", "RealNetwork", "RealRecord", "responses", "run"]
+__all__ = ["RealLayer", "RealNetwork", "RealParameter", "RealRecord", "responses", "run"]
+
+RealParameter = float | NDArray[np.float64]
+"""Of all neurons of a layer, or of each, (n,)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RealLayer:
-    """A layer in real numbers, potentials in units of its threshold, which is 1.
+    """A layer in real numbers, potentials in units of its threshold, which is 1 unless neurons have their own.
+
+    What neurons have of their own is float64, (n,).
 
     Parameters
     ----------
@@ -32,7 +37,9 @@ class RealLayer:
         float64, of the shape that the synapses declare.
     potential_decay, current_decay
         What is left of membrane potential and synaptic current a step later, 0..1; no synaptic current without the
-        latter.
+        latter; of all neurons or of each.
+    threshold
+        1, or of each.
     comparison, reset, reset_value
         As in :class:`lifstream.golden.contract.neurons.CubaLif`. Potentials of neurons that never fire are in the
         units of the graph.
@@ -41,11 +48,12 @@ class RealLayer:
     name: str
     synapses: Synapses
     weights: NDArray[np.float64]
-    potential_decay: float
-    current_decay: float | None = None
+    potential_decay: RealParameter
+    current_decay: RealParameter | None = None
+    threshold: RealParameter = 1.0
     comparison: Comparison = Comparison.ABOVE
     reset: Reset = Reset.VALUE
-    reset_value: float = 0.0
+    reset_value: RealParameter = 0.0
 
     def __post_init__(self) -> None:
         if self.weights.shape != self.synapses.weight_shape:
@@ -100,16 +108,18 @@ def run_layer(layer: RealLayer, before: NDArray[np.bool_]) -> RealRecord:
             added = added + spikes[:, step - 1].astype(np.float64) @ inner
         synaptic = added if layer.current_decay is None else layer.current_decay * synaptic + added
         potential = layer.potential_decay * potential + synaptic
-        fired = _fired(potential, layer.comparison)
+        threshold = layer.threshold
+        fired = _fired(potential, threshold, layer.comparison)
         membrane[:, step], spikes[:, step] = potential, fired
-        potential = np.where(fired, potential - 1 if layer.reset is Reset.SUBTRACT else layer.reset_value, potential)
+        after = potential - threshold if layer.reset is Reset.SUBTRACT else layer.reset_value
+        potential = np.where(fired, after, potential)
     return RealRecord(spikes=spikes, membrane=membrane)
 
 
-def _fired(potential: NDArray[np.float64], comparison: Comparison) -> NDArray[np.bool_]:
+def _fired(potential: NDArray[np.float64], threshold: RealParameter, comparison: Comparison) -> NDArray[np.bool_]:
     if comparison is Comparison.NEVER:
         return np.zeros(potential.shape, dtype=bool)
-    return potential > 1 if comparison is Comparison.ABOVE else potential >= 1
+    return potential > threshold if comparison is Comparison.ABOVE else potential >= threshold
 
 
 def responses(record: RealRecord, statistic: Statistic | None) -> NDArray[np.float64]:

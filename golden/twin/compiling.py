@@ -27,7 +27,7 @@ from lifstream.golden.contract.errors import InputError
 from lifstream.golden.files import digest_of_files, make_folder
 from lifstream.golden.model import operations
 
-__all__ = ["jit", "rounding_word", "scaled"]
+__all__ = ["jit", "of_neuron", "rounding_word", "scaled"]
 
 
 def _compiler() -> Callable[[Callable[..., Any]], Any]:
@@ -79,6 +79,18 @@ def _compiled_clamp(value, low, high):  # noqa: ARG001
 @overload(operations.at_least)
 def _compiled_at_least(value, low):  # noqa: ARG001
     return lambda value, low: max(value, low)
+
+
+def of_neuron(value, neuron):  # noqa: ARG001
+    """A neuron's own value out of an array, or the one that all have."""
+    return value
+
+
+@overload(of_neuron)
+def _compiled_of_neuron(value, neuron):  # noqa: ARG001
+    if isinstance(value, types.Array):
+        return lambda value, neuron: value[neuron]
+    return lambda value, neuron: value  # noqa: ARG005
 
 
 def scaled(value, shift, word):

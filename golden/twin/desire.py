@@ -16,7 +16,7 @@ from lifstream.golden.contract.rules import DESIRE_EXPONENT_MIN, DesireBackpropa
 from lifstream.golden.model.encoder import spike_patterns
 from lifstream.golden.model.rules.desire import output_neuron_desire
 from lifstream.golden.model.trace import trace
-from lifstream.golden.twin.compiling import jit, rounding_word, scaled
+from lifstream.golden.twin.compiling import jit, of_neuron, rounding_word, scaled
 from lifstream.golden.twin.kernels import LEARN, augmented_traces, spike_traces
 from lifstream.golden.twin.synapses import passed_back, position_starts
 
@@ -30,7 +30,7 @@ class DesireConstants(NamedTuple):
     """Desires are powers of two; otherwise ternary."""
     eligible_by_spike: bool
     eligible_from: Any
-    """Value: membrane potential from which a neuron is eligible."""
+    """Value: membrane potential from which a neuron is eligible; (n,) in all layers if neurons of one differ."""
     always_eligible: bool
     weight_min: Any
     weight_max: Any
@@ -136,7 +136,7 @@ def passing_back(rule, sign, potentials):
     heard, eligible_from = 0, rule.eligible_from
     for column in columns:
         for step in range(len(potentials)):
-            if potentials[step, column] >= eligible_from:
+            if potentials[step, column] >= of_neuron(eligible_from, column):
                 columns[heard] = column
                 heard += 1
                 break
@@ -195,8 +195,9 @@ def update_connections(synapses, weights, sources, traces, potentials, spikes, s
     connected, rows, positions = synapses.start, synapses.row, synapses.position
     gates = np.empty((len(neurons), steps), dtype=traces.dtype)
     for index, neuron in enumerate(neurons):
+        lowest = of_neuron(eligible_from, neuron)
         for step in range(steps):
-            eligible = spikes[step, neuron] != 0 if by_spike else always or potentials[step, neuron] >= eligible_from
+            eligible = spikes[step, neuron] != 0 if by_spike else always or potentials[step, neuron] >= lowest
             gates[index, step] = eligible
     for entry, source in enumerate(sources):
         for connection in range(connected[source], connected[source + 1]):
@@ -224,8 +225,9 @@ def update_dense(weights, rows, traces, potentials, spikes, sign, exponent, rate
     eligible_from, by_spike, always = rule.eligible_from, rule.eligible_by_spike, rule.always_eligible
     gates = np.empty((steps, len(columns)), dtype=traces.dtype)
     for index, column in enumerate(columns):
+        lowest = of_neuron(eligible_from, column)
         for step in range(steps):
-            eligible = spikes[step, column] != 0 if by_spike else always or potentials[step, column] >= eligible_from
+            eligible = spikes[step, column] != 0 if by_spike else always or potentials[step, column] >= lowest
             gates[step, index] = eligible
     correlation = np.empty(len(columns), dtype=traces.dtype)
     for row, source in enumerate(rows):

@@ -228,6 +228,7 @@ class _Compiled:
         self._rules = tuple(module.real_constants(at) if self._real else module.integer_constants(at, value)
                             for at in spec.placed)
         self._layers = tuple(self._layer(at) for at in spec.placed)
+        self._layers_now()  # raises where that cannot be
         self._synapses = tuple(twin_of(at.synapses) for at in spec.placed)
         packed = isinstance(spec.input, Events)
         self._inputs = kernels.InputSpikes(*_input_spikes(spec.steps), packed)
@@ -268,6 +269,34 @@ class _Compiled:
                 values[name] = self._value(np.copysign(np.inf, amount))  # real weights know no bounds
         return type(parameters)(**values)
 
+    def _own(self, at: PlacedLayer) -> dict[str, NDArray[Any]]:
+        """Parameters of which each neuron has its own, as they are now, in the engine's numbers."""
+        model, network = neuron_model(at.neuron), self._network
+        learnt = [array.name for array in at.state if array.lifetime is Lifetime.LEARNT]
+        if not isinstance(model, IndependentNeurons) or len(learnt) == 1:
+            return {}
+        if isinstance(network, FloatNetwork):
+            raise InputError(f"arithmetic: the float model has no {learnt[1]} per neuron; use integers")
+        kinds = get_type_hints(type(model.parameters(at, Phase.INFERENCE)))
+        return {name: values.astype(self._value if kinds[name] is Potential else np.int64)
+                for name, values in model.own(at, network.layer_state(at.index)).items()}
+
+    def _layers_now(self) -> tuple[Any, ...]:
+        """The layers with what their neurons have of their own."""
+        return tuple(layer._replace(constants=tuple(each._replace(**own) for each in layer.constants)) if own else layer
+                     for layer, own in zip(self._layers, map(self._own, self._spec.placed), strict=True))
+
+    def _rules_now(self) -> tuple[Any, ...]:
+        """The rules with what follows from thresholds that neurons have of their own: all layers' are of one type."""
+        network = self._network
+        if not isinstance(self._spec.layers[0].rule, DesireBackpropagation) or not isinstance(network, Network) or \
+                "thresholds" not in network.state:
+            return self._rules
+        thresholds = [network.layer_state(at.index).get(
+            "thresholds", np.full(at.n_out, at.neuron.threshold_in(Phase.TRAINING))) for at in self._spec.placed]
+        return tuple(rule._replace(eligible_from=(each >> 1).astype(self._value))
+                     for rule, each in zip(self._rules, thresholds, strict=True))
+
     def _state(self) -> Any:
         spec, network = self._spec, self._network
         thresholds, votes = [np.zeros(0, dtype=np.int64)] * len(spec.layers), np.zeros((0, spec.classes), np.int32)
@@ -290,7 +319,7 @@ class _Compiled:
 
     def _run(self, images: NDArray[np.uint8], labels: NDArray[np.uint8], draws: Sequence[SampleDraws],
              outcome: Outcome, *, learning: bool, rate_shift: int = 0) -> None:
-        self._kernels.run_all(images, labels, learning, self._layers, self._synapses, self._rules, self._state(),
-                              _masks(self._spec, draws), _rounding_states(self._spec, draws), rate_shift,
+        self._kernels.run_all(images, labels, learning, self._layers_now(), self._synapses, self._rules_now(),
+                              self._state(), _masks(self._spec, draws), _rounding_states(self._spec, draws), rate_shift,
                               self._inputs, self._statistic, self._scratch, outcome.predictions, outcome.spikes,
                               outcome.responses, outcome.learned, outcome.updates)

@@ -40,6 +40,21 @@ def _compiled_step(constants, state, current, kept):  # noqa: ARG001
     return lambda constants, state, current, kept: compiled(constants, state, current, kept)
 
 
+def _of(constants, neuron):
+    raise NotImplementedError  # compiled code takes the overload
+
+
+@overload(_of)
+def _compiled_of(constants, neuron):  # noqa: ARG001
+    """A neuron's constants: numbers, where the layer's are arrays. Without any, nothing is compiled."""
+    arrays = [isinstance(each, types.Array) for each in constants]
+    if not any(arrays):
+        return lambda constants, neuron: constants  # noqa: ARG005
+    fields = zip(constants.fields, arrays, strict=True)
+    values = ", ".join(f"constants.{name}[neuron]" if own else f"constants.{name}" for name, own in fields)
+    return eval(f"lambda constants, neuron: kind({values})", {"kind": constants.instance_class})
+
+
 def _take(arrays, neuron):
     return tuple(array[neuron] for array in arrays)
 
@@ -91,7 +106,8 @@ def _run_independent(constants, synapses, weights, current, kept, states, resets
                     for neuron in range(neurons):
                         total[neuron] += row[neuron]
         for neuron in range(neurons):
-            potential, fired, after = _step(constants, _take(states, neuron), current[step, neuron], kept[neuron] != 0)
+            potential, fired, after = _step(_of(constants, neuron), _take(states, neuron), current[step, neuron],
+                                            kept[neuron] != 0)
             _put(states, neuron, after)
             current[step, neuron] = potential
             spikes[step, neuron] = fired

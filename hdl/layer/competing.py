@@ -23,6 +23,7 @@ from lifstream.golden.contract.neurons import CompetingLif
 from lifstream.hdl.arithmetic import leak
 from lifstream.hdl.events import bits_for_index
 from lifstream.hdl.geometry import LayerGeometry
+from lifstream.hdl.layer.arrays import entry_ports
 from lifstream.hdl.layer.membrane import NeuronUnit, TagLayout, carried
 from lifstream.hdl.layer.slots import SlotKind
 
@@ -77,7 +78,7 @@ class CompetingUnit(NeuronUnit):
 
     def layer_ports(self) -> tuple[str, ...]:
         """Candidates go out; adaptive thresholds are loaded and read."""
-        return ("candidate", "candidate_ready", "adapt", "adapted")
+        return ("candidate", "candidate_ready", "entry", "entry_read")
 
     @property
     def _neuron(self) -> CompetingLif:
@@ -108,13 +109,9 @@ class CompetingUnit(NeuronUnit):
 
     def _own_ports(self) -> dict[str, Any]:
         at, geometry = self._at, self._geometry
-        adaptive = adaptive_bits(at)
-        address = bits_for_index(geometry.folds * geometry.lanes_per_group)
         summed = {"served_sum": In(weight_sum_bits(at))} if self._neuron.weight_sum else {}
         return {
-            # Adaptive thresholds by address, fold-major: write, and read with 2 clocks of latency.
-            "adapt": In(data.StructLayout({"enable": 1, "address": address, "value": adaptive})),
-            "adapted": Out(adaptive),
+            **entry_ports(at, geometry),    # adaptive thresholds
             "candidate": Out(CandidateLayout(at, geometry)),
             "candidate_ready": Out(1),  # pulse: it is the step's
             **summed,                   # what the weights of the neuron being served come to
@@ -139,7 +136,7 @@ class CompetingUnit(NeuronUnit):
         at, geometry = self._at, self._geometry
         adaptive = unsigned(adaptive_bits(at))
         depth = max(2, geometry.folds * geometry.lanes_per_group)
-        m.submodules.adaptives = self._adaptives = memory.Memory(shape=adaptive, depth=depth, init=[])
+        m.submodules.thresholds = self._adaptives = memory.Memory(shape=adaptive, depth=depth, init=[])
         remind = self._adaptives.read_port(domain="comb")
         slot, lane = self.serving_slot, self.lane
         settling = slot.kind == SlotKind.SETTLE
@@ -151,10 +148,10 @@ class CompetingUnit(NeuronUnit):
             self.own.settle.eq(settling), self.own.write.eq(slot.learn), self.own.real.eq(self.address < self._real),
             self.own.begin.eq(slot.opening & (lane == 0)), self.own.final.eq(final & ~settling),
             self.own.winner.eq(here), self.own.inhibited.eq(told & ~here), self.own.rises.eq(here & slot.learn),
-            remind.addr.eq(Mux(self.busy, self.address, self.adapt.address)),
+            remind.addr.eq(Mux(self.entry.asks, self.entry.address, self.address)),
         ]
         known = Signal(adaptive, reset_less=True)
-        m.d.sync += [known.eq(remind.data), self.adapted.eq(remind.data)]
+        m.d.sync += [known.eq(remind.data), self.entry_read.eq(remind.data)]
         return known
 
     def _thresholds(self, m: Module, known: Signal) -> tuple[Signal, Signal]:
@@ -178,9 +175,9 @@ class CompetingUnit(NeuronUnit):
         ]
         write = self._adaptives.write_port()
         m.d.comb += [
-            write.addr.eq(Mux(self.adapt.enable, self.adapt.address, tags[3].address)),
-            write.data.eq(Mux(self.adapt.enable, self.adapt.value, decayed)),
-            write.en.eq(self.adapt.enable | (self.valid[3] & tags[3].write)),
+            write.addr.eq(Mux(self.entry.enable, self.entry.address, tags[3].address)),
+            write.data.eq(Mux(self.entry.enable, self.entry.number, decayed)),
+            write.en.eq(self.entry.enable | (self.valid[3] & tags[3].write)),
         ]
         return then, now
 

@@ -1,22 +1,19 @@
-"""Competition in a layer: at most one neuron fires in a step; and the thresholds by which it gets harder to."""
+"""Competition in a layer: at most one neuron fires in a step."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Array, Module, Signal, Value, unsigned
-from amaranth.lib import data, stream
+from amaranth.hdl import Module, Signal, Value, unsigned
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from lifstream.hdl.events import EventKind, SliceLayout, bits_for_index
-from lifstream.hdl.layer.competing import CandidateLayout, CompetingUnit, adaptive_bits
-from lifstream.hdl.layer.part import Emission, LayerPart
+from lifstream.hdl.layer.competing import CandidateLayout, CompetingUnit
+from lifstream.hdl.layer.part import Emission
 from lifstream.hdl.layer.slots import table
 
-__all__ = ["Competition", "ThresholdAccess"]
-
-_THRESHOLD_LATENCY = 4
-"""Clocks from asking the groups for an adaptive threshold to its answer."""
+__all__ = ["Competition"]
 
 
 class Competition(Emission):
@@ -116,85 +113,3 @@ class Competition(Emission):
             m.d.sync += later.eq(ready)
             level, ready, depth = winners, later, depth + 1
         return level[0], ready
-
-
-class ThresholdAccess(LayerPart):
-    """Adaptive thresholds on their way in and out, one at a time, in the order of the neurons.
-
-    Latency: 7 clocks from a pulse to the first. Throughput: one per clock in, one per 7 clocks out. Adders: three
-    counters. No multiplier, no memory.
-    """
-
-    @property
-    def outer(self) -> tuple[str, ...]:
-        """They are state that the host loads and reads."""
-        return ("thresholds", "read_thresholds", "threshold_readback")
-
-    @property
-    def state_items(self) -> dict[str, int]:
-        """One per neuron."""
-        return {"thresholds": self._geometry.n_out}
-
-    @property
-    def memories(self) -> list[dict[str, Any]]:
-        """An adaptive threshold stands in word ``fold * lanes_per_group + lane``."""
-        signals = [f"group_{group}.membrane_unit.neuron.adaptives" for group in range(self._geometry.groups)]
-        return [{"quantity": "adaptive threshold", "signals": signals,
-                 "lanes_per_group": self._geometry.lanes_per_group}]
-
-    def _ports(self) -> dict[str, Any]:
-        geometry, bits = self._geometry, adaptive_bits(self._at)
-        address = bits_for_index(geometry.folds * geometry.lanes_per_group)
-        items = stream.Signature(unsigned(bits))
-        return {
-            "thresholds": In(items),        # then from the start
-            "read_thresholds": In(1),       # pulse: send all of them ...
-            "threshold_readback": Out(items),   # ... here
-            "adapt": Out(data.StructLayout({"enable": 1, "address": address, "value": bits})),
-            "adapt_group": Out(geometry.groups),
-            "adapted": In(bits).array(geometry.groups),
-        }
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        geometry = self._geometry
-        adapt, select = Signal.like(self.adapt, name="adapt_now"), Signal(geometry.groups)
-        m.d.comb += [self.adapt.eq(adapt), self.adapt_group.eq(select)]
-        groups = geometry.groups
-        neuron = Signal(range(geometry.n_out + 1))
-        group = Signal(bits_for_index(groups))
-        address = Signal(bits_for_index(geometry.folds * geometry.lanes_per_group))
-        wait = Signal(range(_THRESHOLD_LATENCY + 1))
-        following = Signal()
-        m.d.sync += [select.eq(0), adapt.address.eq(address),
-                     adapt.value.eq(self.thresholds.payload)]
-        m.d.comb += self.threshold_readback.payload.eq(Array(self.adapted)[group])
-        with m.If(following):
-            m.d.sync += [neuron.eq(neuron + 1), group.eq(group + 1)]
-            with m.If(group == groups - 1):
-                m.d.sync += [group.eq(0), address.eq(address + 1)]
-            with m.If(neuron == geometry.n_out - 1):
-                m.d.sync += [neuron.eq(0), group.eq(0), address.eq(0)]
-        with m.FSM(name="threshold_state"):
-            with m.State("LOAD"):
-                m.d.comb += self.thresholds.ready.eq(1)
-                with m.If(self.read_thresholds):
-                    m.next = "ASK"
-                with m.If(self.thresholds.valid):
-                    m.d.comb += following.eq(1)
-                    m.d.sync += select.eq(1 << group)
-            with m.State("ASK"):
-                m.d.sync += wait.eq(_THRESHOLD_LATENCY)
-                m.next = "WAIT"
-            with m.State("WAIT"):
-                m.d.sync += wait.eq(wait - 1)
-                with m.If(wait == 0):
-                    m.next = "SEND"
-            with m.State("SEND"):
-                m.d.comb += self.threshold_readback.valid.eq(1)
-                with m.If(self.threshold_readback.ready):
-                    m.d.comb += following.eq(1)
-                    m.next = "ASK"
-                    with m.If(neuron == geometry.n_out - 1):
-                        m.next = "LOAD"
-        return m

@@ -12,9 +12,11 @@ from amaranth.lib.wiring import In, Out
 from lifstream.golden.contract.formats import Phase, unsigned_bits
 from lifstream.golden.contract.network import PlacedLayer
 from lifstream.golden.contract.rules import DESIRE_EXPONENT_MIN, DesireBackpropagation, Eligibility, Magnitude
+from lifstream.golden.contract.state import StateArray
 from lifstream.hdl.arithmetic import shift_rounding
 from lifstream.hdl.events import bits_for_index, magnitude_bits
 from lifstream.hdl.geometry import LayerGeometry
+from lifstream.hdl.layer.arrays import array_shape, neuron_arrays
 from lifstream.hdl.layer.lanes import LaneRule, split_step
 from lifstream.hdl.layer.membrane import TagLayout, carried
 from lifstream.hdl.layer.slots import LearnLayout, SlotKind, by_fold
@@ -92,6 +94,11 @@ class DesireLanes(LaneRule):
             **({"rested": 1} if self._eligible_at_rest else {})})
 
     @property
+    def _own_threshold(self) -> StateArray | None:
+        """Thresholds that neurons have for themselves."""
+        return next((array for array in neuron_arrays(self._at) if array.name == "thresholds"), None)
+
+    @property
     def _notes_heard(self) -> bool:
         """Whether it is kept which neurons were eligible at any step: their desires alone are passed back."""
         return not self._at.first and not self._always and desire_rule(self._at).eligibility is Eligibility.MEMBRANE
@@ -105,6 +112,8 @@ class DesireLanes(LaneRule):
         at, geometry = self._at, self._geometry
         return {
             "fired": In(1),
+            # Of the neuron whose potential is there, where neurons have their own.
+            **({"threshold": In(array_shape(threshold))} if (threshold := self._own_threshold) is not None else {}),
             "desire": In(data.StructLayout({
                 "enable": 1, "active": 1, "negative": 1, "magnitude": magnitude_bits(at.network),
                 "store": 1, "fold": bits_for_index(geometry.folds)})),
@@ -174,9 +183,12 @@ class DesireLanes(LaneRule):
         lanes, folds, blocks = geometry.lanes_per_group, geometry.folds, geometry.blocks(at.steps)
         if self._always:
             return [Const(-1, lanes)] * geometry.unroll, Const(-1, lanes)
-        inference, training = (at.neuron.threshold_in(phase) for phase in Phase)
-        half = Signal(range(max(inference, training) + 1), reset_less=True)
-        m.d.sync += half.eq(Mux(self.serving_slot.learn, training >> 1, inference >> 1))
+        if self._own_threshold is not None:
+            half: Value = self.threshold >> 1
+        else:
+            inference, training = (at.neuron.threshold_in(phase) for phase in Phase)
+            half = Signal(range(max(inference, training) + 1), name="half", reset_less=True)
+            m.d.sync += half.eq(Mux(self.serving_slot.learn, training >> 1, inference >> 1))
         eligible = Signal(reset_less=True)
         by_spike = desire_rule(at).eligibility is Eligibility.SPIKE
         m.d.sync += eligible.eq(self.fired if by_spike else self.integrated >= half)

@@ -8,7 +8,7 @@ from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data, memory
 from amaranth.lib.wiring import In, Out
 
-from lifstream.golden.contract.formats import Phase, signed_bits
+from lifstream.golden.contract.formats import Phase
 from lifstream.golden.contract.network import PlacedLayer
 from lifstream.hdl.events import EventKind, bits_for_index
 from lifstream.hdl.layer.membrane import NeuronUnit, TagLayout
@@ -78,7 +78,19 @@ class ElementwiseUnit(NeuronUnit):
 
     def integrate(self, potential: Value, current: Value) -> Value:
         """As its neuron does."""
-        return self.neuron(self._at).integrate(potential, current)
+        return self._step().integrate(potential, current)
+
+    def _step(self) -> Elementwise:
+        """What its neurons do."""
+        return self.neuron(self._at)
+
+    def _threshold(self, m: Module) -> Signal:
+        """The firing threshold of the neuron whose potential is there."""
+        # `learn` is constant while a sample is under way, so it need not travel with the tags.
+        inference, training = (self._at.neuron.threshold_in(phase) for phase in Phase)
+        threshold = Signal(range(max(inference, training) + 1), reset_less=True)
+        m.d.sync += threshold.eq(Mux(self.serving_slot.learn, training, inference))
+        return threshold
 
     def _drive(self, m: Module) -> Value:
         """What a current is added to."""
@@ -87,16 +99,10 @@ class ElementwiseUnit(NeuronUnit):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        at, geometry, (firing, fired) = self._at, self._geometry, self.tags[-2:]
-        neuron = self.neuron(at)
-        # `learn` is constant while a sample is under way, so it need not travel with the tags.
-        learn = self.serving_slot.learn
-        inference, training = (at.neuron.threshold_in(phase) for phase in Phase)
-        highest = max(inference, training)
-        threshold = Signal(range(highest + 1), reset_less=True)
-        m.d.sync += threshold.eq(Mux(learn, training, inference))
+        geometry, (firing, fired) = self._geometry, self.tags[-2:]
+        neuron, threshold = self._step(), self._threshold(m)
         # A wide membrane may be too narrow to reach the threshold at all.
-        potential = Signal(signed(max(len(self.integrated), signed_bits(0, highest))))
+        potential = Signal(signed(max(len(self.integrated), len(threshold) + 1)))
         m.d.comb += potential.eq(self.integrated)
         fires, reset = neuron.fire(potential, threshold)
         kept: Value | int = 1
@@ -106,7 +112,7 @@ class ElementwiseUnit(NeuronUnit):
             put, get = masks.write_port(), masks.read_port(domain="comb")
             m.d.comb += [put.addr.eq(self.mask.address), put.data.eq(self.mask.kept), put.en.eq(self.mask.enable),
                          get.addr.eq(firing.address + Mux(firing.masks, addresses, 0))]
-            kept = get.data | ~learn
+            kept = get.data | ~self.serving_slot.learn
         after = Signal.like(self.integrated, name="after", reset_less=True)
         spike = Signal()
         m.d.sync += [spike.eq(self.fired), after.eq(Mux(self.fired, reset, self.integrated))]

@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from amaranth.hdl import Const, Module, Value, signed
@@ -21,6 +21,7 @@ from amaranth.lib.wiring import In, Out, connect
 from lifstream.golden.contract.network import PlacedLayer
 from lifstream.hdl.events import EventKind, spike_stream
 from lifstream.hdl.geometry import LayerGeometry
+from lifstream.hdl.layer.arrays import ArrayAccess, neuron_arrays
 from lifstream.hdl.layer.augment import Augment
 from lifstream.hdl.layer.dropout import LayerDropout
 from lifstream.hdl.layer.fan_out import FanOut
@@ -53,8 +54,6 @@ class NeuronKind:
     """In each group of lanes."""
     emission: type[Emission]
     """How the groups' spikes become slices."""
-    further: dict[str, type[LayerPart]] = field(default_factory=dict)
-    """Further parts of a layer, by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +110,9 @@ class LifLayer(wiring.Component):
         self.at, self.geometry, self._neuron, self._fetch = at, geometry, neuron, fetch
         self._groups = [LaneGroup(at=at, geometry=geometry, index=index, neuron=neuron.unit,
                                   rule=rule.lanes) for index in range(geometry.groups)]
-        parts: dict[str, type[LayerPart]] = neuron.further | ({"dropout": LayerDropout} if self.has_dropout else {})
+        parts: dict[str, type[LayerPart]] = {"dropout": LayerDropout} if self.has_dropout else {}
+        if neuron_arrays(at):
+            parts["arrays"] = ArrayAccess
         self._teaching = rule.teaching(at=at, geometry=geometry)
         self._emission = neuron.emission(at=at, geometry=geometry)
         self._further = {name: part(at=at, geometry=geometry) for name, part in parts.items()}

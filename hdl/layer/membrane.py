@@ -113,8 +113,7 @@ class NeuronUnit(wiring.Component):
             "serving_slot": In(SlotLayout(at, geometry, self.slot_fields(geometry))),
             "lane": In(bits_for_index(geometry.lanes_per_group)),
             "address": In(bits_for_index(geometry.folds * geometry.lanes_per_group)),
-            "busy": In(1),              # a neuron is being served, with this slot, of this lane and address
-            "own": Out(self.tag.own),   # ... and this is to be known of it
+            "own": Out(self.tag.own),   # of the neuron being served, with this slot, of this lane and address
             "valid": In(1).array(self.stages()),        # neurons on their way, the latest first ...
             "tags": In(self.tag).array(self.stages()),  # ... and what is known of them
             "recall_address": In(bits_for_index(geometry.folds * geometry.lanes_per_group)),    # is being read
@@ -270,7 +269,7 @@ class MembraneUnit(wiring.Component):
         ]
         if "rule" in self._tags:
             m.d.comb += self.served.eq(tags[-1].rule)
-        offered = {"serving_slot": serving, "lane": lane, "address": address, "busy": busy, "valid": valid,
+        offered = {"serving_slot": serving, "lane": lane, "address": address, "valid": valid,
                    "tags": [tag.neuron for tag in tags], "recalled": recalled, "integrated": integrated,
                    "drawn": drawn, "recall_address": recall.addr}
         for name, member in unit.own_ports.items():

@@ -14,7 +14,7 @@ from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.formats import Formats, Overflow
 from lifstream.golden.contract.input import Events
 from lifstream.golden.contract.network import Layer, NetworkSpec
-from lifstream.golden.contract.neurons import Comparison, CubaLif, Decay, Lif, Neuron, Reset
+from lifstream.golden.contract.neurons import Comparison, CubaLif, Decay, Lif, Neuron, PerNeuron, Reset
 from lifstream.golden.contract.readout import Potentials, Readout, SpikeCounts, Statistic, Votes
 from lifstream.golden.contract.rules import DesireBackpropagation, Fixed
 from lifstream.golden.contract.synapses import Augmented, Conv, Dense, Map, SumPool, Synapses
@@ -23,6 +23,7 @@ from lifstream.golden.model.learning import learn
 from lifstream.golden.model.network import Network
 from lifstream.golden.model.readouts import NO_PREDICTION
 from lifstream.golden.twin.engine import Engine, Runner
+from lifstream.golden.twin.float_model import FloatNetwork
 from tests.conftest import random_network
 
 PARTS = Map(height=4, width=3, channels=2)
@@ -32,6 +33,26 @@ PARTS = Map(height=4, width=3, channels=2)
 def decays() -> st.SearchStrategy[Decay]:
     return st.integers(0, 16).flatmap(
         lambda shift: st.builds(Decay, shift=st.just(shift), numerator=st.integers(0, 1 << shift)))
+
+
+def bounds(low: int, high: int) -> st.SearchStrategy[PerNeuron]:
+    return st.lists(st.integers(low, high), min_size=2, max_size=2).map(
+        lambda ends: PerNeuron(low=min(ends), high=max(ends)))
+
+
+@st.composite
+def unlike_neurons(draw: st.DrawFn, one: int) -> CubaLif:
+    """Neurons that have some parameters for themselves."""
+    guard, shifts = draw(st.integers(0, 5)), [draw(st.integers(0, 16)) for _ in range(2)]
+    potential, current = (Decay(shift=shift, numerator=draw(bounds(0, 1 << shift) | st.integers(0, 1 << shift)))
+                          for shift in shifts)
+    reset, refractory = draw(st.sampled_from(Reset)), draw(st.integers(0, 3))
+    unlike = reset is Reset.VALUE or refractory > 0
+    return CubaLif(
+        potential_decay=potential, current_decay=draw(st.none() | st.just(current)), guard_bits=guard,
+        threshold=draw(bounds(2, 3 * one << guard)), comparison=draw(st.sampled_from(Comparison)), reset=reset,
+        reset_value=draw(bounds(-one, one) if unlike and draw(st.booleans()) else st.integers(-one, one)),
+        refractory=refractory)
 
 
 @st.composite
@@ -62,7 +83,9 @@ def form(layer_count: int, rule: Any, draw: st.DrawFn) -> NetworkSpec:
         recurrent, bias = draw(st.booleans()) and synapses.all_to_all, draw(st.booleans())
         if recurrent or bias:
             synapses = Augmented(synapses=synapses, recurrent=recurrent, bias=bias)
-        neuron: Neuron = draw(neurons(formats.one)) if draw(st.integers(0, 3)) else Lif(threshold=formats.one)
+        neuron: Neuron = Lif(threshold=formats.one)
+        if kind := draw(st.integers(0, 3)):
+            neuron = draw(unlike_neurons(formats.one) if kind == 1 else neurons(formats.one))
         layers.append(Layer(synapses=synapses, neuron=neuron, rule=rule, formats=formats))
         count = synapses.n_out
     readout: Readout = SpikeCounts()
@@ -98,9 +121,13 @@ def samples(spec: NetworkSpec, count: int, seed: int) -> np.ndarray:
     return packed(random.random((count, spec.steps, spec.inputs)) < rates)
 
 
-def floor_share(decay: Decay, value: int) -> int:
-    """What is left of a value, by division."""
-    return decay.numerator * value // 2**decay.shift
+def numbers(neuron: CubaLif, state: dict[str, Any], count: int) -> dict[str, list[int]]:
+    """Each neuron's parameters, whoever they are shared by."""
+    slow = neuron.current_decay
+    shared = {"thresholds": neuron.threshold, "reset_values": neuron.reset_value, "current_decays":
+              slow.numerator if slow else 0, "decays": neuron.potential_decay.numerator}
+    return {name: state[name].tolist() if isinstance(value, PerNeuron) else [value] * count
+            for name, value in shared.items()}
 
 
 def plain(network: Network, spikes: list[list[bool]]) -> list[list[list[tuple[int, bool]]]]:
@@ -113,6 +140,7 @@ def plain(network: Network, spikes: list[list[bool]]) -> list[list[list[tuple[in
         low, high = at.membrane_range
         fired_before = [False] * at.n_out
         steps = []
+        own = numbers(neuron, network.layer_state(at.index), at.n_out) if isinstance(neuron, CubaLif) else {}
         for step in spikes:
             sources = [index for index, fired in enumerate(step) if fired]
             if synapses.recurrent:
@@ -133,19 +161,18 @@ def plain(network: Network, spikes: list[list[bool]]) -> list[list[list[tuple[in
                     potential[index] = value - neuron.threshold * fired
                 else:
                     assert isinstance(neuron, CubaLif)
-                    pushed = added[index] * 2**neuron.guard_bits
-                    kept = floor_share(neuron.current_decay, current[index]) if neuron.current_decay else 0
+                    threshold, reset_value = own["thresholds"][index], own["reset_values"][index]
+                    pushed, slow = added[index] * 2**neuron.guard_bits, neuron.current_decay
+                    kept = own["current_decays"][index] * current[index] // 2**slow.shift if slow else 0
                     current[index] = kept + pushed
-                    value = floor_share(neuron.potential_decay, potential[index]) + current[index]
-                    value = min(max(value, low), high) if not rest[index] else neuron.reset_value
-                    above = neuron.comparison is Comparison.ABOVE
-                    fired = value > neuron.threshold if above else value >= neuron.threshold
+                    value = own["decays"][index] * potential[index] // 2**neuron.potential_decay.shift + current[index]
+                    value = min(max(value, low), high) if not rest[index] else reset_value
+                    fired = value > threshold if neuron.comparison is Comparison.ABOVE else value >= threshold
                     fired = fired and neuron.comparison is not Comparison.NEVER
                     rest[index] = neuron.refractory if fired else max(0, rest[index] - 1)
                     potential[index] = value
                     if fired:
-                        potential[index] = value - neuron.threshold if neuron.reset is Reset.SUBTRACT else \
-                            neuron.reset_value
+                        potential[index] = value - threshold if neuron.reset is Reset.SUBTRACT else reset_value
                 told.append((value, fired))
             fired_before = [fired for _, fired in told]
             steps.append(told)
@@ -292,3 +319,100 @@ def test_decays_that_are_none() -> None:
 def test_augmented_synapses_that_are_none(made: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         made()
+
+
+# -- parameters of each neuron ---------------------------------------------------------------------
+
+UNLIKE = CubaLif(
+    threshold=PerNeuron(low=300, high=70_000), guard_bits=2, potential_decay=Decay(numerator=PerNeuron(
+        low=500, high=1_024), shift=10), current_decay=Decay(numerator=PerNeuron(low=0, high=7), shift=3),
+    reset=Reset.VALUE, reset_value=PerNeuron(low=-700, high=200))
+
+
+def unlike(rule: Any = None, neuron: CubaLif = UNLIKE) -> NetworkSpec:
+    """Two layers, of which the neurons of the second differ."""
+    alike, differing = (Layer(synapses=Dense(inputs=n_in, outputs=n_out), neuron=each, rule=rule or Fixed(),
+                              formats=Formats())
+                        for n_in, n_out, each in ((24, 5, CubaLif(threshold=9_000)), (5, 3, neuron)))
+    return NetworkSpec(input=Events(map=PARTS), layers=(alike, differing), readout=SpikeCounts(), steps=9)
+
+
+def test_parameters_are_learnt_state() -> None:
+    spec = unlike()
+    assert NetworkSpec.from_json(spec.to_json()) == spec
+    assert spec.to_json()["layers"][1]["neuron"]["threshold"] == {"low": 300, "high": 70_000}
+    assert spec.to_json()["layers"][0]["neuron"]["threshold"] == 9_000
+    assert spec.state_owners == {"weights": (0, 1), "thresholds": (1,), "decays": (1,), "current_decays": (1,),
+                                 "reset_values": (1,)}
+    assert [(array.bits, array.low, array.high) for arrays in spec.learnt_state.values() for array in arrays][2:] == [
+        (17, 300, 70_000), (11, 500, 1_024), (3, 0, 7), (11, -700, 200)]
+    one, other = random_network(spec, 1), random_network(spec, 1)
+    other.state["decays"][0][2] ^= 1
+    assert one.digest() != other.digest()
+    assert str(spec.layers[1].neuron.potential_decay) == "500..1024 / 2**10"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"threshold": PerNeuron(low=0, high=5)}, r"threshold\.low: 0 is out of bounds, must be 1\.\."),
+    ({"reset_value": PerNeuron(low=-1 << 30, high=0)},
+     r"layers\[1\]: reset_value: -1073741824 is below the lowest membrane potential"),
+    ({"reset_value": PerNeuron(low=0, high=1 << 20)},
+     r"layers\[1\]: reset_value: 1048576 is above the highest membrane potential"),
+    ({"reset": Reset.SUBTRACT}, "reset_value: per neuron, but no spike leads there; give reset value or refractory"),
+    ({"threshold": [1, 2, 3]}, r"threshold: \[1, 2, 3\] is not an integer")])
+def test_bounds_that_are_none(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        unlike(neuron=replace(UNLIKE, **changes))
+
+
+def test_bounds_that_are_none_by_themselves() -> None:
+    for fields, message in (({"low": 5, "high": 4}, "low: 5 is above high, 4"),
+                            ({"low": 0, "high": 1 << 31}, "high: 2147483648 is out of bounds"),
+                            ({"low": True, "high": 4}, "low: True is not an integer")):
+        with pytest.raises(InputError, match=message):
+            PerNeuron(**fields)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"numerator\.high: 9 is out of bounds, must be 0\.\.8"):
+        Decay(numerator=PerNeuron(low=0, high=9), shift=3)
+    with pytest.raises(InputError, match=r"layers\[1\]: neuron\.threshold\.low: 1 is out of bounds, must be 2\.\."):
+        unlike(DesireBackpropagation(), replace(UNLIKE, threshold=PerNeuron(low=1, high=9)))
+    data = unlike().to_json()
+    for damaged, message in (({"low": 1}, r"threshold: a field is missing"), ("x", "threshold: 'x' is not an integer"),
+                             ({"low": 1, "high": 2, "mid": 1}, r"threshold: unknown field 'mid'")):
+        data["layers"][1]["neuron"]["threshold"] = damaged
+        with pytest.raises(InputError, match=message):
+            NetworkSpec.from_json(data)
+
+
+@pytest.mark.parametrize(("arrays", "message"), [
+    ([np.array([300, 400, 70_001])], r"thresholds of layer 0: outside the 17-bit range 300\.\.70000"),
+    ([np.array([300, 299, 400])], "thresholds of layer 0: outside the 17-bit range"),
+    ([np.array([300, 400])], r"thresholds of layer 0: shape \(2,\), expected \(3,\)"),
+    ([np.array([[300, 400, 500]])], r"thresholds of layer 0: shape \(1, 3\), expected \(3,\)"),
+    ([np.full(5, 400), np.full(3, 400)], "thresholds: 2 arrays for 1 layers"), ([], "thresholds: 0 arrays for 1 lay")])
+def test_parameters_that_are_none(arrays: list[np.ndarray], message: str) -> None:
+    network = random_network(unlike(), 1)
+    with pytest.raises(InputError, match=message):
+        Network(spec=network.spec, **{**network.state, "thresholds": arrays})
+    with pytest.raises(InputError, match="decays: given for a network that has none"):
+        Network(spec=unlike(neuron=CubaLif(threshold=5)), weights=network.weights, decays=network.state["decays"])
+
+
+def test_neurons_of_unlike_thresholds_learn_the_same_in_the_twin() -> None:
+    """Eligibility goes by each neuron's own threshold, beside neurons that are alike; and by what it is now."""
+    rule = DesireBackpropagation(desire_margin=0, hidden_threshold=1)
+    spec = unlike(rule)
+    drawn, labels = samples(spec, 30, 3), (np.arange(30) % spec.classes).astype(np.uint8)
+    before, *networks = (random_network(spec, 3, scale=2.0) for _ in range(3))
+    for network, engine in zip(networks, Engine, strict=True):
+        runner = Runner(network=network, engine=engine)
+        runner.infer(drawn[:1])
+        network.state["thresholds"][0][1] = 301
+        runner.learn(drawn, labels, rate_shift=spec.rate_shift_range[0])
+    assert networks[0].digest() == networks[1].digest()
+    assert all((now != then).any() for now, then in zip(networks[0].weights, before.weights, strict=True))
+
+
+def test_real_numbers_have_no_parameters_of_each_neuron() -> None:
+    spec = unlike(DesireBackpropagation())
+    with pytest.raises(InputError, match="arithmetic: the float model has no thresholds per neuron; use integers"):
+        Runner(network=FloatNetwork.initial(spec=spec, seed=1))

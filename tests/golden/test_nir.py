@@ -17,7 +17,7 @@ from lifstream.golden.contract.flat import flat_network
 from lifstream.golden.contract.formats import Formats, Phase
 from lifstream.golden.contract.input import Events
 from lifstream.golden.contract.network import Layer, NetworkSpec
-from lifstream.golden.contract.neurons import Comparison, CubaLif, Decay, Lif, Neuron, Reset
+from lifstream.golden.contract.neurons import Comparison, CubaLif, Decay, Lif, Neuron, PerNeuron, Reset
 from lifstream.golden.contract.readout import Potentials, SpikeCounts, Statistic
 from lifstream.golden.contract.rules import Fixed
 from lifstream.golden.contract.synapses import Augmented, Conv, Dense, Local, Map, SumPool, Synapses
@@ -62,13 +62,13 @@ def affine(out: int, into: int) -> Any:
     return nir.Affine(weight=matrix(out, into), bias=RANDOM.normal(0, 0.1, out))
 
 
-def lif(count: int | tuple[int, ...], *, tau: float = 2e-3, leak: float = 0.0, r: float = 13.0) -> Any:
+def lif(count: int | tuple[int, ...], *, tau: Any = 2e-3, leak: float = 0.0, r: float = 13.0) -> Any:
     ones = np.ones(count)
     return nir.LIF(tau=tau * ones, r=r * ones, v_leak=leak * ones, v_threshold=(leak + 1) * ones,
                    v_reset=(leak - 0.1) * ones)
 
 
-def cuba(count: int, **changes: float) -> Any:
+def cuba(count: int, **changes: Any) -> Any:
     ones = np.ones(count)
     values = {"tau_syn": 5e-4, "tau_mem": 1e-3, "r": 10.0, "v_leak": 0.0, "v_threshold": 1.0, "v_reset": 0.0,
               "w_in": 4.0, **changes}
@@ -78,6 +78,18 @@ def cuba(count: int, **changes: float) -> Any:
 def leaky(count: int, leak: float = 0.0) -> Any:
     ones = np.ones(count)
     return nir.LI(tau=2e-3 * ones, r=13 * ones, v_leak=leak * ones)
+
+
+def unlike(shape: Any) -> Any:
+    """LIF of which no two are alike."""
+    return nir.LIF(tau=RANDOM.uniform(5e-4, 4e-3, shape), r=RANDOM.uniform(8, 16, shape), v_leak=np.full(shape, 0.2),
+                   v_threshold=RANDOM.uniform(0.8, 1.5, shape), v_reset=RANDOM.uniform(-0.3, 0.3, shape))
+
+
+def unlike_slow(count: int) -> Any:
+    """CubaLIF of which no two are alike."""
+    return cuba(count, tau_syn=RANDOM.uniform(3e-4, 1e-3, count), tau_mem=RANDOM.uniform(5e-4, 4e-3, count),
+                v_threshold=RANDOM.uniform(0.5, 2, count), v_reset=RANDOM.uniform(-0.3, 0.3, count))
 
 
 def integrate(shape: Any) -> Any:
@@ -108,6 +120,17 @@ CASES: dict[str, Any] = {
     "threshold": lambda: graph(affine(4, 5), nir.Threshold(threshold=np.array([0.5, 0.2, 1, 2]))),
     "thresholds that differ": lambda: graph(affine(3, 5), nir.IF(
         r=np.array([1.0, 2, 1]), v_threshold=np.array([1.0, 2, 0.5]), v_reset=np.zeros(3))),
+    "neurons that differ in all": lambda: graph(
+        affine(4, 5), unlike(4), nir.Linear(weight=matrix(3, 4)), unlike_slow(3)),
+    "thresholds that differ, and between the places of a map": lambda: graph(
+        conv(3, 2, (3, 2), (5, 4), padding=(1, 0)), nir.IF(
+            r=RANDOM.uniform(0.5, 2, (3, 5, 3)), v_threshold=RANDOM.uniform(0.5, 2, (3, 5, 3)),
+            v_reset=np.zeros((3, 5, 3))), shape=(2, 5, 4)),
+    "a map of neurons that differ in all, pooled": lambda: graph(
+        conv(3, 2, (3, 3), (8, 6), padding=1), unlike((3, 8, 6)), pool(nir.AvgPool2d, 2),
+        nir.Flatten({"input": np.array([3, 4, 3])}, 0, -1), affine(5, 36), unlike_slow(5), shape=(2, 8, 6)),
+    "recurrent, neurons that differ": lambda: graph(
+        affine(4, 5), unlike_slow(4), affine(2, 4), integrate(2), back=("n1", nir.Linear(weight=matrix(4, 4)))),
     "recurrent": lambda: graph(affine(4, 5), cuba(4), affine(2, 4), integrate(2),
                                back=("n1", nir.Affine(weight=matrix(4, 4), bias=np.full(4, 0.05)))),
     "convolutions, pools, a matrix": lambda: graph(
@@ -254,13 +277,17 @@ def test_a_missing_reset_is_zero_and_said() -> None:
     (lambda: graph(nir.Delay(delay=np.ones(5)), integrate(5)), r"node n0 \(Delay\): is not supported; what is: Affine"),
     (lambda: graph(affine(4, 6), lif(4)), r"node n0 \(Affine\): takes 6 inputs, 5 are before it"),
     (lambda: graph(affine(4, 5), lif(3)), r"node n1 \(LIF\): parameters of 3 neurons, its input has 4"),
-    (lambda: graph(affine(2, 5), nir.LIF(tau=np.array([1e-3, 2e-3]), r=np.ones(2), v_leak=np.zeros(2),
-                                         v_threshold=np.ones(2))),
-     r"node n1 \(LIF\): time constants differ between neurons \(0.001 to 0.002\)"),
     (lambda: graph(affine(2, 5), nir.IF(r=np.ones(2), v_threshold=np.array([1.0, 0]))),
      r"node n1 \(IF\): a threshold is 0 above"),
-    (lambda: graph(conv(2, 1, (2, 2), (3, 3)), nir.IF(r=np.ones((2, 2, 2)), v_threshold=np.arange(1.0, 9).reshape(
-        2, 2, 2)), shape=(1, 3, 3)), r"node n1 \(IF\): threshold and resistance differ between the places of a chan"),
+    (lambda: graph(conv(2, 1, (2, 2), (3, 3)), nir.IF(r=np.ones((2, 2, 2)), v_threshold=np.geomspace(
+        1, 1e9, 8).reshape(2, 2, 2)), shape=(1, 3, 3)),
+     "threshold and resistance differ between the places of a channel, whose weights are shared, by more than a factor "
+     "of 1,000"),
+    (lambda: graph(conv(1, 1, (2, 2), (3, 3)), nir.IF(r=np.array([[[1.0, -1], [1, 1]]]), v_threshold=np.ones(
+        (1, 2, 2))), shape=(1, 3, 3)), r"node n1 \(IF\): threshold and resistance differ between the places of a chan"),
+    (lambda: graph(affine(2, 5), lif((2,), tau=np.array([1e-3, 0.0]))), r"node n1 \(LIF\): time constant 0 s, must be"),
+    (lambda: graph(affine(2, 5), nir.IF(r=np.ones(2), v_threshold=np.ones(2), v_reset=np.array([0.3, 1.0]))),
+     r"node n1 \(IF\): v_reset is 1 thresholds, must be -1000 or more, and below 1"),
     (lambda: graph(conv(2, 1, (2, 2), (3, 3)), affine(2, 8), lif(2), shape=(1, 3, 3)),
      r"node n1 \(Affine\): follows a convolution without neurons between"),
     (lambda: graph(conv(2, 1, (2, 2), (4, 4), padding="same"), integrate((2, 4, 4)), shape=(1, 4, 4)),
@@ -348,6 +375,30 @@ def test_files_that_hold_no_graph(tmp_path: Path) -> None:
             read_graph(path)
 
 
+def test_neurons_that_differ_keep_their_numbers() -> None:
+    """Time constants, thresholds and resets become arrays where they differ, and one number where they do not."""
+    made = CASES["a map of neurons that differ in all, pooled"]()
+    real = chain_of(made)
+    spikes = np.random.default_rng(1).random((3, 30, real.map.neurons)) < 0.25
+    result = quantised(real, spikes)
+    network, layers = result.network, result.network.spec.layers
+    assert network.spec.state_owners == {"weights": (0, 1), "thresholds": (0,), "decays": (0, 1),
+                                         "current_decays": (1,), "reset_values": (0, 1)}
+    kept = np.exp(-DEFAULT_DT / in_our_order(made.nodes["n1"].tau[None])[0])
+    assert layers[0].neuron.potential_decay.shift == 16     # type: ignore[attr-defined]
+    assert (network.state["decays"][0] == np.rint(kept * 2**16)).all()
+    assert layers[1].neuron.threshold == layers[1].formats.one << layers[1].neuron.guard_bits   # type: ignore[attr-defined]
+    low, high = network.state["decays"][0].min(), network.state["decays"][0].max()
+    assert result.layers[0].potential_decay == f"{low}..{high} / 2**16"
+    assert [cost.changed for cost in result.layers] == [0, 0]
+    assert sum(cost.spikes for cost in result.layers) > 100
+    assert NetworkSpec.from_json(network.spec.to_json()) == network.spec
+    for layer, arrays in zip(layers, (network.layer_state(0), network.layer_state(1)), strict=True):
+        assert isinstance(layer.neuron, CubaLif)
+        for name, bounds in layer.neuron.parameters.items():
+            assert (bounds.low, bounds.high) != (arrays[name].min(), arrays[name].max())    # a bit width, no more
+
+
 @given(value=st.floats(0, 1))
 def test_decays_are_near(value: float) -> None:
     kept = nearest_decay(value)
@@ -388,6 +439,8 @@ LEAKY = CubaLif(threshold=16_384 << 2, potential_decay=Decay(numerator=811, shif
                 current_decay=Decay(numerator=5, shift=3), comparison=Comparison.NEVER)
 SLOW = CubaLif(threshold=20_000, potential_decay=Decay(numerator=811, shift=10), guard_bits=2,
                current_decay=Decay(numerator=5, shift=3), reset=Reset.VALUE, reset_value=-300)
+UNLIKE = CubaLif(threshold=PerNeuron(low=9_000, high=70_000), guard_bits=2, reset=Reset.VALUE, reset_value=PerNeuron(
+    low=-700, high=200), potential_decay=Decay(numerator=PerNeuron(low=500, high=1_023), shift=10))
 IMAGE = Map(height=6, width=4, channels=2)
 ROW = Map(height=1, width=1, channels=7)
 EDGES = Conv(inputs=IMAGE, channels=3, kernel=(3, 2), padding=(1, 0), stride=(1, 1))
@@ -411,6 +464,11 @@ EXPORTED: dict[str, NetworkSpec] = {
         ROW, fixed(Dense(inputs=7, outputs=3), LEAKY), read=Statistic.MEAN),
     "integrators": of_events(ROW, fixed(Dense(inputs=7, outputs=3), CubaLif(
         threshold=16_384, comparison=Comparison.NEVER)), read=Statistic.LAST),
+    "neurons that differ": of_events(IMAGE, fixed(EDGES, UNLIKE), fixed(
+        Augmented(synapses=Dense(inputs=EDGES.n_out, outputs=5), recurrent=True), replace(UNLIKE, current_decay=Decay(
+            numerator=PerNeuron(low=0, high=100), shift=7))), fixed(Dense(inputs=5, outputs=4), replace(
+                UNLIKE, potential_decay=Decay(numerator=1, shift=0), threshold=500)), fixed(
+                    Dense(inputs=4, outputs=3), CubaLif(threshold=PerNeuron(low=9_000, high=20_000)))),
     "weights of each place": of_events(IMAGE, fixed(OWN), fixed(Dense(inputs=OWN.n_out, outputs=3))),
 }
 
@@ -432,12 +490,16 @@ def test_others_read_the_same_network(name: str) -> None:
     made = graph_of(network)
     real = chain_of(made, reset=Reset.SUBTRACT)
     for layer, at, weights in zip(real.layers, network.spec.placed, network.weights, strict=True):
-        neuron = at.neuron
+        neuron, state = at.neuron, network.layer_state(at.index)
         wide = at.formats.one << neuron.guard_bits
-        threshold = neuron.threshold_in(Phase.INFERENCE) / wide
-        exact = nir_export._expanded(at.synapses, weights / at.formats.one / threshold)
-        got = nir_export._expanded(layer.synapses, layer.weights)
+        threshold = state.get("thresholds", neuron.threshold_in(Phase.INFERENCE)) / wide
+        exact = nir_export._expanded(at.synapses, weights / at.formats.one) / threshold
+        got = nir_export._expanded(layer.synapses, layer.weights) / layer.threshold
         assert np.allclose(got, exact, rtol=1e-9, atol=1e-12)
+        if "decays" in state:
+            assert isinstance(neuron, CubaLif)
+            assert np.allclose(layer.potential_decay, state["decays"] / 2**neuron.potential_decay.shift)
+            continue
         assert layer.potential_decay == pytest.approx(
             1 - 2.0**-neuron.leak_shift if isinstance(neuron, Lif) else
             neuron.potential_decay.numerator / 2**neuron.potential_decay.shift)  # type: ignore[attr-defined]

@@ -39,7 +39,7 @@ from lifstream.sim import runner
 from lifstream.sim.cosim import Continuation, CosimResult, Recording, Segment, Stalls, Surroundings, cosimulate
 from lifstream.sim.faults import Fault
 from lifstream.sim.harness import write_harness
-from lifstream.sim.places import slice_of, threshold_path, weight_path
+from lifstream.sim.places import array_path, slice_of, weight_path
 from lifstream.sim.runner import Simulator, WaveFormat
 from tests.conftest import error_lines, quick, random_images, random_network
 from tests.golden.test_stdp import plastic
@@ -391,7 +391,7 @@ def test_all_that_is_learnt_is_counted_and_stands_where_its_path_says(
             assert signed(waves.at(path, waves.clocks), spec.layers[0].formats.weight_bits) == weight, path
     for layer, thresholds in enumerate(network.state.get("thresholds", [])):
         for neuron, threshold in enumerate(thresholds):
-            assert waves.at(threshold_path(description, layer, neuron), waves.clocks) == threshold
+            assert waves.at(array_path(description, "adaptive threshold", layer, neuron), waves.clocks) == threshold
 
 
 @pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,19 +16,22 @@ from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.formats import Formats, Overflow
 from lifstream.golden.contract.input import Events, Input, Pixels
 from lifstream.golden.contract.network import Layer, NetworkSpec
-from lifstream.golden.contract.neurons import Comparison, CubaLif, Decay, Lif, Reset
+from lifstream.golden.contract.neurons import Comparison, CubaLif, Decay, Lif, PerNeuron, Reset
+from lifstream.golden.contract.protocol import STATE_ACCESS, Command, Status, commands_of
 from lifstream.golden.contract.readout import Potentials, SpikeCounts, Statistic
 from lifstream.golden.contract.rules import DesireBackpropagation, Fixed
 from lifstream.golden.contract.synapses import Augmented, Conv, Dense, Synapses
+from lifstream.golden.model.packets import decode_replies, decode_state, encode_state, expect, packet
 from lifstream.golden.study.datasets import Split
 from lifstream.golden.study.model_files import Model
 from lifstream.hdl.emit import emit_network
 from lifstream.hdl.geometry import Geometry
+from lifstream.hdl.host.core import Core
 from lifstream.sim.cosim import CosimResult, Segment, Stalls, Surroundings, cosimulate
-from lifstream.sim.faults import Fault
+from lifstream.sim.faults import Fault, plant_loaded
 from tests.conftest import quick, random_images, random_network
 from tests.golden.test_cuba_lif import PARTS, fixed_networks, integrator, learning_networks, samples
-from tests.sim.blocks import once
+from tests.sim.blocks import emitted, once, simulate
 
 pytestmark = pytest.mark.simulation
 
@@ -38,6 +43,12 @@ SLOW = {"threshold": 16_384 << 3, "guard_bits": 3, "potential_decay": Decay(nume
         "current_decay": Decay(numerator=5, shift=3)}
 HARD = {"threshold": 9_000, "reset": Reset.VALUE, "reset_value": -700, "refractory": 2,
         "comparison": Comparison.ABOVE, "potential_decay": Decay(numerator=15_213, shift=14)}
+UNLIKE = {"threshold": PerNeuron(low=300, high=70_000), "guard_bits": 2,
+          "potential_decay": Decay(numerator=PerNeuron(low=500, high=1_024), shift=10)}
+UNLIKE_SLOW = {**UNLIKE, "current_decay": Decay(numerator=PerNeuron(low=0, high=100), shift=7), "refractory": 1,
+               "comparison": Comparison.ABOVE, "reset_value": PerNeuron(low=-700, high=200)}
+UNLIKE_HARD = {"threshold": 9_000, "reset": Reset.VALUE, "reset_value": PerNeuron(low=-4_000, high=8_000),
+               "current_decay": Decay(numerator=PerNeuron(low=3, high=3), shift=2)}
 EVENTS, PIXELS = Events(map=PARTS), Pixels(count=PARTS.neurons)
 
 
@@ -86,6 +97,19 @@ CASES: dict[str, tuple[NetworkSpec, Geometry]] = {
                 readout=Potentials(statistic=Statistic.LAST)), Geometry(lanes=1)),
     "more steps than a byte counts": (
         network(EVENTS, STAYS, PLAIN, FIRST, LAST, steps=300), Geometry(lanes=7)),
+    "unlike neurons, some lanes padding": (
+        network(EVENTS, STAYS, UNLIKE_SLOW, augmented(FIRST, recurrent=True, bias=True), LAST),
+        Geometry(lanes=(5, 3), neurons_per_unit=2)),
+    "unlike neurons of a map, learning": (
+        network(EVENTS, LEARNS, UNLIKE, CONV, BEHIND), Geometry(lanes=(2, 3), neurons_per_unit=1)),
+    "unlike slow neurons of a map, wide": (
+        network(EVENTS, STAYS, UNLIKE_SLOW, CONV, BEHIND, wide=True), Geometry(lanes=(3, 4), neurons_per_unit=3)),
+    "unlike resets, learning": (
+        network(PIXELS, LEARNS, UNLIKE_HARD, FIRST, Dense(inputs=7, outputs=5), Dense(inputs=5, outputs=4)),
+        Geometry(lanes=(3, 5, 2))),
+    "unlike neurons, learning": (
+        network(PIXELS, LEARNS, UNLIKE_SLOW, FIRST, Dense(inputs=7, outputs=5), Dense(inputs=5, outputs=4)),
+        Geometry(lanes=(3, 5, 2))),
 }
 
 
@@ -108,7 +132,9 @@ def play(spec: NetworkSpec, geometry: Geometry, *, images: int = 10, scale: floa
 @pytest.mark.parametrize("name", quick(CASES, "slow currents of a map, learning from events", "bias of a map, learning",
                                        "hard reset and rest, wide", "recurrent, learning from events",
                                        "the largest potential of leaky integrators, folded",
-                                       "more steps than a byte counts"))
+                                       "more steps than a byte counts", "unlike neurons, some lanes padding",
+                                       "unlike neurons of a map, learning", "unlike slow neurons of a map, wide",
+                                       "unlike neurons, learning"))
 def test_networks_are_bit_exact(name: str) -> None:
     spec, geometry = CASES[name]
     result = play(spec, geometry)
@@ -131,6 +157,79 @@ def test_a_potential_that_is_told_wrong_is_seen() -> None:
     assert ", layer" not in result.message
     assert ": maximum potential expected " in result.message
     assert "harness.replies_payload" in result.message
+
+
+@pytest.mark.parametrize("name", ["unlike neurons, some lanes padding", "unlike neurons of a map, learning"])
+def test_a_planted_fault_in_a_neuron_s_own_parameter_is_named(name: str) -> None:
+    """One bit of a threshold, decay or reset value on its way in: the first mismatch is that very neuron's."""
+    spec, geometry = CASES[name]
+    result = play(spec, geometry, fault=Fault.PARAMETER)
+    assert not result.bit_exact
+    assert result.divergence is not None
+    network = random_network(spec, 3, scale=2.0)
+    images = samples(spec, 10, 1)
+    changed = plant_loaded(network, Fault.PARAMETER, images[:5], 1)
+    (array, layer, neuron), = [
+        (array, spec.state_owners[array][index], int(place))
+        for array, arrays in changed.items() for index, values in enumerate(arrays)
+        for place in np.flatnonzero(values != network.state[array][index])]
+    found = result.divergence
+    assert (found["layer"], found["neuron"], found["quantity"]) in (
+        (layer, neuron, "membrane potential"), (layer, neuron, "spike")), (array, result.message)
+
+
+def test_parameters_read_back_are_compared_and_named() -> None:
+    spec, geometry = CASES["unlike neurons of a map, learning"]
+    result = play(spec, geometry, fault=Fault.THRESHOLD)
+    assert not result.bit_exact
+    assert re.fullmatch(r"image 4, layer [01], neuron \d+.*: threshold expected \d+, got \d+ \(.*neuron\.thresholds"
+                        r"\[\d+\]\)", result.message), result.message
+
+
+def test_no_parameters_to_falsify() -> None:
+    with pytest.raises(InputError, match="parameter: the neurons of this network have no parameters of their own"):
+        play(*CASES["no leak"], fault=Fault.PARAMETER)
+
+
+def test_conversation_about_parameters(tmp_path: Path) -> None:
+    """Load and read each kind, whole, cut short, too long: nothing but that kind changes."""
+    spec, geometry = CASES["unlike neurons, some lanes padding"]
+    network = random_network(spec, 3)
+    names = [name for name in network.state if name != "weights"]
+    assert names == ["thresholds", "decays", "current_decays", "reset_values"]
+    state = {name: encode_state(spec, name, network.state[name]) for name in network.state}
+    packets = [packet(STATE_ACCESS[name].load, state[name]) for name in network.state]
+    packets += [packet(STATE_ACCESS[name].read) for name in names]
+    for name in names:
+        packets += [packet(STATE_ACCESS[name].load, state[name][:12]), packet(STATE_ACCESS[name].read),
+                    packet(STATE_ACCESS[name].load, [*state[name], 1]), packet(STATE_ACCESS[name].read)]
+    packets += [packet(Command.READ_DECAYS, [1]), packet(Command.LOAD_DECAYS)]
+    packets += [packet(STATE_ACCESS[name].read) for name in network.state]
+    size = 4 * 11
+    expected = 2 * 5 + 4 * (2 + size) + 4 * 2 * (2 + 2 + size) + 2 * 2 + 2 + len(state["weights"]) + 4 * (2 + size)
+    result = simulate(emitted(Core, spec=spec, geometry=geometry), [
+        {"stimuli": {"commands": np.concatenate(packets).tolist()}, "expected": {"replies": expected}}],
+        tmp_path, stalls=Stalls.RANDOM)[0]
+    replies = decode_replies(np.array(result["replies"]), np.array(result["replies.cycles"]))
+    assert [reply.status for reply in replies] == [Status.OK] * 9 + [
+        Status.BAD_LENGTH, Status.OK] * 8 + [Status.BAD_LENGTH] * 2 + [Status.OK] * 5
+
+    def read(reply: Any, name: str) -> list[list[int]]:
+        return [array.tolist() for array in decode_state(
+            spec, name, expect(reply, spec, STATE_ACCESS[name].read).payload)]
+
+    whole = {name: [array.tolist() for array in network.state[name]] for name in network.state}
+    for index, name in enumerate(names):
+        assert read(replies[5 + index], name) == whole[name]
+        assert read(replies[10 + 4 * index], name) == [[*whole[name][0][:3], 0, 0, 0, 0], [0] * 4]
+        assert read(replies[12 + 4 * index], name) == whole[name]
+    for index, name in enumerate(network.state):
+        assert read(replies[27 + index], name) == whole[name]
+
+
+def test_a_network_without_parameters_knows_no_commands_for_them() -> None:
+    assert not {access.load for access in STATE_ACCESS.values()} & set(commands_of(CASES["no leak"][0])) - {
+        Command.LOAD_WEIGHTS}
 
 
 def test_what_does_not_learn_is_not_taught() -> None:

@@ -47,7 +47,7 @@ class Neuron(Declaration, family="kind of neuron"):
         raise NotImplementedError
 
     def threshold_in(self, phase: Phase) -> int:
-        """Firing threshold in a phase; of competing neurons, which have thresholds of their own, the lowest."""
+        """Firing threshold in a phase; of neurons that have thresholds of their own, the lowest."""
         raise NotImplementedError
 
     def potential_range(self, *, current: tuple[int, int], steps: int) -> tuple[int, int]:

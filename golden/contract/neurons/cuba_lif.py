@@ -10,6 +10,7 @@ from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.formats import Formats, Phase, signed_bits, unsigned_bits
 from lifstream.golden.contract.neurons.base import Neuron
 from lifstream.golden.contract.neurons.lif import Reset
+from lifstream.golden.contract.neurons.per_neuron import PerNeuron, bounds_of, require_parameter
 from lifstream.golden.contract.state import Lifetime, StateArray
 
 __all__ = ["Comparison", "CubaLif", "Decay"]
@@ -33,27 +34,31 @@ class Decay(Declaration):
     Parameters
     ----------
     numerator
-        ``a``, 0..2**shift; at 2**shift nothing decays.
+        ``a``, 0..2**shift, of all neurons or of each; at 2**shift nothing decays.
     shift
         ``n``, 0..16.
     """
 
-    numerator: int
+    numerator: int | PerNeuron
     shift: int
 
     def __post_init__(self) -> None:
         require_integer("shift", self.shift, 0, 16)
-        require_integer("numerator", self.numerator, 0, 1 << self.shift)
+        require_parameter("numerator", self.numerator, 0, 1 << self.shift)
 
     def __str__(self) -> str:
-        return f"{self.numerator} / 2**{self.shift}"
+        return f"{'..'.join(map(str, dict.fromkeys(bounds_of(self.numerator))))} / 2**{self.shift}"
 
     def of(self, value: int) -> int:
-        """What is left of a value."""
-        return (self.numerator * value) >> self.shift
+        """What is left of a value, at most where neurons differ."""
+        return (bounds_of(self.numerator)[1] * value) >> self.shift
 
 
 _ALL = Decay(numerator=1, shift=0)
+
+_QUANTITIES = {"thresholds": "threshold", "decays": "decay of the potential",
+               "current_decays": "decay of the synaptic current", "reset_values": "reset value"}
+"""What a number of each array of parameters is called."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,14 +83,15 @@ class CubaLif(Neuron, kind="cuba-lif"):
         Fraction bits, 0..16, that potentials and currents have beyond the weights'. Where weights are narrow, decays
         would round too much without.
     threshold
-        Firing threshold, in LSBs of the potential, 1..2**30.
+        Firing threshold, in LSBs of the potential, 1..2**30, of all neurons or of each.
     comparison
         Whether reaching the threshold is enough. A neuron that never fires has no use for threshold, reset and
         refractory period: they stay as they are by default, the threshold what one is.
     reset
         What a spike does to the membrane potential.
     reset_value
-        Membrane potential after a spike, in its LSBs, -2**30..2**30, with ``Reset.VALUE`` and while refractory.
+        Membrane potential after a spike, in its LSBs, -2**30..2**30, with ``Reset.VALUE`` and while refractory; of all
+        neurons or of each. Below the threshold; among neurons that differ, one above its own fires in every step.
     refractory
         Steps after a spike in which the membrane potential stays at the reset value, 0..255.
     """
@@ -93,16 +99,16 @@ class CubaLif(Neuron, kind="cuba-lif"):
     potential_decay: Decay = _ALL
     current_decay: Decay | None = None
     guard_bits: int = 0
-    threshold: int
+    threshold: int | PerNeuron
     comparison: Comparison = Comparison.AT_LEAST
     reset: Reset = Reset.SUBTRACT
-    reset_value: int = 0
+    reset_value: int | PerNeuron = 0
     refractory: int = 0
 
     def __post_init__(self) -> None:
         require_integer("guard_bits", self.guard_bits, 0, 16)
-        require_integer("threshold", self.threshold, 1, 1 << 30)
-        require_integer("reset_value", self.reset_value, -1 << 30, 1 << 30)
+        require_parameter("threshold", self.threshold, 1, 1 << 30)
+        require_parameter("reset_value", self.reset_value, -1 << 30, 1 << 30)
         require_integer("refractory", self.refractory, 0, 255)
         for name, kind in (("potential_decay", Decay), ("comparison", Comparison), ("reset", Reset)):
             if not isinstance(getattr(self, name), kind):
@@ -112,14 +118,25 @@ class CubaLif(Neuron, kind="cuba-lif"):
         if not self.fires and (self.reset is not Reset.SUBTRACT or self.reset_value or self.refractory):
             raise InputError(f"comparison: {self.comparison.value}, so no spike resets; leave reset, reset_value and "
                              "refractory as they are by default")
-        if self.fires and self.reset_value >= self.fires_from:
+        if not self.fires and isinstance(self.threshold, PerNeuron):
+            raise InputError(f"comparison: {self.comparison.value}, so thresholds per neuron are of no use; give one")
+        if isinstance(self.reset_value, PerNeuron):
+            if self.reset is not Reset.VALUE and not self.refractory:
+                raise InputError("reset_value: per neuron, but no spike leads there; give reset value or refractory "
+                                 "steps")
+        elif self.fires and isinstance(self.threshold, int) and self.reset_value >= self.fires_from:
             raise InputError(f"reset_value: {self.reset_value} reaches the threshold, {self.threshold}; give a lower "
                              "one")
 
     def check(self, formats: Formats) -> None:
-        low = -formats.membrane_clamp * formats.one << self.guard_bits
-        if formats.membrane_clamp and self.reset_value < low:
-            raise InputError(f"reset_value: {self.reset_value} is below the lowest membrane potential, {low}")
+        if not formats.membrane_clamp:
+            return
+        end = formats.membrane_clamp * formats.one << self.guard_bits
+        low, high = bounds_of(self.reset_value)
+        if low < -end:
+            raise InputError(f"reset_value: {low} is below the lowest membrane potential, {-end}")
+        if high >= end and self.parameters:   # one number is below a threshold that is reached
+            raise InputError(f"reset_value: {high} is above the highest membrane potential, {end - 1}")
 
     def decay(self, potential: int) -> int:
         return self.potential_decay.of(potential)
@@ -129,12 +146,20 @@ class CubaLif(Neuron, kind="cuba-lif"):
         return self.comparison is not Comparison.NEVER
 
     @property
+    def parameters(self) -> dict[str, PerNeuron]:
+        """What each neuron has of its own, by the names of the arrays."""
+        slow = self.current_decay
+        own = {"thresholds": self.threshold, "decays": self.potential_decay.numerator,
+               "current_decays": None if slow is None else slow.numerator, "reset_values": self.reset_value}
+        return {name: value for name, value in own.items() if isinstance(value, PerNeuron)}
+
+    @property
     def fires_from(self) -> int:
-        """The lowest membrane potential at which it fires."""
-        return self.threshold + (self.comparison is Comparison.ABOVE)
+        """The lowest membrane potential at which a neuron fires."""
+        return bounds_of(self.threshold)[0] + (self.comparison is Comparison.ABOVE)
 
     def threshold_in(self, phase: Phase) -> int:
-        return self.threshold
+        return bounds_of(self.threshold)[0]
 
     def current_range(self, *, current: tuple[int, int], steps: int) -> tuple[int, int]:
         """Smallest and largest synaptic current of ``steps`` steps, given that of a step's spikes (inclusive)."""
@@ -149,7 +174,8 @@ class CubaLif(Neuron, kind="cuba-lif"):
 
     def potential_range(self, *, current: tuple[int, int], steps: int) -> tuple[int, int]:
         added = self.current_range(current=current, steps=steps)
-        low, high = min(self.reset_value, 0), max(self.reset_value, 0)
+        least, most = bounds_of(self.reset_value)
+        low, high = min(least, 0), max(most, 0)
         for _ in range(steps):
             low, high = min(self.decay(low) + added[0], low), max(self.decay(high) + added[1], high)
         return low, high
@@ -161,4 +187,5 @@ class CubaLif(Neuron, kind="cuba-lif"):
                 StateArray(name="currents", quantity="synaptic current", shape=(neurons,), bits=signed_bits(low, high),
                            low=low, high=high, lifetime=Lifetime.SAMPLE),
                 StateArray(name="rests", quantity="refractory step", shape=(neurons,),
-                           bits=unsigned_bits(self.refractory), low=0, high=self.refractory, lifetime=Lifetime.SAMPLE))
+                           bits=unsigned_bits(self.refractory), low=0, high=self.refractory, lifetime=Lifetime.SAMPLE),
+                *(parameter.array(name, _QUANTITIES[name], neurons) for name, parameter in self.parameters.items()))

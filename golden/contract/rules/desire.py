@@ -9,7 +9,7 @@ from typing import ClassVar
 from lifstream.golden.contract.declaration import require_integer
 from lifstream.golden.contract.errors import InputError
 from lifstream.golden.contract.formats import Formats, Rounding
-from lifstream.golden.contract.neurons import Neuron
+from lifstream.golden.contract.neurons import Neuron, PerNeuron
 from lifstream.golden.contract.readout import Readout, SpikeCounts
 from lifstream.golden.contract.rules.base import Rule
 from lifstream.golden.contract.synapses import Synapses
@@ -104,6 +104,10 @@ class DesireBackpropagation(Rule, kind="desire"):
         require_integer("output_threshold", self.output_threshold, 1, steps)
         if self.rise_limit is not None:
             require_integer("rise_limit", self.rise_limit, 1, steps)
+        threshold = getattr(neuron, "threshold", None)
+        if isinstance(threshold, PerNeuron) and self.eligibility is Eligibility.MEMBRANE:
+            # From 1 a neuron would be eligible at rest; whether any is, has to be known before the numbers are.
+            require_integer("neuron.threshold.low", threshold.low, 2, 1 << 30)
 
     def magnitude_max(self, steps: int) -> int:
         """Of a graded desire the negated exponent, of a ternary one the distance in spike counts."""

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
 
 from lifstream.golden.contract.formats import Phase
 from lifstream.golden.contract.network import PlacedLayer
-from lifstream.golden.contract.neurons import CubaLif, Reset
+from lifstream.golden.contract.neurons import Comparison, CubaLif, Reset
+from lifstream.golden.contract.neurons.per_neuron import bounds_of
 from lifstream.golden.model.neurons.independent import IndependentNeurons, Potential
 from lifstream.golden.model.operations import clamp, decay, scaled_up
+from lifstream.golden.model.protocols import IntArray
 
-__all__ = ["CUBA_LIF", "CubaLifParameters", "parameters", "step"]
+__all__ = ["CUBA_LIF", "CubaLifParameters", "own", "parameters", "step"]
 
 
 class CubaLifParameters(NamedTuple):
-    """A layer's constants in a phase."""
+    """A layer's constants in a phase; of neurons that differ the lowest, which :func:`own` replaces."""
 
     numerator: int
     shift: int
@@ -45,13 +50,27 @@ def parameters(at: PlacedLayer, phase: Phase) -> CubaLifParameters:
     subtracts = neuron.reset is Reset.SUBTRACT
     kept = neuron.current_decay
     return CubaLifParameters(
-        numerator=neuron.potential_decay.numerator, shift=neuron.potential_decay.shift,
-        current_numerator=kept.numerator if kept is not None else 0,
+        numerator=bounds_of(neuron.potential_decay.numerator)[0], shift=neuron.potential_decay.shift,
+        current_numerator=bounds_of(kept.numerator)[0] if kept is not None else 0,
         current_shift=kept.shift if kept is not None else 0, guard_bits=neuron.guard_bits,
         low=Potential(low), high=Potential(high),
         fires_from=Potential(neuron.fires_from if neuron.fires else high + 1),
         subtracted=Potential(neuron.threshold_in(phase) if subtracts else 0),
-        to_value=0 if subtracts else 1, value=Potential(neuron.reset_value), refractory=neuron.refractory)
+        to_value=0 if subtracts else 1, value=Potential(bounds_of(neuron.reset_value)[0]),
+        refractory=neuron.refractory)
+
+
+def own(at: PlacedLayer, state: Mapping[str, NDArray[Any]]) -> dict[str, IntArray]:
+    """Of a layer of :class:`lifstream.golden.contract.neurons.CubaLif`."""
+    neuron = at.neuron
+    assert isinstance(neuron, CubaLif)
+    fields = {"decays": "numerator", "current_decays": "current_numerator", "reset_values": "value"}
+    found = {field: state[name] for name, field in fields.items() if name in neuron.parameters}
+    if "thresholds" in neuron.parameters:
+        found["fires_from"] = state["thresholds"] + (neuron.comparison is Comparison.ABOVE)
+        if neuron.reset is Reset.SUBTRACT:
+            found["subtracted"] = state["thresholds"]
+    return found
 
 
 def step(constants: CubaLifParameters, state: tuple[Any, ...], current: Any, kept: Any
@@ -69,4 +88,4 @@ def step(constants: CubaLifParameters, state: tuple[Any, ...], current: Any, kep
                               rest - resting * 1 + fired * constants.refractory)
 
 
-CUBA_LIF = IndependentNeurons(parameters, step)
+CUBA_LIF = IndependentNeurons(parameters, step, own)
