@@ -15,6 +15,7 @@ from lifstream.golden.contract.formats import Formats, Overflow
 from lifstream.golden.contract.input import Events
 from lifstream.golden.contract.network import Layer, NetworkSpec
 from lifstream.golden.contract.neurons import Comparison, CubaLif, Decay, Lif, Neuron, PerNeuron, Reset
+from lifstream.golden.contract.neurons.per_neuron import bounds_of
 from lifstream.golden.contract.readout import Potentials, Readout, SpikeCounts, Statistic, Votes
 from lifstream.golden.contract.rules import DesireBackpropagation, Fixed
 from lifstream.golden.contract.synapses import Augmented, Conv, Dense, Map, SumPool, Synapses
@@ -50,7 +51,8 @@ def unlike_neurons(draw: st.DrawFn, one: int) -> CubaLif:
     unlike = reset is Reset.VALUE or refractory > 0
     return CubaLif(
         potential_decay=potential, current_decay=draw(st.none() | st.just(current)), guard_bits=guard,
-        threshold=draw(bounds(2, 3 * one << guard)), comparison=draw(st.sampled_from(Comparison)), reset=reset,
+        threshold=draw(bounds(2, 3 * one << guard)),
+        comparison=draw(st.sampled_from((Comparison.AT_LEAST, Comparison.ABOVE))), reset=reset,
         reset_value=draw(bounds(-one, one) if unlike and draw(st.booleans()) else st.integers(-one, one)),
         refractory=refractory)
 
@@ -99,7 +101,8 @@ def form(layer_count: int, rule: Any, draw: st.DrawFn) -> NetworkSpec:
 
 def integrator(neuron: CubaLif) -> CubaLif:
     """The same, but it never fires."""
-    return replace(neuron, comparison=Comparison.NEVER, reset=Reset.SUBTRACT, reset_value=0, refractory=0)
+    return replace(neuron, comparison=Comparison.NEVER, reset=Reset.SUBTRACT, reset_value=0, refractory=0,
+                   threshold=bounds_of(neuron.threshold)[1])
 
 
 @st.composite
@@ -359,6 +362,8 @@ def test_parameters_are_learnt_state() -> None:
     ({"reset_value": PerNeuron(low=0, high=1 << 20)},
      r"layers\[1\]: reset_value: 1048576 is above the highest membrane potential"),
     ({"reset": Reset.SUBTRACT}, "reset_value: per neuron, but no spike leads there; give reset value or refractory"),
+    ({"comparison": Comparison.NEVER, "reset": Reset.SUBTRACT, "reset_value": 0},
+     "comparison: never, so thresholds per neuron are of no use; give one"),
     ({"threshold": [1, 2, 3]}, r"threshold: \[1, 2, 3\] is not an integer")])
 def test_bounds_that_are_none(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
