@@ -34,6 +34,7 @@ def test_notebooks_are_stored_without_outputs(notebook: Path) -> None:
     assert notebook.stat().st_size < 20_000
 
 
+@pytest.mark.timeout(900)    # kernels and a simulator are compiled first
 @pytest.mark.parametrize("name", ["train", pytest.param("board", marks=pytest.mark.simulation)])
 def test_notebooks_run(name: str, tmp_path: Path) -> None:
     assert name in {notebook.stem for notebook in NOTEBOOKS}
