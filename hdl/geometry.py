@@ -193,6 +193,20 @@ class Geometry:
                              positions=synapses.positions, added=synapses.n_in - synapses.n_before,
                              weight_rows=rows if walked else None)
 
+    def only(self, spec: NetworkSpec, layer: int) -> Geometry:
+        """What of it decides one layer's: the same for geometries that differ in other layers alone.
+
+        Raises
+        ------
+        InputError
+            There are numbers for another number of layers.
+        """
+        lanes = min(_of_layer("lanes", self.lanes, spec, layer), spec.layers[layer].synapses.weight_shape[1])
+        shared = None if self.neurons_per_unit is None else \
+            _of_layer("neurons-per-unit", self.neurons_per_unit, spec, layer)
+        return Geometry(lanes=lanes, pixels_per_clock=1, unroll=_of_layer("unroll", self.unroll, spec, layer),
+                        neurons_per_unit=shared)
+
     def layers(self, spec: NetworkSpec) -> list[LayerGeometry]:
         """Geometry of every layer of ``spec``; raises as :meth:`layer`."""
         return [self.layer(spec, layer) for layer in range(len(spec.layers))]
