@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,7 +76,7 @@ def measured(design: Design) -> dict[str, Any]:
     spent = [0, *(sum(entry[f"{phase}_cycles"] for phase in _PHASES)
                   for entry in (next(entry for entry in reversed(result.history) if not entry["learning"]),
                                 result.history[-1]))]
-    infer, learn = (round((later - earlier) / IMAGES, 1) for earlier, later in zip(spent, spent[1:], strict=False))
+    infer, learn = (round((later - earlier) / IMAGES, 1) for earlier, later in pairwise(spent))
     return {"design": design.name, "test": design.test, "spec_digest": preset.spec.digest(),
             "geometry": design.geometry.to_json(), "weights": model.network.digest(), "infer": infer, "learn": learn,
             "counters": result.history[-1], "seconds": round(time.monotonic() - begun)}

@@ -173,8 +173,8 @@ def _table(rows: list[Off], title: str) -> Table:
         table.add_column(f"{name}: estimated, measured, off", justify="right")
     for row in rows:
         table.add_row(row.design + (" (test)" if row.test else ""), *(
-            f"{row.estimated[name]:,.0f} {row.measured[name]:,.0f} {row.error(name):+.1%}" if row.measured.get(name) else ""
-            for name in names))
+            f"{row.estimated[name]:,.0f} {row.measured[name]:,.0f} {row.error(name):+.1%}"
+            if row.measured.get(name) else "" for name in names))
     return table
 
 

@@ -430,7 +430,8 @@ def netlist(target: Target, design: Elaboratable, *, ports: Iterable[Any], folde
     return (folder / "netlist.v").read_text() + models
 
 
-def counted(target: Target, *, spec: NetworkSpec, geometry: Geometry, folder: Path, watch: Watch) -> dict[str, Resource]:
+def counted(target: Target, *, spec: NetworkSpec, geometry: Geometry, folder: Path,
+            watch: Watch) -> dict[str, Resource]:
     """What a design takes after synthesis and packing, by what place and route calls it; nothing is placed.
 
     Parameters

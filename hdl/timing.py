@@ -122,8 +122,8 @@ class _Layer:
 
 @lru_cache(maxsize=4096)
 def _serving(slots: int, interval: int, lanes_per_group: int, room: int) -> int:
-    """Clocks from a step's first fold being handed over to its last: each reserves room for its slices, which comes back
-    slice by slice."""
+    """Clocks from a step's first fold being handed over to its last: each reserves room for its slices, which comes
+    back slice by slice."""
     handed = [0]
     for slot in range(1, slots):
         back = (slot + 1) * lanes_per_group - room - 1     # the slice whose room is needed too

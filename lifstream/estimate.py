@@ -58,11 +58,13 @@ def estimate(
     named: NetworkOptions,
     weight_bits: WeightBitsOption = None,
     folding: GeometryOptions,
-    fit: Annotated[bool, typer.Option("--fit", help="Choose the lanes of each layer: as many as fit the board.")] = False,
+    fit: Annotated[bool, typer.Option(
+        "--fit", help="Choose the lanes of each layer: as many as fit the board.")] = False,
     target_images_per_second: TargetOption = None,
     clock: Annotated[float | None, typer.Option("--clock", help="Core clock in MHz. Default: the board's.")] = None,
     samples: Annotated[int, typer.Option(
-        "--samples", min=1, max=10_000, help="Test images from which the network's activity is measured, at most.")] = 50,
+        "--samples", min=1, max=10_000,
+        help="Test images from which the network's activity is measured, at most.")] = 50,
     data_dir: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -170,14 +172,16 @@ def _activities(chosen: NamedNetwork, samples: int, data_dir: Path | None
         network = chosen.model.network
         assert isinstance(network, Network)
         found = {task: measured_activity(network, images[:count], rate_shift=rate) for task, rate in tasks.items()}
-        learnt = f", {percent(sum(each.learnt for each in found['train']) / len(found['train']))} of which it learns from" \
-            if spec.learns else ""
-        return found, f"the trained model on {len(found['infer'])} test images{learnt}"
+        basis = f"the trained model on {len(found['infer'])} test images"
+        if spec.learns:
+            share = sum(each.learnt for each in found["train"]) / len(found["train"])
+            basis += f", {percent(share)} of which it learns from"
+        return found, basis
     rates = Rates.typical(spec)
     shown = None if images is None or isinstance(spec.input, Events) else images.images
     found = {task: random_activity(spec, rates, images=shown, learning=task == "train") for task in tasks}
-    return found, (f"assumed: {percent(rates.layers[0])} of the neurons spike in a step, {percent(rates.learnt)} of the "
-                   f"samples are learnt from; input {'from test images' if shown is not None else 'assumed too'}")
+    return found, (f"assumed: {percent(rates.layers[0])} of the neurons spike in a step, {percent(rates.learnt)} of "
+                   f"the samples are learnt from; input {'from test images' if shown is not None else 'assumed too'}")
 
 
 def _rounded(usage: Usage) -> dict[str, int]:

@@ -107,9 +107,9 @@ def _layer_activity(synapses: Synapses, spikes: NDArray[np.bool_], wanted: NDArr
     desired = 0
     if wanted is not None:
         desired = int(reach[fired][:, wanted.reshape(synapses.positions, -1).any(axis=1)].sum())
-    return LayerActivity(events=_counts(events), targets=_counts(spikes @ reaching), reached=_counts(np.maximum(1, reached)),
-                         fired=int(fired.sum()), desired=desired, passed=int(reaching[fired].sum()) - desired,
-                         deficit=deficit)
+    return LayerActivity(events=_counts(events), targets=_counts(spikes @ reaching),
+                         reached=_counts(np.maximum(1, reached)), fired=int(fired.sum()), desired=desired,
+                         passed=int(reaching[fired].sum()) - desired, deficit=deficit)
 
 
 def _sample(spec: NetworkSpec, inputs: Sequence[NDArray[np.bool_]], output: NDArray[np.bool_], *, pixels: int,
