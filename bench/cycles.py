@@ -52,9 +52,6 @@ DESIGNS = (
     Design("", "dense 24, dense 12, dense 10", "2,1,1", False, {}, {"unroll": "4"}),
     Design("", "digits-stdp", "10", True, {"rule": NamedRule.REWARD_STDP, "hidden": 40}),
     Design("", "digits", "balanced:4", True),
-    Design("", "dense 64, dense 10", "64,1", True, {"steps": 32}, {"unroll": "8"}),
-    Design("", "pool 2, conv 8 3x3, dense 10", "4,10", True),
-    Design("", "conv-digits"),
 )
 """All designs; every name is one's own."""
 
@@ -77,7 +74,7 @@ def measured(design: Design) -> dict[str, Any]:
                   for entry in (next(entry for entry in reversed(result.history) if not entry["learning"]),
                                 result.history[-1]))]
     infer, learn = (round((later - earlier) / IMAGES, 1) for earlier, later in pairwise(spent))
-    return {"design": design.name, "test": design.test, "spec_digest": preset.spec.digest(),
+    return {"design": design.name, "spec_digest": preset.spec.digest(),
             "geometry": design.geometry.to_json(), "weights": model.network.digest(), "infer": infer, "learn": learn,
             "counters": result.history[-1], "seconds": round(time.monotonic() - begun)}
 

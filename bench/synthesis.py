@@ -112,11 +112,17 @@ DESIGNS = (
     Design("tang-nano-9k", "dense 20, dense 16, dense 10", "2,4,2", True),
     Design("tang-nano-9k", "digits", "8", False, {"rule": _PAPER}),
     Design("tang-nano-9k", "digits-stdp", "2", True, {"rule": _REWARD, "hidden": 40}),
+    Design("tang-nano-9k", "dense 24, dense 12, dense 10", "4,2,1", True, {}, {"unroll": "2"}),
+    Design("tang-nano-9k", "digits", "10", True, {"hidden": 40, "steps": 12, "weight_bits": 10},
+           {"pixels_per_clock": 4}),
     # Larger ones.
     Design("ulx3s-85f", "mnist-128", "32"),
     Design("ulx3s-85f", "mnist-128", "16", True, {"hidden": 64}, {"pixels_per_clock": 2}),
     Design("ulx3s-85f", "stdp-100", "20"),
+    # Placed and routed once, see docs/results.md.
     Design("ulx3s-85f", "mnist-128"),
+    Design("ulx3s-85f", "conv-small", "16,16,10", True),
+    Design("ulx3s-85f", "conv-mnist", "12,16,10", True),
 )
 """All designs; every name is one's own."""
 
@@ -137,7 +143,7 @@ def measured(design: Design) -> dict[str, Any]:
         cells = json.loads((Path(folder) / "stat.json").read_text())["design"]["num_cells_by_type"]
         log = (Path(folder) / "synthesise.log").read_text()
         mapped = Counter(re.findall(r"^(?:mapping memory|using FF mapping for memory) (\S+(?: via \S+)?)", log, re.M))
-    return {"design": design.name, "test": design.test, "board": design.board, "spec_digest": spec.digest(),
+    return {"design": design.name, "board": design.board, "spec_digest": spec.digest(),
             "geometry": design.geometry.to_json(), "seconds": round(time.monotonic() - begun),
             "packed": {name: resource.used for name, resource in taken.items() if resource.used},
             "mapped": mapped,

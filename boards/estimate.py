@@ -115,6 +115,11 @@ def fmax(target: Target, spec: NetworkSpec) -> Fmax:
     return _FMAX[target.family, not all(layer.synapses.all_to_all for layer in spec.layers)]
 
 
+_REGISTERED, _WIDEST = ("weights", "trains"), 36
+"""Memories of an ECP5 whose answers go to registers that a block RAM takes over (:func:`absorb_output_registers`), but
+for one of words as wide as this."""
+
+
 def features(census: Census, family: Family) -> dict[str, float]:
     """What LUTs and flip-flops are fitted to: a part's bits of each kind, and what its memories take."""
     bits = census.bits
@@ -124,8 +129,8 @@ def features(census: Census, family: Family) -> dict[str, float]:
         taken["lut_ram"] += count * made.lut_rams
         taken["selected"] += count * made.selected
         taken["kept"] += count * made.registers
-        if made.block_rams and memory.sync_reads:
-            taken["answer"] += count * memory.width
+        if family is Family.ECP5 and memory.name in _REGISTERED and 0 < made.word_bits < _WIDEST:
+            taken["absorbed"] += count * memory.width
     return {"register": bits["register"], "add": bits["add"] + bits["compare"], "mux": bits["mux"],
             "pick": bits["pick"], "shift": bits["shift"], "assign": bits["assign"],
             "logic": bits["logic"] + bits["reduce"] + bits["equal"], "choose": bits["choose"], **taken}
@@ -142,8 +147,8 @@ def usage(census: Census, family: Family) -> Usage:
     """What a part takes of an FPGA family."""
     found, weights = features(census, family), _weights()[family.value]
     blocks = [(mapped(memory, family), count) for memory, count in census.memories.items()]
-    return Usage(**{name: sum(weights[name].get(feature, 0) * value for feature, value in found.items())
-                    for name in COUNTED},
+    counted = {name: sum(weights[name].get(feature, 0) * value for feature, value in found.items()) for name in COUNTED}
+    return Usage(luts=counted["luts"], ffs=counted["ffs"] - found.get("absorbed", 0),
                  block_rams=sum(made.block_rams * count for made, count in blocks),
                  single_port_rams=sum(made.single_port_rams * count for made, count in blocks))
 

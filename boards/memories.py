@@ -30,6 +30,8 @@ class Mapped:
         Flip-flops, of a memory too small for anything else.
     selected
         Bits that are one of several blocks' or registers' answers.
+    word_bits
+        Bits of a block RAM's words.
     """
 
     block_rams: int = 0
@@ -37,6 +39,7 @@ class Mapped:
     lut_rams: int = 0
     registers: int = 0
     selected: int = 0
+    word_bits: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +75,8 @@ def _choices(memory: MemoryShape, family: Family) -> Iterator[tuple[float, Mappe
             deep, wide = _ceil_div(memory.depth, words), _ceil_div(memory.width, bits)
             selected = (deep - 1) * memory.width * reads
             count = deep * wide * reads
-            yield count * blocks.cost + _SELECT_COST * selected, Mapped(block_rams=count, selected=selected)
+            yield count * blocks.cost + _SELECT_COST * selected, Mapped(
+                block_rams=count, selected=selected, word_bits=bits)
     if family is not Family.ICE40 and memory.writes:
         deep = _ceil_div(memory.depth, _LUT_RAM_WORDS)
         selected = (deep - 1) * memory.width * reads

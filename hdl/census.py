@@ -229,9 +229,13 @@ def census(design: Elaboratable | Fragment) -> Census:
     counting, memories, inner = _Counting(), Counter[MemoryShape](), []
     for domain, statements in fragment.statements.items():
         counting.statements(statements, clocked=domain != "comb")
+    holds = any(isinstance(part, MemoryInstance) for part, _, _ in fragment.subfragments)
+    used = ast.SignalSet()
+    for statements in fragment.statements.values() if holds else ():
+        used.update(statements._rhs_signals())
     for part, name, _ in fragment.subfragments:
         if isinstance(part, MemoryInstance):
-            memories[_memory(part, name or "")] += 1
+            memories[_memory(part, name or "", used)] += 1
         else:
             inner.append(_named(census(part), name or ""))
     return reduce(add, inner, Census(bits=counting.done(), memories=memories))
@@ -243,8 +247,9 @@ def _named(found: Census, name: str) -> Census:
         replace(memory, name=memory.name or name): count for memory, count in found.memories.items()}))
 
 
-def _memory(instance: Any, name: str) -> MemoryShape:
-    reads = [port._domain for port in instance._read_ports]
+def _memory(instance: Any, name: str, used: Any) -> MemoryShape:
+    """Of the ports that are read, those whose answers are ``used``: synthesis leaves out the others."""
+    reads = [port._domain for port in instance._read_ports if any(each in used for each in port._data._rhs_signals())]
     return MemoryShape(name="" if name == "instance" else name, depth=instance._data.depth,
                        width=Shape.cast(instance._data.shape).width, writes=len(instance._write_ports),
                        sync_reads=sum(domain != "comb" for domain in reads), async_reads=reads.count("comb"))

@@ -15,7 +15,7 @@ from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.contract.neurons import CompetingLif
 from lifstream.golden.contract.rules import Bounds, PairStdp
 from lifstream.hdl.census import LayerFacts, layer_facts
-from lifstream.hdl.geometry import Geometry, LayerGeometry
+from lifstream.hdl.geometry import Geometry, LayerGeometry, target_count
 
 __all__ = ["Cycles", "image_cycles"]
 
@@ -152,10 +152,11 @@ def _forward(layers: list[_Layer], sample: _SampleActivity, encoder: int, pixels
                 serving = _serving(slots, interval, geometry.lanes_per_group, layer.facts.room)
             # Slices wait when the next layer takes their spikes more slowly than they come, and there is no more room.
             if index < last:
-                behind, coming = layers[index + 1], sample.layers[index + 1].targets[step]
+                behind, taken = layers[index + 1], sample.layers[index + 1]
                 there = max(behind.over, handing + _TO_SPIKE)
-                coming = coming * (slots - 1) // slots
-                beyond = max(0, coming - layer.facts.room + geometry.lanes_per_group) * behind.geometry.row_folds
+                spikes = taken.events[step]
+                left = spikes * (slots - 1) // slots - layer.facts.room + geometry.lanes_per_group
+                beyond = max(0, left) * taken.targets[step] * behind.geometry.row_folds // max(1, spikes)
                 serving = max(serving, there + beyond - handing) if beyond else serving
                 handing = max(handing, behind.before - behind.geometry.row_folds)
             layer.busy += work + serving + 2
@@ -198,8 +199,7 @@ def _passed_back(layer: _Layer) -> int:
     geometry, synapses = layer.geometry, layer.at.synapses
     if not geometry.walked:
         return geometry.n_before * geometry.folds
-    return sum(max(1, sum(1 for _ in synapses.targets(neuron))) for neuron in range(geometry.n_before)) \
-        * geometry.row_folds
+    return target_count(synapses) * geometry.row_folds
 
 
 def image_cycles(spec: NetworkSpec, geometry: Geometry, samples: Sequence[_SampleActivity], *,

@@ -44,7 +44,7 @@ __all__ = ["explore"]
 
 _BRIEF = 5
 """Epochs, unless others are asked for."""
-_HIDDEN, _WIDTHS = (8, 16, 24, 32), (8, 12, 16)
+_HIDDEN, _WIDTHS = (8, 16, 24, 32, 48), (8, 12, 16)
 """What is varied, unless something is asked for."""
 _SAMPLES = 10
 
@@ -72,7 +72,7 @@ class ExploredNetworks:
         InputError
             An option is wrong, or a value of one is impossible with all of the others.
         """
-        axes: dict[str, Sequence[int]] = {"weight_bits": numbers("weight_bits", self.widths),
+        axes: dict[str, Sequence[Any]] = {"weight_bits": numbers("weight_bits", self.widths),
                                           "hidden": numbers("hidden", self.hidden),
                                           "steps": numbers("steps", self.steps)}
         bases = self._bases()
@@ -175,7 +175,8 @@ def explore(
             if measured:
                 explored.append(_estimated(name, variant.preset, measured, target, clock,
                                            images.images if images is not None else None, target_images_per_second))
-    title = f"{about.dataset} on {target.title}: accuracy after {about.epochs} epochs, resources and speed estimated"
+    title = f"{about.dataset} on {target.title}, {about.epochs} epochs; resources and speed estimated, numbers are " \
+            "hidden neurons"
     if target_images_per_second is not None:
         title += f"; {target_images_per_second:g} images/s wanted"
     points = [_point(each) for each in explored]
@@ -225,7 +226,8 @@ def _estimated(name: str, preset: Preset, measured: Sequence[Measurement], targe
 def _point(each: _Explored) -> DesignPoint:
     costs = {name: share for name, share in each.costs.items() if name in ("LUTs", "logic cells", "block RAMs")}
     spec = each.preset.spec
-    return DesignPoint(name=each.name, family=f"{spec.weight_widths}-bit weights, T = {spec.steps}", fits=each.fits,
+    hidden = "-".join(str(layer.n_out) for layer in spec.layers[:-1]) or str(spec.layers[-1].n_out)
+    return DesignPoint(name=hidden, family=f"{spec.weight_widths}-bit weights, T = {spec.steps}", fits=each.fits,
                        accuracy=each.accuracy, costs=costs, images_per_second=each.rates["infer"])
 
 

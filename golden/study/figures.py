@@ -354,6 +354,7 @@ def pareto_figure(points: Sequence[DesignPoint], *, measure: str, title: str) ->
         panel.margins(x=0.16, y=0.1)
         if speed:
             panel.set(xscale="log", xlabel="images/s, classifying")
+            _plain_logarithms(panel.xaxis)
         else:
             panel.set_xlabel(f"{what} / percent of the board's")
             if panel.get_xlim()[1] > 100:
@@ -366,6 +367,15 @@ def pareto_figure(points: Sequence[DesignPoint], *, measure: str, title: str) ->
 
 
 _MARKERS = "os^DvP*X<>"
+
+
+def _plain_logarithms(axis: Axis) -> None:
+    """Ticks at 1, 2 and 5 of every power of ten, as plain numbers."""
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
 
 def _family_handles(families: Sequence[str]) -> tuple[list[Any], list[str]]:
