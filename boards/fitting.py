@@ -100,10 +100,11 @@ def chosen_lanes(spec: NetworkSpec, target: Target, base: Geometry, samples: Seq
 
     last = len(sizes) - 1
     if most_cycles is None:
-        high = 0    # where it no longer fits: doubled up to there, for large designs take long to count
-        while high < last and at(high).fits:
+        # A single lane needs more logic around it than two or three do.
+        low = high = next((index for index in range(min(3, last + 1)) if at(index).fits), 0)
+        while high < last and at(high).fits:    # doubled to where it no longer fits: large designs take long to count
             high = min(last, 2 * high + 1)
-        best = at(high) if at(high).fits else at(max(0, _first(0, high, lambda index: not at(index).fits) - 1))
+        best = at(high) if at(high).fits else at(max(low, _first(low, high, lambda index: not at(index).fits) - 1))
         limit = best.cycles.total * _SLOWER
     else:
         best, limit = at(_first(0, last, lambda index: at(index).cycles.total <= most_cycles)), most_cycles
