@@ -120,6 +120,7 @@ DESIGNS = (
     Design("ulx3s-85f", "mnist-128", "16", True, {"hidden": 64}, {"pixels_per_clock": 2}),
     Design("ulx3s-85f", "stdp-100", "20"),
     # Placed and routed once, see docs/results.md.
+    Design("icebreaker", "digits", None, True, {"hidden": 16}),
     Design("ulx3s-85f", "mnist-128"),
     Design("ulx3s-85f", "conv-small", "16,16,10", True),
     Design("ulx3s-85f", "conv-mnist", "12,16,10", True),
