@@ -144,6 +144,8 @@ def _forward(layers: list[_Layer], sample: _SampleActivity, encoder: int, pixels
             activity, geometry, interval = sample.layers[index], layer.geometry, layer.facts.pace.interval
             work = activity.targets[step] * geometry.row_folds
             through = max(max(layer.over, begun) + work, arrived) + (_SETTLING if geometry.walked else 1)
+            if layer.at.synapses.recurrent:     # a step's end waits until the step before has left
+                through = max(through, layer.over + _TO_SPIKE + geometry.lanes_per_group + 1)
             earliest = layer.handing + max(interval, layer.facts.pace.turnaround) if layer.geometry.folds == 1 else 0
             handing = max(through, earliest)
             slots = layer.slots(activity, step)

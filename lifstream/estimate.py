@@ -180,8 +180,9 @@ def _activities(chosen: NamedNetwork, samples: int, data_dir: Path | None
     rates = Rates.typical(spec)
     shown = None if images is None or isinstance(spec.input, Events) else images.images
     found = {task: random_activity(spec, rates, images=shown, learning=task == "train") for task in tasks}
-    return found, (f"assumed: {percent(rates.layers[0])} of the neurons spike in a step, {percent(rates.learnt)} of "
-                   f"the samples are learnt from; input {'from test images' if shown is not None else 'assumed too'}")
+    learnt = f", {percent(rates.learnt)} of the samples are learnt from" if spec.learns else ""
+    return found, (f"assumed: {percent(rates.layers[0])} of the neurons spike in a step{learnt}; input "
+                   f"{'from test images' if shown is not None else 'assumed too'}")
 
 
 def _rounded(usage: Usage) -> dict[str, int]:
