@@ -2,13 +2,15 @@
 
     python -m bench.fit                           # writes boards/estimate.json
 
-Designs to test are left out of the fit. There are few others per family, so weights stay near those that one LUT of
-four inputs per bit suggests, and none is negative.
+Designs to test are left out of the fit. There are few others, so weights stay near those that a LUT of four inputs per
+bit suggests, first for all families together, each with a factor of its own, then for each family near those; none is
+negative.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +37,7 @@ _WEIGHTS = Path(__file__).parent.parent / "boards" / "estimate.json"
 
 _EXPECTED = {
     "luts": {"register": 0.15, "add": 1.0, "mux": 0.6, "pick": 0.4, "shift": 0.5, "assign": 0.4, "logic": 0.4,
-             "choose": 0.15, "selected": 0.4, "kept": 0.5},
+             "choose": 0.15, "selected": 0.4, "kept": 1.0},
     "ffs": {"register": 0.95, "kept": 1.0},
 }
 """Per bit, before anything was measured; what is not here is no part of the fit."""
@@ -54,6 +56,10 @@ _MEASURED = {
                    "single_port_rams": "ICESTORM_SPRAM"},
     Family.GOWIN: {"luts": "LUT4", "ffs": "DFF", "block_rams": "BSRAM"},
 }
+
+
+_LEAST = 0.05
+"""Of what was expected, at least so much is what a family's weights are near to."""
 
 
 def taken(line: dict[str, Any]) -> dict[str, int]:
@@ -79,16 +85,19 @@ def non_negative_least_squares(matrix: NDArray[np.float64], wanted: NDArray[np.f
     return found
 
 
-def _fit(rows: list[dict[str, float]], wanted: list[float], expected: dict[str, float]) -> dict[str, float]:
-    """Weights of the features, by relative errors."""
-    names = list(expected)
-    values = np.array([[row.get(name, 0.0) for name in names] for row in rows]) / np.array(wanted)[:, None]
-    start = np.array([expected[name] for name in names])
-    scale = 1 / max(1e-9, float((values @ start).mean()))
-    near = np.diag(1 / (scale * start)) * _NEARNESS
-    found = non_negative_least_squares(np.vstack([values, near]),
-                                       np.concatenate([np.ones(len(rows)), np.full(len(names), _NEARNESS)]))
-    return {name: round(float(weight), 4) for name, weight in zip(names, found, strict=True)}
+def _relative(rows: list[dict[str, float]], wanted: list[float], expected: dict[str, float]) -> NDArray[np.float64]:
+    """A design per row, a feature per column: what the expected weight of it makes of what is wanted."""
+    return np.array([[row.get(name, 0.0) * weight for name, weight in expected.items()] for row in rows]) \
+        / np.array(wanted)[:, None]
+
+
+def _near(parts: NDArray[np.float64], expected: dict[str, float]) -> dict[str, float]:
+    """Weights with which each row adds up to 1, by relative errors, near the expected ones times one factor."""
+    factor = 1 / float(parts.sum(axis=1).mean())
+    near = np.eye(len(expected)) * _NEARNESS
+    found = non_negative_least_squares(np.vstack([factor * parts, near]),
+                                       np.concatenate([np.ones(len(parts)), np.full(len(expected), _NEARNESS)]))
+    return {name: float(factor * each * weight) for each, (name, weight) in zip(found, expected.items(), strict=True)}
 
 
 def measured_designs(*, test: bool) -> list[tuple[Design, dict[str, Any]]]:
@@ -98,28 +107,29 @@ def measured_designs(*, test: bool) -> list[tuple[Design, dict[str, Any]]]:
 
 
 def fitted() -> dict[str, dict[str, dict[str, float]]]:
-    """Weights by family, by what is fitted, by feature."""
-    weights: dict[str, dict[str, dict[str, float]]] = {}
-    for family in _MEASURED:
-        rows, wanted = [], []
-        for design, line in measured_designs(test=False):
-            if target_by_name(design.board).family is family:
-                parts = census_by_part(design.preset.spec, design.geometry).values()
-                found: dict[str, float] = {}
-                for part in parts:
-                    for name, value in features(part, family).items():
-                        found[name] = found.get(name, 0) + value
-                rows.append(found)
-                wanted.append(taken(line))
-                wanted[-1]["ffs"] += int(found.get("absorbed", 0))
-        if not rows:
-            continue
-        weights[family.value] = {}
-        for what in COUNTED:
-            known = _KNOWN[family][what]
-            left = [each[what] - sum(row.get(name, 0) * weight for name, weight in known.items())
-                    for row, each in zip(rows, wanted, strict=True)]
-            weights[family.value][what] = known | _fit(rows, left, _EXPECTED[what])
+    """Weights by family, by what is fitted, by feature: first of all families together, each with a factor of its own,
+    then of each near those."""
+    rows: dict[Family, list[dict[str, float]]] = {}
+    wanted: dict[Family, list[dict[str, int]]] = {}
+    for design, line in measured_designs(test=False):
+        family, found = target_by_name(design.board).family, Counter[str]()
+        for part in census_by_part(design.preset.spec, design.geometry).values():
+            found.update(features(part, family))
+        takes = taken(line)
+        takes["ffs"] += int(found["absorbed"])
+        rows.setdefault(family, []).append(found)
+        wanted.setdefault(family, []).append(takes)
+    weights: dict[str, dict[str, dict[str, float]]] = {family.value: {} for family in rows}
+    for what in COUNTED:
+        left = {family: [takes[what] - sum(row.get(name, 0) * weight for name, weight in _KNOWN[family][what].items())
+                         for row, takes in zip(rows[family], wanted[family], strict=True)] for family in rows}
+        parts = [_relative(rows[family], left[family], _EXPECTED[what]) for family in rows]
+        shared = _near(np.vstack([each / each.sum(axis=1).mean() for each in parts]), _EXPECTED[what])
+        shared = {name: max(weight, _LEAST * _EXPECTED[what][name]) for name, weight in shared.items()}
+        for family in rows:
+            own = _near(_relative(rows[family], left[family], shared), shared)
+            weights[family.value][what] = {name: round(weight, 4)
+                                           for name, weight in (_KNOWN[family][what] | own).items()}
     return weights
 
 

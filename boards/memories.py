@@ -57,7 +57,9 @@ _BLOCKS = {
 }
 _LUT_RAM_WORDS, _LUT_RAM_BITS = 16, 4
 _ROM_SAVING = 16    # bits of a ROM that cost as much as one that can be written
-_SELECT_COST = 0.5
+_SELECT_COST = 0.4
+"""Of a bit that is one of several blocks' answers: between what makes of 64 words of 26 bits a block, and of 40 words
+of 130 none."""
 _SINGLE_PORT = (16384, 16)
 
 
@@ -69,6 +71,11 @@ def _choices(memory: MemoryShape, family: Family) -> Iterator[tuple[float, Mappe
     reads = max(1, memory.sync_reads + memory.async_reads)
     asynchronous = memory.async_reads > 0 and family is not Family.ICE40   # an iCE40's are made synchronous
     near = family is Family.ECP5 and memory.name in BEFORE_LOGIC
+    if not near:    # first: registers are taken where a block would cost as much
+        if memory.writes:
+            yield memory.bits, Mapped(registers=memory.bits, selected=memory.bits * reads)
+        else:
+            yield memory.bits / _ROM_SAVING, Mapped(selected=memory.bits // _ROM_SAVING)
     if not asynchronous and not near:
         blocks = _BLOCKS[family]
         for words, bits in blocks.shapes:
@@ -82,11 +89,6 @@ def _choices(memory: MemoryShape, family: Family) -> Iterator[tuple[float, Mappe
         selected = (deep - 1) * memory.width * reads
         yield (deep * memory.width * reads + _SELECT_COST * selected,
                Mapped(lut_rams=deep * _ceil_div(memory.width, _LUT_RAM_BITS) * reads, selected=selected))
-    if not near:
-        if memory.writes:
-            yield memory.bits, Mapped(registers=memory.bits, selected=memory.bits * reads)
-        else:
-            yield memory.bits / _ROM_SAVING, Mapped(selected=memory.bits // _ROM_SAVING)
 
 
 @lru_cache(maxsize=4096)
