@@ -22,7 +22,8 @@ from bench.synthesis import Design, kept
 from lifstream.console import Output
 from lifstream.golden.contract.flat import NamedRule
 from lifstream.golden.study.datasets import load_dataset
-from lifstream.hardware import cosimulate_model, model_of_preset
+from lifstream.hardware import cosimulate_model
+from lifstream.library import model_of_preset
 from lifstream.sim.cosim import Segment
 
 __all__ = ["CYCLES", "DESIGNS", "IMAGES"]

@@ -28,8 +28,8 @@ from lifstream.boards.targets import Family, target_by_name
 from lifstream.golden.files import write_text
 from lifstream.golden.study.activity import measured_activity
 from lifstream.golden.study.datasets import load_dataset
-from lifstream.hardware import model_of_preset
 from lifstream.hdl.timing import image_cycles
+from lifstream.library import model_of_preset
 
 __all__ = ["Off", "cycles_off", "fitted", "resources_off"]
 

@@ -18,7 +18,7 @@ from lifstream.golden.model.network import Network
 from lifstream.golden.study.activity import Rates, SampleActivity, measured_activity, random_activity
 from lifstream.golden.study.datasets import DATASETS, Split, images_at_hand
 from lifstream.golden.study.own_data import RANDOM, load_data
-from lifstream.hardware import model_of_preset
+from lifstream.library import model_of_preset
 from lifstream.options import (
     DataOption,
     GeometryOptions,

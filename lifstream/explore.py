@@ -25,7 +25,7 @@ from lifstream.golden.study.pareto import DesignPoint, pareto_front
 from lifstream.golden.study.presets import Preset, preset_by_name, preset_in_words
 from lifstream.golden.study.training import Progress
 from lifstream.golden.study.words import in_words
-from lifstream.options import JsonOption, OptionalPreset, option_groups, percent, with_plan
+from lifstream.options import JsonOption, OptionalPreset, option_groups, percent
 from lifstream.tables import (
     DATASET_PRESETS,
     RunOptions,
@@ -98,7 +98,7 @@ class ExploredNetworks:
             bases = [preset_by_name(self.preset or DATASET_PRESETS[self.dataset])]
             if bases[0].dataset != self.dataset:
                 raise InputError(f"--preset: {bases[0].name} is for {bases[0].dataset}, not for {self.dataset}")
-        return [with_plan(base, epochs=self.epochs) for base in bases]
+        return [base.planned(epochs=self.epochs) for base in bases]
 
 
 @dataclass(frozen=True, kw_only=True)
