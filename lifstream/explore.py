@@ -44,7 +44,7 @@ __all__ = ["explore"]
 
 _BRIEF = 5
 """Epochs, unless others are asked for."""
-_HIDDEN, _WIDTHS = (8, 16, 24, 32, 48), (8, 12, 16)
+_HIDDEN, _WIDTHS = (16, 24, 32, 48, 64), (8, 12, 16)
 """What is varied, unless something is asked for."""
 _SAMPLES = 10
 
