@@ -31,7 +31,7 @@ from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.files import make_folder, write_text
 from lifstream.hdl.geometry import Geometry
 
-__all__ = ["Build", "BuildFailed", "DoesNotFit", "Resource", "build", "lacking", "netlist", "project"]
+__all__ = ["Build", "BuildFailed", "DoesNotFit", "Resource", "build", "counted", "lacking", "netlist", "project"]
 
 Watch = Callable[[str, str], None]
 """Is told the step under way and the last line of its log."""
@@ -430,15 +430,41 @@ def netlist(target: Target, design: Elaboratable, *, ports: Iterable[Any], folde
     return (folder / "netlist.v").read_text() + models
 
 
-def lacking(target: Target, *, spec: NetworkSpec, geometry: Geometry, folder: Path, watch: Watch) -> list[Resource]:
-    """What a design would need more of than the FPGA has, or nearly all: placing needs some room."""
+def counted(target: Target, *, spec: NetworkSpec, geometry: Geometry, folder: Path,
+            watch: Watch) -> dict[str, Resource]:
+    """What a design takes after synthesis and packing, by what place and route calls it; nothing is placed.
+
+    Parameters
+    ----------
+    target
+        A board whose tools come from the package index, so not one of :attr:`Family.XILINX`.
+    spec, geometry
+        What to synthesise.
+    folder
+        Where it runs.
+    watch
+        Is told what is under way.
+
+    Raises
+    ------
+    BuildFailed
+        A tool failed.
+    InputError
+        A tool is missing.
+    """
     pll = target.pll(target.clock_mhz)
     flow, steps = _FLOWS[target.family], _Steps(folder, watch)
     commands = _prepare(target, spec=spec, geometry=geometry, pll=pll, baud=target.baud, folder=folder, watch=watch)
     design = _synthesise(target, steps, folder)
     log = steps.run("count", [*_tool(flow.nextpnr), *_device_options(target, commands), "--json", design,
                               "--pack-only"], inputs=(design,), outputs=())
-    found = _resources(log)
+    return _resources(log)
+
+
+def lacking(target: Target, *, spec: NetworkSpec, geometry: Geometry, folder: Path, watch: Watch) -> list[Resource]:
+    """What a design would need more of than the FPGA has, or nearly all: placing needs some room."""
+    flow = _FLOWS[target.family]
+    found = counted(target, spec=spec, geometry=geometry, folder=folder, watch=watch)
     return [resource for cell in dict.fromkeys((*flow.cells.values(), *flow.further.values()))
             if (resource := found.get(cell)) is not None and resource.fraction > _FULL]
 

@@ -11,7 +11,7 @@ from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.contract.synapses import Synapses
 
 __all__ = ["LANES_PER_GROUP_MAX", "Geometry", "LayerGeometry", "PerLayer", "balanced_lanes", "counted",
-           "per_layer_text"]
+           "per_layer_text", "target_count"]
 
 PerLayer = int | tuple[int, ...]
 """A number for all layers of a network, or a tuple with one for each of its layers, the first layer first."""
@@ -193,6 +193,20 @@ class Geometry:
                              positions=synapses.positions, added=synapses.n_in - synapses.n_before,
                              weight_rows=rows if walked else None)
 
+    def only(self, spec: NetworkSpec, layer: int) -> Geometry:
+        """What of it decides one layer's: the same for geometries that differ in other layers alone.
+
+        Raises
+        ------
+        InputError
+            There are numbers for another number of layers.
+        """
+        lanes = min(_of_layer("lanes", self.lanes, spec, layer), spec.layers[layer].synapses.weight_shape[1])
+        shared = None if self.neurons_per_unit is None else \
+            _of_layer("neurons-per-unit", self.neurons_per_unit, spec, layer)
+        return Geometry(lanes=lanes, pixels_per_clock=1, unroll=_of_layer("unroll", self.unroll, spec, layer),
+                        neurons_per_unit=shared)
+
     def layers(self, spec: NetworkSpec) -> list[LayerGeometry]:
         """Geometry of every layer of ``spec``; raises as :meth:`layer`."""
         return [self.layer(spec, layer) for layer in range(len(spec.layers))]
@@ -230,7 +244,7 @@ def balanced_lanes(spec: NetworkSpec, *, most: int) -> tuple[int, ...]:
         ``most`` is out of bounds.
     """
     layers = Geometry(lanes=most).layers(spec)
-    reached = [_targets(layer.synapses) for layer in spec.layers]
+    reached = [target_count(layer.synapses) for layer in spec.layers]
     slowest = max(targets * layer.row_folds for targets, layer in zip(reached, layers, strict=True))
     return tuple(min(most, _ceil_div(layer.columns, max(1, slowest // max(1, targets))))
                  for targets, layer in zip(reached, layers, strict=True))
@@ -238,11 +252,11 @@ def balanced_lanes(spec: NetworkSpec, *, most: int) -> tuple[int, ...]:
 
 def _neurons_per_unit(synapses: Synapses) -> int:
     """Lanes of a layer of maps that share a membrane unit, unless chosen."""
-    return max(1, min(LANES_PER_GROUP_MAX, _targets(synapses) // (2 * _SPIKING * synapses.positions)))
+    return max(1, min(LANES_PER_GROUP_MAX, target_count(synapses) // (2 * _SPIKING * synapses.positions)))
 
 
 @lru_cache(maxsize=64)
-def _targets(synapses: Synapses) -> int:
+def target_count(synapses: Synapses) -> int:
     """Targets of all presynaptic neurons together."""
     return sum(1 for presynaptic in range(synapses.n_in) for _ in synapses.targets(presynaptic))
 

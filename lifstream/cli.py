@@ -28,6 +28,8 @@ COMMANDS = {
     "verilog": ("hardware:verilog", "Generate a network's Verilog, and a bench."),
     "cosim": ("hardware:cosim", "Play images through the Verilog and compare everything."),
     "demo": ("hardware:demo", "Train, generate Verilog, co-simulate, write a report."),
+    "estimate": ("estimate:estimate", "Estimate resources and clock cycles on a board, in seconds."),
+    "explore": ("explore:explore", "Plot accuracy against a board's resources and speed."),
     "build": ("build:build", "Make a board's bitstream."),
     "program": ("build:program", "Load a bitstream into a board."),
     "play": ("play:play", "Draw to a chip and teach it, on a page in the browser."),

@@ -295,7 +295,7 @@ def write_verilog(of: Model | Preset, folder: str | Path, *, geometry: Geometry 
     from lifstream.hdl.rdl import SOURCE, can_export, compile_rdl, write_html, write_model
     from lifstream.hdl.usage import companions
 
-    model, weights = (of, "the model's") if isinstance(of, Model) else _model_of_preset(of)
+    model, weights = (of, "the model's") if isinstance(of, Model) else model_of_preset(of)
     emission = emit(model, geometry=geometry, name=name, interface=interface, axi_width=axi_width)
     further, place, axi = companions(emission.description), Path(folder), interface is Interface.AXI
     if axi:
@@ -317,7 +317,7 @@ def write_verilog(of: Model | Preset, folder: str | Path, *, geometry: Geometry 
     return Generated(files=written, description=emission.description, bench=bench is not None, registers=registers)
 
 
-def _model_of_preset(chosen: Preset) -> tuple[Model, str]:
+def model_of_preset(chosen: Preset) -> tuple[Model, str]:
     """The released model of a preset's name if it has the preset's contract, or random weights; and which it is."""
     if chosen.name in released_models():
         released = load(chosen.name)

@@ -46,7 +46,8 @@ from lifstream.options import (
     percent,
 )
 
-__all__ = ["compare", "sweep"]
+__all__ = ["BaseOptions", "RunOptions", "SeedsOption", "check_counts", "compare", "numbers", "require_possible",
+           "run_variants", "sweep"]
 
 DATASET_PRESETS = {"digits": "digits", "mnist": "mnist-256", "fashion-mnist": "fashion-256"}
 """The network a data set is compared and swept with, unless another is named."""
@@ -121,7 +122,7 @@ def compare(
     """
     output = Output(as_json=as_json)
     base, dataset = about.base(), about.dataset
-    _check_counts(seeds=seeds, workers=runs.workers)
+    check_counts(seeds=seeds, workers=runs.workers)
     require(Extra.FIGURES)
     folder = runs.folder("compare", dataset)
     output.begin(f"load {dataset}")
@@ -129,7 +130,7 @@ def compare(
     rows: list[Row] = []
     if not quick:
         chosen = variants(base, epochs=about.epochs)
-        results = _run(chosen, seeds, output, runs, test=True)
+        results = run_variants(chosen, seeds, output, runs, test=True)
         rows += [measured_row(name=variant.name, spec=variant.preset.spec, arithmetic=variant.arithmetic, results=found,
                               source=f"measured, {_plan_text(variant.preset)}")
                  for variant, found in zip(chosen, results, strict=True)]
@@ -173,20 +174,20 @@ def sweep(
     """
     output = Output(as_json=as_json)
     base, dataset = about.base().planned(epochs=about.epochs), about.dataset
-    _check_counts(seeds=seeds, workers=runs.workers)
+    check_counts(seeds=seeds, workers=runs.workers)
     require(Extra.FIGURES)
     axes: dict[str, Sequence[Any]] = {
-        "rules": _choices("rules", rules, NamedRule), "weight_bits": _numbers("weight_bits", widths),
-        "hidden": _numbers("hidden", hidden), "steps": _numbers("steps", steps),
+        "rules": _choices("rules", rules, NamedRule), "weight_bits": numbers("weight_bits", widths),
+        "hidden": numbers("hidden", hidden), "steps": numbers("steps", steps),
         "roundings": _choices("roundings", roundings, Rounding),
         "arithmetics": _choices("arithmetics", arithmetics, Arithmetic)}
-    _require_possible(base, axes)
+    require_possible(base, axes)
     points = grid(base, **axes)
     folder = runs.folder("sweep", dataset)
     output.begin(f"load {dataset}")
     load_dataset(dataset, data_dir=runs.data_dir)  # a missing data set is one error, not one per cell
     possible = [(point, point.variant) for point in points if isinstance(point.variant, Variant)]
-    found = iter(_run([variant for _, variant in possible], seeds, output, runs, test=test))
+    found = iter(run_variants([variant for _, variant in possible], seeds, output, runs, test=test))
     rows = [_sweep_row(point, next(found) if isinstance(point.variant, Variant) else [], test) for point in points]
     measure = "test accuracy" if test else "validation accuracy"
     title = f"Sweep of {base.name} on {dataset}"
@@ -209,7 +210,7 @@ def _sweep_row(point: GridCell, results: Sequence[Measurement | Failure], test: 
                         test=test, source=_plan_text(preset))
 
 
-def _check_counts(**counts: int) -> None:
+def check_counts(**counts: int) -> None:
     for name, value in counts.items():
         if not 1 <= value <= 1_000:
             raise InputError(f"--{name}: {value} is out of bounds, must be 1..1000")
@@ -229,7 +230,7 @@ def _listed(axis: str, given: str | None, kind: Callable[[str], _Value], example
     return values
 
 
-def _numbers(axis: str, given: str | None) -> list[int]:
+def numbers(axis: str, given: str | None) -> list[int]:
     return _listed(axis, given, int, "of whole numbers such as 8,12,16")
 
 
@@ -237,7 +238,7 @@ def _choices(axis: str, given: str | None, kind: type[_Choice]) -> list[_Choice]
     return _listed(axis, given, kind, f"of {', '.join(kind)}")
 
 
-def _require_possible(base: Preset, axes: Mapping[str, Sequence[Any]]) -> None:
+def require_possible(base: Preset, axes: Mapping[str, Sequence[Any]]) -> None:
     """Refuse a value that is impossible alone and with all others: what fails only with some is a cell's failure."""
     for axis, values in axes.items():
         for value in values:
@@ -254,7 +255,7 @@ def _plan_text(preset: Preset) -> str:
     return f"{plan.epochs} epochs, rate shift {plan.rate_shift} to {plan.rate_shift_at(plan.epochs - 1)}{shift}"
 
 
-def _run(chosen: Sequence[Variant], seeds: int, output: Output, runs: RunOptions, *,
+def run_variants(chosen: Sequence[Variant], seeds: int, output: Output, runs: RunOptions, *,
          test: bool) -> list[list[Measurement | Failure]]:
     """Results of each variant, a list per variant in the order of its seeds."""
     by_variant = [variant.experiments(range(1, seeds + 1), test=test) for variant in chosen]

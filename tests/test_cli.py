@@ -29,8 +29,8 @@ from lifstream.golden.study.presets import preset_by_name
 from lifstream.sim import cosim as cosimulation
 from tests.conftest import error_lines, write_idx
 
-COMMANDS = ("train", "eval", "compare", "sweep", "import", "export", "events", "verilog", "cosim", "demo",
-            "play")
+COMMANDS = ("train", "eval", "compare", "sweep", "estimate", "explore", "import", "export", "events", "verilog",
+            "cosim", "demo", "play")
 
 
 def run(*arguments: str, cwd: Path, path: str | None = None) -> subprocess.CompletedProcess[str]:

@@ -41,6 +41,7 @@ def test_an_installation_holds_one_package(distributions: dict[str, Path]) -> No
         assert sources
         assert {"/".join(filter(None, ("lifstream", room, name))) for name in sources} <= names
     for data in ("golden/study/models/digits.npz", "golden/study/digits.npz", "boards/dp16kd.v",
+                 "boards/estimate.json",
                  "boards/c/lifstream.c", "boards/c/lifstream.h", "golden/contract/lifstream_axi.rdl",
                  "fusesoc/digits.core", "fusesoc/generator.core", "fusesoc/generator.py",
                  "py.typed",

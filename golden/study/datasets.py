@@ -28,8 +28,8 @@ from lifstream.golden.contract.network import NetworkSpec
 from lifstream.golden.files import is_there, largest_content, read_up_to
 from lifstream.golden.study.event_camera import STEPS, seen_by_events, sensor
 
-__all__ = ["DATASETS", "Dataset", "ImageShape", "Split", "idx_files", "idx_split", "load_dataset", "read_idx",
-           "together"]
+__all__ = ["DATASETS", "Dataset", "ImageShape", "Split", "idx_files", "idx_split", "images_at_hand", "load_dataset",
+           "read_idx", "together"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -333,6 +333,26 @@ def together(name: str, *, train: tuple[Split, tuple[int, int]], test: tuple[Spl
         raise InputError(f"{name}: training images are {height}x{width}, test images "
                          f"{test_height}x{test_width}; the files do not belong together")
     return Dataset(name=name, height=height, width=width, train=train[0], test=test[0])
+
+
+def images_at_hand(name: str, *, data_dir: Path | None = None) -> Split | None:
+    """The test images of a data set by name if they are on this machine, None if they would have to be downloaded.
+
+    Raises
+    ------
+    InputError
+        A file is corrupt.
+    """
+    if name == "digits":
+        return _load_digits().test
+    if name not in _SOURCES:
+        return None
+    folders = list(_candidate_folders(name)) if data_dir is None else [data_dir / name, data_dir]
+    for folder in folders:
+        images, labels = (_find(folder, stem) for stem in _STEMS["test"])
+        if images is not None and labels is not None:
+            return idx_split(images, labels)[0]
+    return None
 
 
 _DIGITS = Path(__file__).with_name("digits.npz")

@@ -21,6 +21,7 @@ from lifstream.golden.files import replace_file
 from lifstream.golden.model.network import NO_PREDICTION, Network
 from lifstream.golden.model.protocols import ForwardRecord
 from lifstream.golden.model.registry import neuron_model
+from lifstream.golden.study.pareto import DesignPoint, pareto_front
 from lifstream.golden.study.tiles import (
     WeightTiles,
     arranged,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from lifstream.golden.study.training import EpochMetrics
 
 __all__ = ["comparison_figure", "confusion_matrix", "learning_figure", "maps_figure", "network_figure",
-           "receptive_field_figure", "save_figure", "sweep_figure", "training_figure"]
+           "pareto_figure", "receptive_field_figure", "save_figure", "sweep_figure", "training_figure"]
 
 
 def confusion_matrix(labels: NDArray[np.uint8], predictions: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
@@ -321,6 +322,81 @@ def sweep_figure(points: Sequence[tuple[dict[str, str | int], Row]], *, measure:
     if len(lines) > 1:
         figure.legend(fontsize=8, loc="outside right center")
     return figure
+
+
+def pareto_figure(points: Sequence[DesignPoint], *, measure: str, title: str) -> Figure:
+    """Accuracy over the share of each resource, and over speed: a panel each, with the front of the designs that fit.
+
+    Designs that do not fit are hollow. A design on a front has its name beside it, as long as there is room.
+    """
+    resources = list(points[0].costs) if points else []
+    figure = _figure(4.6 * (len(resources) + 1), 5.2, title)
+    panels = figure.subplots(1, len(resources) + 1, sharey=True, squeeze=False)[0]
+    families = list(dict.fromkeys(point.family for point in points))
+    for panel, what in zip(panels, [*resources, "images/s"], strict=True):
+        speed = what == "images/s"
+        places = {id(point): point.images_per_second if speed else 100 * point.costs[what] for point in points}
+        for number, family in enumerate(families):
+            for fits in (True, False):
+                shown = [point for point in points if point.family == family and point.fits == fits]
+                panel.scatter([places[id(point)] for point in shown], [100 * point.accuracy for point in shown], s=42,
+                              facecolors=f"C{number % 10}" if fits else "none", edgecolors=f"C{number % 10}",
+                              marker=_MARKERS[number % len(_MARKERS)], linewidths=1.2, zorder=3,
+                              label=family if fits else None)
+        fitting = [point for point in points if point.fits]
+        on_front = pareto_front([(point.accuracy, places[id(point)] * (1 if speed else -1)) for point in fitting])
+        front = sorted((point for point, on in zip(fitting, on_front, strict=True) if on),
+                       key=lambda point: (places[id(point)], point.accuracy))
+        panel.step([places[id(point)] for point in front], [100 * point.accuracy for point in front],
+                   where="pre" if speed else "post", color="0.35", linewidth=1.4, zorder=2)
+        _name_apart(panel, [(places[id(point)], 100 * point.accuracy, point.name) for point in front], right=not speed)
+        panel.grid(visible=True, alpha=0.25)
+        panel.margins(x=0.16, y=0.1)
+        if speed:
+            panel.set(xscale="log", xlabel="images/s, classifying")
+            _plain_logarithms(panel.xaxis)
+        else:
+            panel.set_xlabel(f"{what} / percent of the board's")
+            if panel.get_xlim()[1] > 100:
+                panel.axvspan(100, panel.get_xlim()[1], color="0.93", zorder=0)
+    panels[0].set_ylabel(f"{measure} / percent")
+    if any(point.fits for point in points) or len(families) > 1:
+        figure.legend(*_family_handles(families), loc="outside lower center", ncols=min(len(families) + 2, 7),
+                      fontsize=8)
+    return figure
+
+
+_MARKERS = "os^DvP*X<>"
+
+
+def _plain_logarithms(axis: Axis) -> None:
+    """Ticks at 1, 2 and 5 of every power of ten, as plain numbers."""
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+
+
+def _family_handles(families: Sequence[str]) -> tuple[list[Any], list[str]]:
+    """What a legend shows: the families, the front, and what hollow means."""
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], color=f"C{number % 10}", marker=_MARKERS[number % len(_MARKERS)], linestyle="")
+               for number in range(len(families))]
+    handles += [Line2D([], [], color="0.35"), Line2D([], [], color="0.35", marker="o", linestyle="", fillstyle="none")]
+    return handles, [*families, "Pareto front", "does not fit"]
+
+
+def _name_apart(panel: Axes, places: Sequence[tuple[float, float, str]], *, right: bool) -> None:
+    """Names beside points, but for those whose name would lie on another's."""
+    named: list[float] = []
+    low, high = panel.get_ylim()
+    for x, y, name in sorted(places, key=lambda place: -place[1]):
+        if all(abs(y - other) > 0.035 * (high - low) for other in named):
+            panel.annotate(name, (x, y), xytext=(6, -9) if right else (-6, -9), textcoords="offset points", fontsize=7,
+                           ha="left" if right else "right", zorder=4)
+            named.append(y)
 
 
 def network_figure(network: Network, image: NDArray[np.uint8], label: int, record: ForwardRecord,

@@ -137,6 +137,21 @@ class LifLayer(wiring.Component):
                                     for part in self._parts for name in part.outer})
 
     @property
+    def groups(self) -> tuple[LaneGroup, ...]:
+        """Its groups of lanes, which are all alike."""
+        return tuple(self._groups)
+
+    @property
+    def teaching(self) -> Teaching:
+        """What it does to learn."""
+        return self._teaching
+
+    @property
+    def emission(self) -> Emission:
+        """What makes slices of its neurons' spikes."""
+        return self._emission
+
+    @property
     def has_dropout(self) -> bool:
         """Whether this layer draws dropout masks."""
         return self.at.neuron.dropout > 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from lifstream.golden.contract.declaration import require_integer
 from lifstream.golden.contract.errors import InputError
@@ -53,7 +54,7 @@ class _Patches(Synapses):
             raise InputError(f"kernel: {self.taps} taps at {self.positions} positions are {connections} connections, "
                              f"at most {_CONNECTIONS_MAX} are supported")
 
-    @property
+    @cached_property
     def output_size(self) -> tuple[int, int]:
         """Positions down and right."""
         down, right = ((size + 2 * padding - kernel) // stride + 1 for size, kernel, stride, padding in zip(
