@@ -227,7 +227,7 @@ def _show(output: Output, target: Target, chosen: NamedNetwork, geometry: Geomet
     verdict = "fits" if report["fits"] else "does NOT fit"
     used_share = shares[report["bottleneck"]]
     output.say(f"{verdict}; scarcest: {report['bottleneck']}, {used_share[0] / used_share[1]:.0%}; lanes "
-               f"{per_layer_text(geometry.lanes)}")
+               f"{per_layer_text(tuple(layer['lanes'] for layer in report['layers']))}")
     for task, what in (("infer", "classifies"), ("train", "learns from")):
         if task in cycles:
             output.say(f"{what} {report['images_per_second'][task]:,.0f} images/s at {report['clock_mhz']:g} MHz "
