@@ -40,13 +40,14 @@ if TYPE_CHECKING:
     from lifstream.golden.contract.formats import Formats, Overflow, Rounding
     from lifstream.golden.contract.input import Events, Pixels
     from lifstream.golden.contract.network import Layer, NetworkSpec
-    from lifstream.golden.contract.neurons import Comparison, CompetingLif, CubaLif, Decay, Lif, Reset
+    from lifstream.golden.contract.neurons import Comparison, CompetingLif, CubaLif, Decay, Lif, PerNeuron, Reset
     from lifstream.golden.contract.readout import Potentials, SpikeCounts, Statistic, Votes
     from lifstream.golden.contract.rules import DesireBackpropagation, Fixed, PairStdp
     from lifstream.golden.contract.synapses import Augmented, Conv, Dense, Local, Map, SumPool
     from lifstream.golden.model.network import Network
     from lifstream.golden.study.datasets import DATASETS, Dataset, Split
     from lifstream.golden.study.model_files import Model, released_models
+    from lifstream.golden.study.nir_import import Imported, export_nir, import_nir
     from lifstream.golden.study.own_data import load_data
     from lifstream.golden.study.presets import PRESETS, Preset, TrainingPlan
     from lifstream.golden.study.training import EpochMetrics, Progress, Trainer
@@ -83,13 +84,14 @@ _MODULES = {
     "golden.contract.network": "NetworkSpec Layer",
     "golden.contract.input": "Pixels Events",
     "golden.contract.synapses": "Dense Conv Local SumPool Augmented Map",
-    "golden.contract.neurons": "Lif CubaLif CompetingLif Decay Reset Comparison",
+    "golden.contract.neurons": "Lif CubaLif CompetingLif Decay Reset Comparison PerNeuron",
     "golden.contract.rules": "DesireBackpropagation PairStdp Fixed",
     "golden.contract.readout": "SpikeCounts Votes Potentials Statistic",
     "golden.contract.formats": "Formats Rounding Overflow",
     "golden.model.network": "Network",
     "golden.study.presets": "Preset TrainingPlan PRESETS",
     "golden.study.model_files": "Model released_models",
+    "golden.study.nir_import": "import_nir export_nir Imported",
     "golden.study.datasets": "Dataset Split DATASETS",
     "golden.study.own_data": "load_data",
     "golden.study.training": "Trainer EpochMetrics Progress",
@@ -107,13 +109,13 @@ _HOMES = {name: f"lifstream.{module}" for module, names in _MODULES.items() for 
 __all__ = [
     "DATASETS", "PRESETS", "Answer", "Augmented", "Board", "Comparison", "CompetingLif", "Continuation", "Conv",
     "CosimResult", "CubaLif", "Dataset", "Decay", "Dense", "DesireBackpropagation", "Engine", "EpochMetrics",
-    "Evaluation", "Events", "Fault", "Fixed", "Formats", "Generated", "Geometry", "InputError", "Interface", "Layer",
-    "Lif", "Local", "Map", "Model", "Network", "NetworkSpec", "Outcome", "Overflow", "PairStdp", "Pixels", "Potentials",
-    "Preset", "Progress", "Recording", "Reset", "Rounding", "Runner", "Simulator", "SpikeCounts", "Split", "Stalls",
-    "Statistic", "SumPool", "Surroundings", "Trainer", "TrainingPlan", "Votes", "__version__", "balanced_lanes",
-    "build_bitstream", "connect",
-    "cosimulate", "emit", "evaluate", "load", "load_data", "network", "preset", "released_models", "save",
-    "simulated_board", "train", "untrained", "write_verilog",
+    "Evaluation", "Events", "Fault", "Fixed", "Formats", "Generated", "Geometry", "Imported", "InputError", "Interface",
+    "Layer", "Lif", "Local", "Map", "Model", "Network", "NetworkSpec", "Outcome", "Overflow", "PairStdp", "PerNeuron",
+    "Pixels", "Potentials", "Preset", "Progress", "Recording", "Reset", "Rounding", "Runner", "Simulator",
+    "SpikeCounts", "Split", "Stalls", "Statistic", "SumPool", "Surroundings", "Trainer", "TrainingPlan", "Votes",
+    "__version__", "balanced_lanes", "build_bitstream", "connect", "cosimulate", "emit", "evaluate", "export_nir",
+    "import_nir", "load", "load_data", "network", "preset", "released_models", "save", "simulated_board", "train",
+    "untrained", "write_verilog",
 ]
 
 
