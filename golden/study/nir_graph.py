@@ -7,8 +7,8 @@ are put into the weights, so that every threshold is 1.
 
 from __future__ import annotations
 
+import io
 import math
-import os
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from lifstream.golden.contract.neurons import Comparison, Reset
 from lifstream.golden.contract.readout import Potentials, Statistic
 from lifstream.golden.contract.synapses import Augmented, Conv, Dense, Map, SumPool, Synapses
 from lifstream.golden.contract.synapses.base import NEURONS_MAX
-from lifstream.golden.files import is_there
+from lifstream.golden.files import is_there, replace_file
 from lifstream.golden.study.real_network import RealLayer, RealNetwork, RealParameter
 
 __all__ = ["DEFAULT_DT", "chain_of", "package", "read_graph", "write_graph"]
@@ -68,14 +68,10 @@ def read_graph(path: Path) -> Any:
 
 def write_graph(path: Path, graph: Any) -> None:
     """Write a graph whole or not at all; raises InputError when ``path`` cannot be written."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        package().write(str(temporary), graph)
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    content = io.BytesIO()
+    package().write(content, graph)
+    with replace_file(path) as stream:
+        stream.write(content.getvalue())
 
 
 @dataclass(frozen=True, kw_only=True)
