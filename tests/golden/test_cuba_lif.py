@@ -223,6 +223,8 @@ def test_the_twin_reads_potentials_the_same(statistic: Statistic) -> None:
     assert len(np.unique(wanted.predictions)) > 1
 
 
+@pytest.mark.regress    # each example is compiled anew
+@pytest.mark.timeout(3600)
 @settings(max_examples=4)
 @given(spec=learning_networks(), seed=st.integers(0, 999))
 def test_the_twin_learns_the_same(spec: NetworkSpec, seed: int) -> None:
