@@ -54,6 +54,7 @@ def test_the_report(folder: Path) -> None:
         assert each in shown.stdout
 
 
+@pytest.mark.regress
 def test_the_model_goes_everywhere(folder: Path) -> None:
     model = load_model(folder / "m.npz")
     assert (model.preset, model.dataset, model.training["imported"]) == ("net", "mine", "net.nir")

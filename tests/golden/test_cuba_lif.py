@@ -404,6 +404,7 @@ def test_parameters_that_are_none(arrays: list[np.ndarray], message: str) -> Non
         Network(spec=unlike(neuron=CubaLif(threshold=5)), weights=network.weights, decays=network.state["decays"])
 
 
+@pytest.mark.regress    # kernels of its own, compiled for a minute
 def test_neurons_of_unlike_thresholds_learn_the_same_in_the_twin() -> None:
     """Eligibility goes by each neuron's own threshold, beside neurons that are alike; and by what it is now."""
     rule = DesireBackpropagation(desire_margin=0, hidden_threshold=1)

@@ -398,6 +398,7 @@ def test_a_shared_weight_changes_at_every_position() -> None:
     assert changes[1] == 4 * changes[0] > 0
 
 
+@pytest.mark.regress
 def test_real_numbers_learn_too() -> None:
     spec = PRESETS["conv-digits"].spec
     images, labels = random_images(10, spec.inputs, 1), np.arange(10).astype(np.uint8)
