@@ -302,9 +302,9 @@ PRESETS: dict[str, Preset] = {
                spec=_in_words("local 8 7x7/3 pad 0 rate -1, dense 10", dataset="mnist"),
                training=TrainingPlan(epochs=12, rate_shift=11, rate_shift_end=14)),
         Preset(name="events-mnist", dataset="events-mnist",
-               spec=_seen("conv 16 5x5/2 rate -1 limit 8, conv 32 3x3/2 rate -1 limit 8, dense 10",
+               spec=_seen("conv 24 5x5/2 rate -1 limit 10, conv 48 3x3/2 rate -1 limit 10, dense 10",
                           dataset="events-mnist", wanted=10),
-               training=TrainingPlan(epochs=7, rate_shift=12, rate_shift_end=16)),
+               training=TrainingPlan(epochs=3, rate_shift=12, rate_shift_end=14)),  # then spikes only grow
         # Competing neurons; the last layer counts their votes.
         Preset(name="digits-stdp", dataset="digits", spec=_plastic((64, 50, 10), Modulation.NONE, threshold_rise=60),
                training=TrainingPlan(epochs=2, rate_shift=10, rate_shift_end=10, validation=150)),

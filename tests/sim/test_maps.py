@@ -124,8 +124,8 @@ def test_every_case_changes_all_layers(name: str) -> None:
     assert all(changed_layers(CASES[name][0]))
 
 
-LONG = ("convolution behind convolution", "the same, the paper's form", "kernels as large as the map",
-        "the least of thresholds", "sums over squares",
+LONG = ("convolution behind convolution", "local", "behind a dense layer, and last", "the same, the paper's form",
+        "kernels as large as the map", "the least of thresholds", "sums over squares",
         "kernels of one, then a stride above the kernel", "one channel, rounded half up")
 """Cases of which the others hold nearly all; with the regressions."""
 
