@@ -422,16 +422,7 @@ class _Reader:
         given = getattr(node, "v_reset", None)
         level = self._values(0.0 if given is None else given, signal, where)
         height = _positive(threshold - leak, where)     # potentials are counted from v_leak
-        resistance = self._values(node.r, signal, where)
-        kept, current_decay = np.ones_like(height), None
-        gain = resistance   # a spike is an impulse: it lifts the potential by r * w
-        if kind != "IF":
-            kept = self._decay(node.tau if kind == "LIF" else node.tau_mem, signal, where)
-            gain = (1 - kept) * resistance
-        if kind == "CubaLIF":
-            current_kept = self._decay(node.tau_syn, signal, where)
-            gain = gain * (1 - current_kept) * self._values(node.w_in, signal, where)
-            current_decay = _shared(current_kept)
+        gain, potential_decay, current_decay = self._dynamics(node, where, signal)
         reset, value = self.reset or Reset.VALUE, np.zeros_like(height)
         if reset is Reset.VALUE:
             value = (level - leak) / height
@@ -440,25 +431,31 @@ class _Reader:
                                  "below 1")
         if given is None:
             self.notes.append(f"{where}: has no v_reset; taken as 0")
-        return _NeuronForm(gain=gain / height, potential_decay=_shared(kept), current_decay=current_decay,
+        return _NeuronForm(gain=gain / height, potential_decay=potential_decay, current_decay=current_decay,
                            reset=reset, reset_value=value)
 
     def _integrator(self, node: Any, where: str, signal: _Signal) -> _NeuronForm:
         """Neurons that do not spike: potentials in the graph's units, counted from v_leak, which all must share to be
         compared."""
-        kind, current_decay = _kind(node), None
         _one(getattr(node, "v_leak", 0.0), f"{where}: resting potentials, v_leak,")
-        gain = self._values(node.r, signal, where)
-        kept = np.ones_like(gain)
-        if kind != "I":
-            kept = self._decay(node.tau_mem if kind == "CubaLI" else node.tau, signal, where)
+        gain, potential_decay, current_decay = self._dynamics(node, where, signal)
+        return _NeuronForm(gain=gain, potential_decay=potential_decay, current_decay=current_decay,
+                           reset=Reset.SUBTRACT, reset_value=np.zeros_like(gain), comparison=Comparison.NEVER)
+
+    def _dynamics(self, node: Any, where: str, signal: _Signal
+                  ) -> tuple[NDArray[np.float64], RealParameter, RealParameter | None]:
+        """By how much a spike of weight 1 lifts a potential, (n,), and what decays of potential and current."""
+        kind = _kind(node)
+        gain = self._values(node.r, signal, where)  # a spike is an impulse: it lifts the potential by r * w
+        kept, current_decay = np.ones_like(gain), None
+        if kind not in ("IF", "I"):
+            kept = self._decay(node.tau_mem if kind.startswith("Cuba") else node.tau, signal, where)
             gain = (1 - kept) * gain
-        if kind == "CubaLI":
+        if kind.startswith("Cuba"):
             current_kept = self._decay(node.tau_syn, signal, where)
             gain = gain * (1 - current_kept) * self._values(node.w_in, signal, where)
             current_decay = _shared(current_kept)
-        return _NeuronForm(gain=gain, potential_decay=_shared(kept), current_decay=current_decay,
-                           reset=Reset.SUBTRACT, reset_value=np.zeros_like(gain), comparison=Comparison.NEVER)
+        return gain, _shared(kept), current_decay
 
     def _values(self, values: Any, signal: _Signal, where: str) -> NDArray[np.float64]:
         """A parameter of each neuron, in our order."""
