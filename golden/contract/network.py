@@ -303,7 +303,7 @@ class NetworkSpec(Declaration):
             raise InputError(f"input: {self.input.kind} go with no readout {readout.kind}; give pixels")
         by_potential = isinstance(readout, Potentials)
         for index, layer in enumerate(self.layers):
-            if not layer.neuron.fires and not (by_potential and layer is last):
+            if not layer.neuron.fires and not (by_potential and index == len(self.layers) - 1):
                 raise InputError(f"layers[{index}].neuron: never fires, so nothing is behind it; have the last layer "
                                  "alone of such neurons, and the readout potentials")
         if by_potential and not last.synapses.all_to_all:

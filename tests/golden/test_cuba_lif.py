@@ -293,6 +293,9 @@ def test_who_may_never_fire() -> None:
         replace(spec, readout=SpikeCounts())
     with pytest.raises(InputError, match=never):
         replace(spec, layers=(silent, behind))
+    square = replace(silent, synapses=Dense(inputs=24, outputs=24))
+    with pytest.raises(InputError, match=never):
+        replace(spec, layers=(square, square))
     with pytest.raises(InputError, match="readout: potentials, but with the rule desire the last layer is taught by c"):
         replace(spec, layers=(replace(silent, rule=DesireBackpropagation(), neuron=Lif(threshold=1)),))
     with pytest.raises(InputError, match="readout: potentials, of conv synapses; give the last layer dense ones"):
